@@ -1,0 +1,1 @@
+"""Hands: what turns a unit's setpoint into a fact, and reads back whether it did."""

@@ -1,0 +1,118 @@
+"""Decisions and outcomes: what every unit was told, why, and what came of it; pure.
+
+The reason codes are stable: dashboards, alerts and people's notes depend on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Reason(StrEnum):
+    """Why a unit is in the mode it is in; `REASON_TEXT` says each in a sentence."""
+
+    START = "start"
+    PAUSE = "pause_unprofitable"
+    RESUME = "resume_profitable"
+    STEP_UP = "step_up"
+    STEP_DOWN = "step_down"
+    RESTORE = "restore"
+    SAFE_MODE = "safe_mode"
+    HOLD_ON = "hold_profitable"
+    HOLD_OFF = "hold_unprofitable"
+    DEAD_BAND = "hold_dead_band"
+    MIN_ON = "hold_min_on"
+    MIN_OFF = "hold_min_off"
+    CONFIRMING = "hold_confirming"
+    STALE = "hold_stale"
+    NO_PLAN = "hold_no_plan"
+    BATCH_LIMIT = "hold_batch_limit"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def acts(self) -> bool:
+        """Whether a decision with this reason may change the unit; all others only hold."""
+        return self in _ACTING
+
+
+_ACTING = frozenset({
+    Reason.START,
+    Reason.PAUSE,
+    Reason.RESUME,
+    Reason.STEP_UP,
+    Reason.STEP_DOWN,
+    Reason.RESTORE,
+    Reason.SAFE_MODE,
+})
+
+REASON_TEXT: Mapping[Reason, str] = {
+    Reason.START: "first decision for a unit whose mode was not known",
+    Reason.PAUSE: "hashing costs more than it earns",
+    Reason.RESUME: "hashing pays again",
+    Reason.STEP_UP: "the next watts pay",
+    Reason.STEP_DOWN: "the last watts do not pay",
+    Reason.RESTORE: "the unit was found in another mode than decided",
+    Reason.SAFE_MODE: "prices are not known, past the grace time",
+    Reason.HOLD_ON: "this mode pays best",
+    Reason.HOLD_OFF: "hashing would cost more than it earns",
+    Reason.DEAD_BAND: "too close to breakeven to be worth a change",
+    Reason.MIN_ON: "must run for its minimum time first",
+    Reason.MIN_OFF: "must rest for its minimum time first",
+    Reason.CONFIRMING: "hashing pays; waiting for the price to hold on the next tick",
+    Reason.STALE: "prices are not known; the last decision is held for the grace time",
+    Reason.NO_PLAN: "there is no plan for now",
+    Reason.BATCH_LIMIT: "enough units changed within this minute",
+    Reason.UNREACHABLE: "the unit does not answer; its power counts as drawn",
+}
+"""Each reason in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one unit is told on one tick, `hold` included.
+
+    `id` sorts by time. `from_mode` is "unknown" where it could not be read. `numbers` are what it was made from, named with
+    their units, all finite; together with `to_mode` they are also all that the next decision needs to remember. `flip` says what
+    would change it.
+    """
+
+    id: str
+    at: float
+    unit_id: str
+    from_mode: str
+    to_mode: str
+    reason: Reason
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    flip: str = ""
+    dry_run: bool = True
+
+    @property
+    def changes(self) -> bool:
+        """Whether the unit has to be told something."""
+        return self.reason.acts and self.from_mode != self.to_mode
+
+
+class OutcomeKind(StrEnum):
+    """How applying a decision went: `applied` was accepted, only `confirmed` was read back from the unit."""
+
+    APPLIED = "applied"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing that happened while a decision was applied; `mode_read` is what the unit then said."""
+
+    decision_id: str
+    unit_id: str
+    at: float
+    kind: OutcomeKind
+    detail: str = ""
+    mode_read: str | None = None

@@ -1,0 +1,93 @@
+"""What would change a unit's mode, in numbers and in words; pure.
+
+A neighbour is the next mode of the hull above or below. The dead band asks a change to gain more than its part of the revenue
+at stake, so the points where a unit is turned up and where it is turned down lie apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from controller.economics import breakeven_hashprice, breakeven_power_price
+from controller.units import OFF, Mode, PowerCurve, Step
+
+if TYPE_CHECKING:
+    from controller.market import Market
+
+
+@dataclass(frozen=True, slots=True)
+class FlipPoint:
+    """The prices, the other one unchanged, past which a step is taken; None where no such price would do."""
+
+    hashprice_usd_per_ph_day: float | None
+    power_usd_per_kwh: float | None
+
+
+def step_above(curve: PowerCurve, mode: Mode) -> Step | None:
+    """The step from `mode` to the next mode of the hull that draws more."""
+    return next((Step(mode, other) for other in curve.hull() if other.watts > mode.watts), None)
+
+
+def step_below(curve: PowerCurve, mode: Mode) -> Step | None:
+    """The step to `mode` from the next mode of the hull that draws less."""
+    return next((Step(other, mode) for other in reversed(curve.hull()) if other.watts < mode.watts), None)
+
+
+def flip_point(step: Step, market: Market, band: float) -> FlipPoint:
+    """Where `step` breaks even when its revenue counts with the factor `band` (1: exactly).
+
+    Below one for turning up, above one for turning down. Steps that gain no hashrate turn only on a negative power price.
+    """
+    if step.th_s <= 0:
+        # Revenue is lost by this step; the power price must pay for it, and no hashprice can.
+        worth = market.hashprice_usd_per_ph_day * step.th_s / (24 * step.watts)
+        return FlipPoint(None, worth * (2 - band))
+    hashprice = breakeven_hashprice(step.j_per_th, market.power_usd_per_kwh) / band
+    return FlipPoint(
+        hashprice if hashprice > 0 else None,
+        breakeven_power_price(step.j_per_th, market.hashprice_usd_per_ph_day) * band,
+    )
+
+
+def flips_text(curve: PowerCurve, mode: Mode, market: Market, dead_band: float) -> str:
+    """In words, what would turn a unit in `mode` up or down."""
+    parts = []
+    below = step_below(curve, mode)
+    if below is not None:
+        verb = "pauses" if below.lower.name == OFF else f"down to {below.lower.name}"
+        parts.append(_words(verb, flip_point(below, market, 1 + dead_band), "below", "above"))
+    above = step_above(curve, mode)
+    if above is not None:
+        verb = "runs again" if mode.name == OFF else f"up to {above.upper.name}"
+        parts.append(_words(verb, flip_point(above, market, 1 - dead_band), "above", "below"))
+    return "; ".join(parts)
+
+
+def _words(verb: str, point: FlipPoint, hashprice_side: str, power_side: str) -> str:
+    ways = []
+    if point.hashprice_usd_per_ph_day is not None:
+        ways.append(f"{hashprice_side} {hashprice_text(point.hashprice_usd_per_ph_day)}")
+    if point.power_usd_per_kwh is not None:
+        ways.append(f"{power_side} {power_text(point.power_usd_per_kwh)}")
+    return f"{verb} {' or '.join(ways)}"
+
+
+def hashprice_text(usd_per_ph_day: float) -> str:
+    """Such as "$41.20/PH/day"; more digits where cents would say nothing."""
+    digits = f"{usd_per_ph_day:,.2f}" if usd_per_ph_day >= 1 else f"{usd_per_ph_day:.3g}"
+    return f"${digits}/PH/day"
+
+
+def power_text(usd_per_kwh: float) -> str:
+    """Such as "5.9 ct/kWh", to three digits."""
+    cents = usd_per_kwh * 100
+    digits = f"{cents:,.0f}" if abs(cents) >= 1000 else f"{cents:.3g}"  # noqa: PLR2004 - three digits end there
+    return f"{digits} ct/kWh"
+
+
+def time_text(at: float) -> str:
+    """Such as "2026-01-12 14:03:20Z"; seconds are rounded up, since it says when something is over."""
+    whole = datetime.fromtimestamp(-(-at // 1), tz=UTC)
+    return f"{whole:%Y-%m-%d %H:%M:%S}Z"

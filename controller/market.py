@@ -1,0 +1,199 @@
+"""From ticks to the two prices that matter: hashprice and power; pure.
+
+A market is either known or it is not; there is no half-known price. What is missing, stale or out of bounds is named.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from controller import hashprice
+from controller.book import current
+from controller.planner import Slot
+from controller.ticks import (
+    BTC_USD,
+    CHAIN_HEIGHT,
+    DIFFICULTY,
+    EPOCH_START,
+    FEES,
+    HASHPRICE,
+    POWER,
+    SUBSIDY,
+    TIP_TIME,
+    Tick,
+)
+from controller.validate import Refused, SeriesRule, check_tick, stale_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CHAIN_INPUTS = (BTC_USD, DIFFICULTY, SUBSIDY, FEES)
+"""What hashprice is made of when no source gives it directly."""
+
+_PRICES = frozenset({BTC_USD, POWER, HASHPRICE})
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesProblem:
+    """Why a series cannot be used: `since` is when it stopped being good, None if it never was."""
+
+    series: str
+    why: str
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Prices good enough to decide on.
+
+    `hashprice_usd_per_ph_day` is net of pool fee and stale work, `gross_...` before them; `hashprice_btc_per_ph_day` (gross) is
+    None where only a dollar hashprice is given. `inputs` are the ticks used; `retarget` the projection, None where unknown.
+    """
+
+    at: float
+    hashprice_usd_per_ph_day: float
+    gross_hashprice_usd_per_ph_day: float
+    hashprice_btc_per_ph_day: float | None
+    power_usd_per_kwh: float
+    inputs: tuple[Tick, ...]
+    retarget: hashprice.Retarget | None
+
+    @property
+    def ages_s(self) -> dict[str, float]:
+        """Age of every input in seconds."""
+        return {tick.series: max(self.at - tick.observed_at, 0.0) for tick in self.inputs}
+
+    def confirmed_since(self, at: float) -> bool:
+        """Whether each price was observed again after `at`, or was known before its time (a schedule, a day-ahead price)."""
+        return all(
+            tick.observed_at > at or tick.observed_at < tick.valid_from
+            for tick in self.inputs
+            if tick.series in _PRICES
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MarketUnknown:
+    """Prices no one may act on, and why."""
+
+    at: float
+    problems: tuple[SeriesProblem, ...]
+
+    @property
+    def since(self) -> float | None:
+        """When the first of the troubles began, None if one of the series was never there."""
+        known = [problem.since for problem in self.problems if problem.since is not None]
+        return min(known) if len(known) == len(self.problems) else None
+
+
+def read_market(
+    ticks: Mapping[str, Sequence[Tick]],
+    rules: Mapping[str, SeriesRule],
+    earned: hashprice.Earned,
+    now: float,
+) -> Market | MarketUnknown:
+    """The prices at `now`, or what is wrong with them.
+
+    A hashprice given directly outranks one computed from the chain, also when it is stale: a feed that fell silent is not replaced
+    behind the operator's back.
+    """
+    needed = (HASHPRICE, POWER) if ticks.get(HASHPRICE) else (*CHAIN_INPUTS, POWER)
+    usable: dict[str, Tick] = {}
+    problems: list[SeriesProblem] = []
+    for series in needed:
+        match _usable(series, ticks, rules, now):
+            case Tick() as tick:
+                usable[series] = tick
+            case SeriesProblem() as problem:
+                problems.append(problem)
+    if problems:
+        return MarketUnknown(now, tuple(problems))
+    gross, btc = _hashprice(usable)
+    rule = rules.get(HASHPRICE)
+    if rule is not None and not rule.low <= gross <= rule.high:
+        why = f"computed {gross:g} USD/PH/day is outside {rule.low:g} .. {rule.high:g}"
+        return MarketUnknown(now, (SeriesProblem(HASHPRICE, why),))
+    return Market(
+        at=now,
+        hashprice_usd_per_ph_day=gross * earned.ratio,
+        gross_hashprice_usd_per_ph_day=gross,
+        hashprice_btc_per_ph_day=btc,
+        power_usd_per_kwh=usable[POWER].value,
+        inputs=tuple(usable.values()),
+        retarget=read_retarget(ticks, rules, now),
+    )
+
+
+def read_retarget(
+    ticks: Mapping[str, Sequence[Tick]], rules: Mapping[str, SeriesRule], now: float
+) -> hashprice.Retarget | None:
+    """The projected retarget, or None unless one source gave difficulty and epoch: a tape's difficulty has nothing to
+    do with the pace of the node's chain."""
+    found = [_usable(series, ticks, rules, now) for series in (DIFFICULTY, CHAIN_HEIGHT, EPOCH_START, TIP_TIME)]
+    good = [tick for tick in found if isinstance(tick, Tick)]
+    if len(good) != len(found) or len({tick.source for tick in good}) != 1:
+        return None
+    difficulty, height, epoch_start, tip_time = (tick.value for tick in good)
+    return hashprice.project_retarget(difficulty, int(height), epoch_start, tip_time, now)
+
+
+def horizon_slots(
+    market: Market, ticks: Mapping[str, Sequence[Tick]], horizon_s: float, slot_s: float
+) -> tuple[Slot, ...]:
+    """Slots from now over the horizon, cut at multiples of `slot_s`.
+
+    Power: prices known for a slot's start, else the last one before it goes on. Hashprice: flat, times the projected ratio from the
+    projected retarget on. The first slot holds the prices of the market itself.
+    """
+    slots: list[Slot] = []
+    start, end = market.at, market.at + horizon_s
+    while start < end:
+        stop = min((math.floor(start / slot_s) + 1) * slot_s, end)
+        first = not slots
+        slots.append(
+            Slot(
+                start=start,
+                duration_s=stop - start,
+                hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day * _after_retarget(market, start),
+                power_usd_per_kwh=market.power_usd_per_kwh if first else _power_at(market, ticks, start),
+            )
+        )
+        start = stop
+    return tuple(slots)
+
+
+def _usable(
+    series: str, ticks: Mapping[str, Sequence[Tick]], rules: Mapping[str, SeriesRule], now: float
+) -> Tick | SeriesProblem:
+    rule = rules.get(series)
+    tick = current(ticks.get(series, ()), now)
+    if tick is None or rule is None:
+        return SeriesProblem(series, "no value was ever seen")
+    verdict = check_tick(tick, rules, now)
+    if isinstance(verdict, Refused):
+        return SeriesProblem(series, verdict.why)
+    limit = stale_at(tick, rule)
+    if now >= limit:
+        return SeriesProblem(series, f"last seen {now - tick.observed_at:.0f} s ago", limit)
+    return tick
+
+
+def _hashprice(usable: Mapping[str, Tick]) -> tuple[float, float | None]:
+    if HASHPRICE in usable:
+        return usable[HASHPRICE].value, None
+    btc_usd, difficulty, subsidy, fees = (usable[series].value for series in CHAIN_INPUTS)
+    btc = hashprice.hashprice_btc_per_ph_day(difficulty, subsidy, fees)
+    return btc * btc_usd, btc
+
+
+def _after_retarget(market: Market, at: float) -> float:
+    if market.retarget is None or at < market.retarget.at:
+        return 1.0
+    return 1.0 / market.retarget.ratio
+
+
+def _power_at(market: Market, ticks: Mapping[str, Sequence[Tick]], at: float) -> float:
+    tick = current(ticks.get(POWER, ()), at)
+    return market.power_usd_per_kwh if tick is None else tick.value

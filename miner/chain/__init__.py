@@ -1,0 +1,1 @@
+"""Bitcoin's rules as a miner needs them, pure: difficulty, coinbase, merkle, block."""

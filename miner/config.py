@@ -1,0 +1,352 @@
+"""The configuration's sections as frozen models: every key with its type, its limits, its default and what it means.
+
+Reading a file, with every error and its line at once, is `miner.config_file.load`; rules that look at more than one
+key live in `miner.config_rules`; docs/configuration.md is written from these models by `miner.config_reference`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, SecretStr, Strict
+
+from miner.config_values import (
+    MAX_VERSIONS,
+    SQLITE,
+    Address,
+    Bounds,
+    CoinbaseTag,
+    FilePath,
+    LedgerUrl,
+    Listen,
+    ModeName,
+    Network,
+    OptionalFilePath,
+    RpcUrl,
+    Share,
+    ShareDifficulty,
+    Threads,
+    UtcTime,
+    ZmqUrl,
+)
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, nothing is converted, nothing changes after loading."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class BitcoindConfig(Section):
+    """One of your own nodes. The first one that is well gives the work; found blocks go to all of them."""
+
+    rpc_url: RpcUrl = Field(description="Where the node answers JSON-RPC: http://host:port.")
+    name: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="How logs and metrics call the node; empty: host:port of rpc_url."
+    )
+    cookie_file: OptionalFilePath = Field(
+        default=None,
+        description="The node's .cookie file. It need not exist yet: the node writes it anew at each of its starts.",
+    )
+    rpc_user: str | None = Field(default=None, description="Name for the login with a password.")
+    rpc_password: SecretStr | None = Field(
+        default=None,
+        description="The password itself; better kept in rpc_password_file or in the environment.",
+    )
+    rpc_password_file: OptionalFilePath = Field(
+        default=None, description="File whose first line is the password; nobody but its owner may read it."
+    )
+    zmq_hashblock: ZmqUrl | None = Field(
+        default=None,
+        description="The node's -zmqpubhashblock address; without it new blocks come by longpoll and poll.",
+    )
+
+    @property
+    def label(self) -> str:
+        """The node's name in logs and metrics."""
+        return self.name or urlsplit(self.rpc_url).netloc
+
+
+class SoloConfig(Section):
+    """Mining on the own node: the whole block reward goes to your address."""
+
+    payout_address: Address = Field(
+        description="Where block rewards go. Any address of the network that the node itself knows; "
+        "`hashmill check` asks the node."
+    )
+    payout: Literal["operator", "worker"] = Field(
+        default="operator",
+        description='"operator": to payout_address. "worker" comes with the Stratum server and is refused until then.',
+    )
+    coinbase_tag: CoinbaseTag = Field(
+        default="/hashmill/", description="Text in the coinbase of your blocks, up to 60 bytes."
+    )
+    min_block_interval_s: NonNegativeFloat = Field(
+        default=0.0,
+        description="Found blocks at least this far apart; regtest only, where every second hash is one.",
+    )
+    refresh_s: PositiveFloat = Field(
+        default=30.0, description="A new template at least this often, for the fees that came in meanwhile."
+    )
+    job_max_age_s: PositiveFloat = Field(
+        default=120.0,
+        description="When no node answers, the last job is hashed this long at most; then hashing waits for a node.",
+    )
+
+
+class CpuMode(Section):
+    """A way to run the CPU unit."""
+
+    name: ModeName = Field(description="The mode's name in plans, logs and metrics.")
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        description="Hashing threads; 0 only for the mode `off`."
+    )
+    watts: NonNegativeFloat | None = Field(
+        default=None, description="Power drawn in this mode; absent: idle_watts + threads * watts_per_thread."
+    )
+    th_s: NonNegativeFloat | None = Field(
+        default=None, description="Hashrate in this mode in TH/s; absent: measured at the start."
+    )
+
+
+class CpuConfig(Section):
+    """Hashing threads of this machine, as the unit `cpu`."""
+
+    threads: Threads = Field(default=0, description='0: no CPU unit; "auto": all cores.')
+    watts_per_thread: PositiveFloat = Field(
+        default=10.0,
+        description="Power one hashing thread adds. The default is a rough figure for a desktop core: measure yours.",
+    )
+    idle_watts: NonNegativeFloat = Field(
+        default=0.0,
+        description="Power that counts as the unit's while it is off: 0 when the machine runs anyway.",
+    )
+    modes: Annotated[tuple[CpuMode, ...], Strict(strict=False)] = Field(
+        default=(),
+        description="The modes the controller chooses from; absent: off, half (from two threads on) and full.",
+    )
+    versions: Annotated[int, Field(ge=1, le=MAX_VERSIONS)] = Field(
+        default=8, description="Versions of one header hashed side by side; they share part of the work."
+    )
+    share_difficulty: ShareDifficulty = Field(
+        default="auto",
+        description='Difficulty of the shares by which the unit\'s hashrate is read; "auto": a few each minute.',
+    )
+
+    def thread_count(self, cores: int) -> int:
+        """Hashing threads on a machine of `cores` cores."""
+        return cores if self.threads == "auto" else self.threads
+
+    def resolved_modes(self, cores: int) -> tuple[CpuMode, ...]:
+        """Every mode, `off` first, each with its watts: those of the file, or off, half and full."""
+        threads = self.thread_count(cores)
+        given = self.modes
+        if not given:
+            half = (CpuMode(name="half", threads=threads // 2),) if threads > 1 else ()
+            given = (*half, CpuMode(name="full", threads=threads))
+        if not any(mode.name == "off" for mode in given):
+            given = (CpuMode(name="off", threads=0), *given)
+        ordered = sorted(given, key=lambda mode: mode.threads)
+        return tuple(mode.model_copy(update={"watts": self._watts(mode)}) for mode in ordered)
+
+    def _watts(self, mode: CpuMode) -> float:
+        return self.idle_watts + mode.threads * self.watts_per_thread if mode.watts is None else mode.watts
+
+
+class MarketConfig(Section):
+    """What a bitcoin is worth."""
+
+    btc_usd: PositiveFloat | None = Field(
+        default=None,
+        description="Fixed price of one bitcoin in USD. A [tape] that brings btc_usd takes its place.",
+    )
+
+
+class PowerConfig(Section):
+    """What power costs."""
+
+    usd_per_kwh: float | None = Field(
+        default=None,
+        description="Fixed price in USD per kWh; may be negative. A [tape] that brings the price takes its place.",
+    )
+
+
+class TapeConfig(Section):
+    """A recorded run of prices, replayed at a chosen speed: for demos, tests and chains whose difficulty means nothing."""
+
+    file: FilePath = Field(
+        description="CSV with a header: start_utc (ISO 8601) and one or more of btc_usd, usd_per_kwh or usd_per_mwh, "
+        "network_difficulty, hashprice_usd_per_ph_day."
+    )
+    speed: PositiveFloat = Field(default=1.0, description="Seconds of tape per second of clock.")
+    start: UtcTime | None = Field(
+        default=None, description="Time on the tape at which the replay begins; absent: its first row."
+    )
+    at_end: Literal["hold", "loop"] = Field(
+        default="hold", description='After the last row: "hold" its values, or "loop" from the beginning.'
+    )
+
+
+class UnitConfig(Section):
+    """How one unit may be switched. In this version: the unit `cpu` of [cpu]."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="The unit's name.")
+    min_on_s: NonNegativeFloat | None = Field(default=None, description="Instead of [controller] min_on_s.")
+    min_off_s: NonNegativeFloat | None = Field(default=None, description="Instead of [controller] min_off_s.")
+    restart_s: NonNegativeFloat | None = Field(
+        default=None, description="Time from off to full hashrate; power is drawn meanwhile. Absent: 0."
+    )
+    safe_mode: ModeName | None = Field(default=None, description="Instead of [controller] safe_mode.")
+
+
+class MaxAges(Section):
+    """Seconds after which a series' last value is too old to decide on."""
+
+    btc_usd: PositiveFloat = Field(default=900.0, description="Price of bitcoin.")
+    power_usd_per_kwh: PositiveFloat = Field(default=3600.0, description="Price of power.")
+    network_difficulty: PositiveFloat = Field(default=3600.0, description="Difficulty in force.")
+    subsidy_sat: PositiveFloat = Field(default=3600.0, description="Block subsidy.")
+    fees_sat_per_block: PositiveFloat = Field(default=3600.0, description="Mean fees of the last 144 blocks.")
+    hashprice_usd_per_ph_day: PositiveFloat = Field(
+        default=3600.0, description="Hashprice, where a tape brings it."
+    )
+
+
+class ValueBounds(Section):
+    """Values outside of [lowest, highest] are refused as errors of their source; spikes within are real."""
+
+    btc_usd: Bounds = Field(default=(100.0, 10_000_000.0), description="Price of bitcoin, USD.")
+    power_usd_per_kwh: Bounds = Field(default=(-2.0, 20.0), description="Price of power, USD per kWh.")
+    hashprice_usd_per_ph_day: Bounds = Field(
+        default=(0.0, 10_000.0), description="Hashprice, USD per PH/s and day."
+    )
+
+
+class ControllerConfig(Section):
+    """What decides when to hash."""
+
+    enabled: bool = Field(default=True, description="false: every unit runs whatever it costs.")
+    dry_run: bool = Field(default=True, description="Decide and record, but touch nothing.")
+    tick_s: PositiveFloat = Field(default=60.0, description="Time between two decisions.")
+    horizon_hours: PositiveFloat = Field(default=36.0, description="How far the plan looks ahead.")
+    min_on_s: NonNegativeFloat = Field(
+        default=300.0, description="A unit that was started runs at least this long."
+    )
+    min_off_s: NonNegativeFloat = Field(
+        default=300.0, description="A unit that was stopped rests at least this long."
+    )
+    dead_band_ratio: Share = Field(
+        default=0.02, description="A change must earn this share of the revenue more than it costs."
+    )
+    site_cap_kw: NonNegativeFloat = Field(
+        default=0.0, description="Power the site may draw; 0: no limit. Above 0 is not in this version yet."
+    )
+    pool_fee: Share = Field(
+        default=0.0, description="Share of the revenue that goes to a pool; 0 when mining solo."
+    )
+    safe_mode: ModeName = Field(
+        default="pause",
+        description='What units do when prices stay too old: "run", "pause" or the name of a mode.',
+    )
+    grace_s: NonNegativeFloat = Field(
+        default=900.0,
+        description="When a price is too old, the last decision is held this long before safe_mode.",
+    )
+    confirm_s: PositiveFloat = Field(
+        default=60.0, description="A change that the unit does not show within this time has failed."
+    )
+    max_changes_per_minute: Annotated[int, Field(ge=1)] = Field(
+        default=30, description="No more units than this change in a minute: inrush, breakers."
+    )
+    max_age_s: MaxAges = Field(
+        default_factory=MaxAges, description="Seconds after which a value is too old, by series."
+    )
+    bounds: ValueBounds = Field(default_factory=ValueBounds, description="Values believed, by series.")
+
+
+class LedgerConfig(Section):
+    """Where blocks, decisions and outcomes are kept."""
+
+    url: LedgerUrl = Field(
+        default="sqlite:///hashmill.db",
+        validate_default=True,
+        description="sqlite:///FILE; its folder must exist.",
+    )
+
+    @property
+    def file(self) -> Path:
+        """The ledger's SQLite file."""
+        return Path(self.url.removeprefix(SQLITE))
+
+
+class HttpConfig(Section):
+    """API, metrics and health, over HTTP."""
+
+    listen: Listen = Field(default="127.0.0.1:8340", description="host:port; empty: no HTTP at all.")
+    token_file: OptionalFilePath = Field(
+        default=None,
+        description="File whose first line is the bearer token needed for anything that changes something.",
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on; None: no HTTP."""
+        if not self.listen:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class LogConfig(Section):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description='"text": key=value lines; "json": one object a line.'
+    )
+
+
+class Config(Section):
+    """The whole configuration, checked."""
+
+    network: Network = Field(description="The chain: main, test, testnet4, signet or regtest.")
+    bitcoind: Annotated[tuple[BitcoindConfig, ...], Strict(strict=False)] = Field(
+        min_length=1, description="Your own nodes."
+    )
+    solo: SoloConfig = Field(description="Mining on the own node.")
+    cpu: CpuConfig = Field(default_factory=CpuConfig, description="Hashing threads of this machine.")
+    market: MarketConfig = Field(default_factory=MarketConfig, description="What a bitcoin is worth.")
+    power: PowerConfig = Field(default_factory=PowerConfig, description="What power costs.")
+    tape: TapeConfig | None = Field(default=None, description="Recorded prices, replayed.")
+    unit: Annotated[tuple[UnitConfig, ...], Strict(strict=False)] = Field(
+        default=(), description="Units' own settings."
+    )
+    controller: ControllerConfig = Field(
+        default_factory=ControllerConfig, description="What decides when to hash."
+    )
+    ledger: LedgerConfig = Field(default_factory=LedgerConfig, description="Where everything is kept.")
+    http: HttpConfig = Field(default_factory=HttpConfig, description="API, metrics and health.")
+    log: LogConfig = Field(default_factory=LogConfig, description="What is logged.")
+
+    def unit_settings(self, unit_id: str) -> UnitConfig:
+        """The [[unit]] of that id, or one with nothing set."""
+        return next((unit for unit in self.unit if unit.id == unit_id), UnitConfig(id=unit_id))
+
+
+# The sections by the name they have in the file: those written once, and those written as often as needed.
+TABLES: dict[str, type[Section]] = {
+    "solo": SoloConfig,
+    "cpu": CpuConfig,
+    "market": MarketConfig,
+    "power": PowerConfig,
+    "tape": TapeConfig,
+    "controller": ControllerConfig,
+    "ledger": LedgerConfig,
+    "http": HttpConfig,
+    "log": LogConfig,
+}
+ARRAYS: dict[str, type[Section]] = {"bitcoind": BitcoindConfig, "unit": UnitConfig}

@@ -1,0 +1,137 @@
+"""Where submissions of every unit arrive: judged, counted, and the blocks among them written down and sent."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target, hash_to_int
+from miner.metrics import Metrics
+from miner.work.claims import BlockClaims, Claim, FoundBlock
+from miner.work.hashrate import ShareRate
+from miner.work.job import JobBook
+from miner.work.share import Accepted, Block, Rejected, Submission, Verdict, judge
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class UnitShares:
+    """What one unit handed in since the daemon started."""
+
+    accepted: int = 0
+    rejected: int = 0
+    best_difficulty: float = 0.0
+    rate: ShareRate = field(default_factory=ShareRate)
+
+
+class BlockKeeper(Protocol):
+    """Keeps a found block on disk, then sends it to every node."""
+
+    async def keep_and_send(self, found: FoundBlock) -> bool:
+        """Returns False only if every node refused the block for good, True as soon as one has it."""
+        ...
+
+
+class Desk:
+    """Judges submissions; a block is on disk and on its way to every node before its finder hears of it.
+
+    `on_solved` is called when a tip needs no more hashing since a block of ours for it is on its way, `on_reopened`
+    when that block was refused and hashing must go on.
+    """
+
+    def __init__(
+        self,
+        book: JobBook,
+        claims: BlockClaims,
+        keeper: BlockKeeper,
+        metrics: Metrics,
+        *,
+        on_solved: Callable[[], None],
+        on_reopened: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._book = book
+        self._claims = claims
+        self._keeper = keeper
+        self._metrics = metrics
+        self._on_solved = on_solved
+        self._on_reopened = on_reopened
+        self._clock = clock
+        self._deliveries: asyncio.TaskGroup | None = None
+        self.shares: defaultdict[str, UnitShares] = defaultdict(UnitShares)
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Deliver blocks until `closing` is set and every delivery has ended."""
+        async with asyncio.TaskGroup() as self._deliveries:
+            await closing.wait()
+
+    def take(self, submission: Submission, share_target: int) -> Verdict:
+        """Judge one submission against the target its unit was given; call it in the event loop, while `run` runs."""
+        now = self._clock()
+        verdict = judge(self._book, submission, share_target, now)
+        shares = self.shares[submission.unit_id]
+        match verdict:
+            case Block() as block:
+                if block.stale:
+                    self._reject(submission, shares, "stale")
+                else:
+                    self._credit(submission, shares, block.hash, share_target, now)
+                self._found(block, submission, now)
+            case Accepted() as accepted:
+                self._credit(submission, shares, accepted.hash, share_target, now)
+            case Rejected() as rejected:
+                self._reject(submission, shares, rejected.reason.value)
+        return verdict
+
+    def _credit(
+        self, submission: Submission, shares: UnitShares, found: bytes, share_target: int, now: float
+    ) -> None:
+        """Count a good share: what it is worth is the difficulty it was asked for, not the one it happened to reach."""
+        shares.best_difficulty = max(shares.best_difficulty, difficulty_of_hash(found))
+        work = difficulty_of_target(share_target) if hash_to_int(found) <= share_target else 0.0
+        shares.accepted += 1
+        shares.rate.add(work, now)
+        self._metrics.share_accepted(submission.unit_id, work, shares.best_difficulty)
+
+    def _reject(self, submission: Submission, shares: UnitShares, reason: str) -> None:
+        shares.rejected += 1
+        self._metrics.share_rejected(submission.unit_id, reason)
+        log.info("share_rejected", extra={"unit": submission.unit_id, "job": submission.job_id, "reason": reason})
+
+    def _found(self, block: Block, submission: Submission, now: float) -> None:
+        found = FoundBlock(block, submission, now)
+        claim = self._claims.claim(found, now)
+        if claim is not Claim.SUBMIT:
+            return
+        log.info(
+            "block_found",
+            extra={
+                "height": block.job.height,
+                "hash": block.hash[::-1].hex(),
+                "unit": submission.unit_id,
+                "reward_sat": block.job.reward_sat,
+                "txs": len(block.job.txs),
+                "stale": block.stale,
+            },
+        )
+        self._metrics.block_found()
+        if not block.stale:
+            self._on_solved()
+        self._deliver(found)
+
+    def _deliver(self, found: FoundBlock) -> None:
+        if self._deliveries is None:
+            raise RuntimeError("a block was found before the desk ran")
+        self._deliveries.create_task(self._delivery(found), name=f"block-{found.block.job.height}")
+
+    async def _delivery(self, found: FoundBlock) -> None:
+        if await self._keeper.keep_and_send(found):
+            return
+        reserve = self._claims.refused(found.block.hash)
+        if reserve is not None and self._claims.claim(reserve, self._clock()) is Claim.SUBMIT:
+            self._deliver(reserve)
+        else:
+            self._on_reopened()

@@ -1,0 +1,1 @@
+"""The ledger: every found block, decision and observation, on disk before anything is built on it."""

@@ -1,0 +1,1 @@
+"""One module per schema revision, numbered; a released one is never edited."""

@@ -1,0 +1,161 @@
+"""Reading the ledger: what the web API, `hashmill log` and a starting daemon ask it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Column, ColumnElement, Connection, Engine, RowMapping, Select, func, literal, select
+
+from miner.ledger.engine import engine_at, plain_errors
+from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow, TickRow
+from miner.ledger.schema import HEAD, revision_of
+from miner.ledger.tables import blocks, decisions, outcomes, ticks
+
+_BLOCK = [column for column in blocks.c if column.name not in {"site", "raw"}]
+_DECISION = [column for column in decisions.c if column.name != "site"]
+_OUTCOME = [column for column in outcomes.c if column.name not in {"site", "row_id"}]
+_TICK = [column for column in ticks.c if column.name not in {"site", "row_id"}]
+
+
+class Reader:
+    """One site's ledger, to be read; safe to use from several threads, and while another process writes.
+
+    Every method raises LedgerError where the database fails.
+    """
+
+    def __init__(self, engine: Engine, site: str) -> None:
+        self._engine = engine
+        self._site = site
+        #: The database as messages name it: a file's path, or a URL without its password.
+        self.name = engine.url.database if engine.dialect.name == "sqlite" else repr(engine.url)
+
+    @classmethod
+    def open(cls, url: str, *, site: str = "default") -> Self:
+        """The ledger at `url`, opened read-only: it changes nothing and disturbs no writer.
+
+        Raises LedgerError where there is none or it cannot be read, SchemaTooNewError where it is too new.
+        """
+        reader = cls(engine_at(url, read_only=True), site)
+        with reader._closed_on_error(), reader._reading() as connection:
+            revision = revision_of(connection)
+            if revision != HEAD:
+                found = "no tables" if revision is None else f"schema {revision}"
+                raise LedgerError(
+                    f"the ledger has {found}, this Hashmill reads {HEAD}: the daemon migrates it when it starts"
+                )
+        return reader
+
+    def close(self) -> None:
+        """Close the database; nothing is buffered that could be lost."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def blocks(self, limit: int = 100, *, since: float = 0.0) -> list[BlockRow]:
+        """The newest `limit` blocks found at `since` (unix seconds) or later, newest first, without `raw`."""
+        query = (
+            select(*_BLOCK, literal(b"").label("raw"))
+            .where(blocks.c.site == self._site, blocks.c.found_at >= since)
+            .order_by(blocks.c.found_at.desc(), blocks.c.height.desc())
+            .limit(limit)
+        )
+        return [_block(row) for row in self._rows(query)]
+
+    def block(self, block_hash: str) -> BlockRow | None:
+        """The block with this hash, its bytes included; None where the ledger has none."""
+        found = self._whole_blocks(blocks.c.hash == block_hash)
+        return found[0] if found else None
+
+    def unsettled_blocks(self) -> list[BlockRow]:
+        """Blocks whose fate is open, oldest first, with their bytes.
+
+        Those are the found, submitted and accepted ones, and the orphaned ones until their bytes are dropped:
+        they may come back into the chain.
+        """
+        open_ones = blocks.c.status.in_(("found", "submitted", "accepted"))
+        return self._whole_blocks(open_ones | ((blocks.c.status == "orphaned") & blocks.c.raw.is_not(None)))
+
+    def block_counts(self) -> dict[str, int]:
+        """How many blocks have each status; a status that none has is absent."""
+        query = select(blocks.c.status, func.count().label("blocks")).where(blocks.c.site == self._site)
+        return {row["status"]: row["blocks"] for row in self._rows(query.group_by(blocks.c.status))}
+
+    def decisions(
+        self, limit: int = 100, *, unit: str | None = None, since: float = 0.0
+    ) -> list[DecisionRow]:
+        """The newest `limit` decisions made at `since` (unix seconds) or later, newest first, of `unit` or of all."""
+        query = select(*_DECISION).where(decisions.c.site == self._site, decisions.c.at >= since)
+        if unit is not None:
+            query = query.where(decisions.c.unit_id == unit)
+        newest_first = query.order_by(decisions.c.at.desc(), decisions.c.id.desc()).limit(limit)
+        return [DecisionRow(**row) for row in self._rows(newest_first)]
+
+    def last_decisions(self) -> dict[str, DecisionRow]:
+        """The newest decision of every unit, by unit id."""
+        newest_first = (decisions.c.at.desc(), decisions.c.id.desc())
+        place = func.row_number().over(partition_by=decisions.c.unit_id, order_by=newest_first)
+        query = select(*_DECISION, place.label("place")).where(decisions.c.site == self._site)
+        return {row["unit_id"]: DecisionRow(**row) for row in self._rows(_first_places(query, _DECISION))}
+
+    def outcomes(self, decision_ids: Sequence[str]) -> dict[str, list[OutcomeRow]]:
+        """The outcomes of these decisions, by decision id and in the order written; those without any are absent."""
+        query = select(*_OUTCOME).where(outcomes.c.site == self._site)
+        query = query.where(outcomes.c.decision_id.in_(decision_ids)).order_by(outcomes.c.row_id)
+        found: dict[str, list[OutcomeRow]] = {}
+        for row in self._rows(query):
+            found.setdefault(row["decision_id"], []).append(OutcomeRow(**row))
+        return found
+
+    def latest_ticks(self, now: float | None = None) -> dict[str, TickRow]:
+        """The tick observed last of every series, by series; with `now`, only among those already in force.
+
+        Of several observed at once (a day-ahead price list) it is the one latest in force. It may have ended:
+        the caller compares `valid_to` with the time.
+        """
+        newest_first = (ticks.c.observed_at.desc(), ticks.c.valid_from.desc())
+        place = func.row_number().over(partition_by=ticks.c.series, order_by=newest_first)
+        query = select(*_TICK, place.label("place")).where(ticks.c.site == self._site)
+        if now is not None:
+            query = query.where(ticks.c.valid_from <= now)
+        return {row["series"]: TickRow(**row) for row in self._rows(_first_places(query, _TICK))}
+
+    def _whole_blocks(self, condition: ColumnElement[bool]) -> list[BlockRow]:
+        query = select(*_BLOCK, blocks.c.raw).where(blocks.c.site == self._site, condition)
+        return [_block(row) for row in self._rows(query.order_by(blocks.c.found_at))]
+
+    def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[RowMapping]:
+        with self._reading() as connection:
+            return connection.execute(query).mappings().all()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with plain_errors(f"cannot read the ledger {self.name}"), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+
+def _first_places(
+    query: Select[*tuple[Any, ...]], columns: Sequence[Column[Any]]
+) -> Select[*tuple[Any, ...]]:
+    """Of the rows of `query` those with `place` 1, without that column."""
+    placed = query.subquery()
+    return select(*(placed.c[column.name] for column in columns)).where(placed.c.place == 1)
+
+
+def _block(row: RowMapping) -> BlockRow:
+    columns = dict(row)
+    return BlockRow(**{**columns, "raw": columns["raw"] or b""})

@@ -1,0 +1,98 @@
+"""The rows of the ledger, as the program sees them, and its errors; `site` is added by the store that writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+BlockStatus = Literal["found", "submitted", "accepted", "rejected", "orphaned", "mature"]
+OutcomeKind = Literal["applied", "confirmed", "failed", "unsupported"]
+
+
+class LedgerError(Exception):
+    """The ledger could not be opened, read or written; the message says which and why."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The database as a whole failed: locked by another process, disk full, connection lost. It may come back."""
+
+
+class SchemaTooNewError(LedgerError):
+    """The database was written by a newer Hashmill, whose tables this one does not know."""
+
+
+class UnknownBlockError(LedgerError):
+    """No block with this hash is in the ledger of this site."""
+
+
+class TransitionError(LedgerError):
+    """A block's status may not change this way: a mature block stays mature, nothing becomes `found` again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """A block that one of our units found, written before it is submitted.
+
+    Hashes are hex in display order, `payout_script` is hex. `raw` is the serialized block with witness; it is
+    empty where the ledger no longer keeps it (see `Store.prune_raw`) and in lists, which do not carry it.
+    `stale` says that it was found on a tip already superseded. Times are UTC unix seconds.
+    """
+
+    hash: str
+    height: int
+    prev_hash: str
+    found_at: float
+    unit_id: str
+    job_id: str
+    origin: str
+    reward_sat: int
+    difficulty: float
+    payout_script: str
+    raw: bytes
+    stale: bool = False
+    status: BlockStatus = "found"
+    detail: str = ""
+    submitted_at: float | None = None
+    confirmations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """What the controller decided for a unit, `hold` included, and why.
+
+    `id` is unique and sorts by time; `from_mode` is None where the unit's mode was not known. `numbers` made the
+    decision (JSON: infinite values and NaN are stored as null); `flip` says in words what would change it.
+    """
+
+    id: str
+    at: float
+    unit_id: str
+    from_mode: str | None
+    to_mode: str
+    reason: str
+    numbers: Mapping[str, float | int | str | bool | None]
+    flip: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What became of a decision, as read back from the unit; `mode_read` is None where nothing could be read."""
+
+    decision_id: str
+    at: float
+    outcome: OutcomeKind
+    detail: str = ""
+    mode_read: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TickRow:
+    """An observed value of a series, true for `valid_from` <= time < `valid_to` (UTC unix seconds)."""
+
+    series: str
+    value: float
+    unit: str
+    valid_from: float
+    valid_to: float
+    observed_at: float
+    source: str

@@ -1,0 +1,119 @@
+"""The ledger's tables, in types that SQLite and PostgreSQL both keep exactly.
+
+Every table has a `site`, the first column of its key: several sites may share one PostgreSQL database. Times are
+UTC unix seconds, money is satoshi or dollars as the column says, hashes are hex in display order.
+"""
+
+from typing import Final, get_args
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from miner.ledger.rows import BlockStatus, OutcomeKind
+
+#: Constraints get names by rule, so that a later migration can find them on either database.
+NAMES: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMES)
+
+
+def _one_of(column: str, kinds: tuple[str, ...]) -> str:
+    """The SQL condition that `column` holds one of `kinds`, which are words of this program."""
+    return f"{column} IN ({', '.join(repr(kind) for kind in kinds)})"
+
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("height", Integer, nullable=False),
+    Column("prev_hash", Text, nullable=False),
+    Column("found_at", Double, nullable=False),
+    Column("unit_id", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("reward_sat", BigInteger, nullable=False),
+    Column("difficulty", Double, nullable=False),
+    Column("payout_script", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=True),
+    Column("stale", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("submitted_at", Double, nullable=True),
+    Column("confirmations", Integer, nullable=False),
+    CheckConstraint(_one_of("status", get_args(BlockStatus)), name="status"),
+    Index(None, "site", "status"),
+    Index(None, "site", "found_at"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("unit_id", Text, nullable=False),
+    Column("from_mode", Text, nullable=True),
+    Column("to_mode", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("numbers", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+    Column("flip", Text, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Index(None, "site", "unit_id", "at"),
+    Index(None, "site", "at"),
+)
+
+#: SQLite counts up only a column of type INTEGER; PostgreSQL gets the wide type.
+_ROW_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("row_id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("site", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("mode_read", Text, nullable=True),
+    ForeignKeyConstraint(["site", "decision_id"], ["decisions.site", "decisions.id"]),
+    CheckConstraint(_one_of("outcome", get_args(OutcomeKind)), name="outcome"),
+    Index(None, "site", "decision_id"),
+)
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("row_id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("site", Text, nullable=False),
+    Column("series", Text, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("valid_from", Double, nullable=False),
+    Column("valid_to", Double, nullable=False),
+    Column("observed_at", Double, nullable=False),
+    Column("source", Text, nullable=False),
+    UniqueConstraint("site", "series", "observed_at", "valid_from", "source"),
+)

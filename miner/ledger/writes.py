@@ -1,0 +1,96 @@
+"""What can be written to the ledger: each a function on a connection whose transaction is the caller's.
+
+Several writes share one transaction (group commit), so none of them begins, commits or rolls back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, get_args
+
+from sqlalchemy import Connection, insert, select, update
+
+from miner.ledger.engine import insert_new
+from miner.ledger.rows import (
+    BlockRow,
+    BlockStatus,
+    DecisionRow,
+    OutcomeRow,
+    TickRow,
+    TransitionError,
+    UnknownBlockError,
+)
+from miner.ledger.tables import blocks, decisions, outcomes, ticks
+
+#: What may follow a status. A node's word can come late or change with the chain; what is never true is that a
+#: mature block stops being mature, or that one which a node has taken is only submitted.
+FOLLOWS: Final[dict[BlockStatus, frozenset[BlockStatus]]] = {
+    "found": frozenset({"submitted", "accepted", "rejected", "orphaned", "mature"}),
+    "submitted": frozenset({"accepted", "rejected", "orphaned", "mature"}),
+    "rejected": frozenset({"submitted", "accepted", "orphaned", "mature"}),
+    "accepted": frozenset({"rejected", "orphaned", "mature"}),
+    "orphaned": frozenset({"rejected", "accepted", "mature"}),
+    "mature": frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """A block's new status, and new values of the other columns; None leaves a column as it is."""
+
+    status: str
+    detail: str | None = None
+    confirmations: int | None = None
+    submitted_at: float | None = None
+
+
+def add_block(connection: Connection, site: str, row: BlockRow) -> None:
+    """Write a found block; one that is there already stays as it is."""
+    connection.execute(insert_new(connection, blocks), [{"site": site, **asdict(row)}])
+
+
+def set_block_status(connection: Connection, site: str, block_hash: str, change: StatusChange) -> None:
+    """Change what is known of a block; a mature block drops its bytes.
+
+    Raises UnknownBlockError, TransitionError, ValueError for a word that is no status.
+    """
+    if change.status not in get_args(BlockStatus):
+        raise ValueError(f"{change.status!r} is not a block's status")
+    this_block = (blocks.c.site == site) & (blocks.c.hash == block_hash)
+    before = connection.execute(select(blocks.c.status).where(this_block)).scalar_one_or_none()
+    if before is None:
+        raise UnknownBlockError(f"block {block_hash} is not in the ledger")
+    if change.status not in {before, *FOLLOWS[before]}:
+        raise TransitionError(f"block {block_hash} is {before}, it cannot become {change.status}")
+    values: dict[str, Any] = {name: value for name, value in asdict(change).items() if value is not None}
+    if change.status == "mature":
+        values["raw"] = None
+    connection.execute(update(blocks).where(this_block).values(**values))
+
+
+def prune_raw(connection: Connection, site: str, up_to_height: int) -> None:
+    """Drop the bytes of blocks at `up_to_height` or below that no node will ask for again: orphaned, rejected."""
+    connection.execute(
+        update(blocks)
+        .where(blocks.c.site == site, blocks.c.height <= up_to_height, blocks.c.raw.is_not(None))
+        .where(blocks.c.status.in_(("orphaned", "rejected")))
+        .values(raw=None)
+    )
+
+
+def add_decisions(connection: Connection, site: str, rows: Sequence[DecisionRow]) -> None:
+    """Write decisions; one whose id is there already stays as it is."""
+    if rows:
+        values = [{"site": site, **asdict(row)} for row in rows]
+        connection.execute(insert_new(connection, decisions), values)
+
+
+def add_outcomes(connection: Connection, site: str, rows: Sequence[OutcomeRow]) -> None:
+    """Write outcomes, each of a decision that is in the ledger."""
+    if rows:
+        connection.execute(insert(outcomes), [{"site": site, **asdict(row)} for row in rows])
+
+
+def add_ticks(connection: Connection, site: str, rows: Sequence[TickRow]) -> None:
+    """Write ticks; an observation that is there already is passed over."""
+    if rows:
+        connection.execute(insert_new(connection, ticks), [{"site": site, **asdict(row)} for row in rows])

@@ -1,0 +1,292 @@
+"""Keeps one proven block template at hand: fetched on a new tip, on changed transactions, and when it grows old.
+
+A template is published only if it parses and a block of its coinbase shape was once accepted by the node as a
+proposal; otherwise an alert is raised and the last good one stays.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from miner.node.nodes import Node, NodeSet
+from miner.node.rpc import DESERIALIZATION, Backoff, RpcError, RpcRefusedError
+from miner.node.tips import Tip
+from miner.work.template import (
+    OP_TRUE_CHALLENGE,
+    SignetChallengeError,
+    Template,
+    TemplateError,
+    decode_template,
+    parse_template,
+    template_request,
+)
+
+log = logging.getLogger(__name__)
+
+# A template overtaken by a new tip, or a proposal that came too late, is asked for again at once, this often.
+_RACES = 5
+
+
+class NetworkMismatchError(Exception):
+    """The node is on another network than the configuration."""
+
+
+class PayoutAddressError(Exception):
+    """The node does not own up to a payout address."""
+
+
+class ProposalRefusedError(Exception):
+    """The node refuses a block of this coinbase shape; the message is its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePacing:
+    """Intervals and limits of the template service, in seconds."""
+
+    refresh_s: float = 30.0
+    fetch_limit_s: float = 10.0
+    refused_s: float = 10.0  # until a refused shape or a broken template is tried again
+    backoff_first_s: float = 0.1
+    backoff_cap_s: float = 2.0
+    job_max_age_s: float = 120.0  # nodes silent for longer: the last job may build on a tip long gone
+
+
+def _ignore(*_arguments: object) -> None:
+    """Callback of one who does not ask."""
+
+
+class TemplateService:
+    """Fetches, judges, proves and publishes templates of the first node that gives one.
+
+    Callbacks are called in the event loop and must not block:
+    `assemble_proposal(template)` gives the shape of the coinbase (equal for equal script types and sizes) and a whole
+    serialized block for it; `on_template(template, node, fetched_at)` gets each new template, `fetched_at` in unix
+    seconds; `on_tip(tip)` is called before the template for a new tip is fetched: work on other tips is stale now;
+    `on_withdraw()` when no node has answered for `job_max_age_s`; `on_alert(event, message)` when a template or a
+    proposal is refused, once for each reason.
+    """
+
+    def __init__(
+        self,
+        nodes: NodeSet,
+        assemble_proposal: Callable[[Template], tuple[Hashable, bytes]],
+        on_template: Callable[[Template, Node, float], None],
+        *,
+        on_tip: Callable[[Tip], None] = _ignore,
+        on_withdraw: Callable[[], None] = _ignore,
+        on_alert: Callable[[str, str], None] = _ignore,
+        pacing: TemplatePacing | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` gives unix seconds."""
+        self._nodes = nodes
+        self._request = template_request(nodes.network)
+        self._assemble_proposal = assemble_proposal
+        self._on_template = on_template
+        self._on_tip = on_tip
+        self._on_withdraw = on_withdraw
+        self._on_alert = on_alert
+        self._pacing = pacing or TemplatePacing()
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._tip: bytes | None = None
+        self._current: Template | None = None
+        self._proven: set[Hashable] = set()
+        self._complaints: set[tuple[str, str, str]] = set()
+
+    @property
+    def current(self) -> Template | None:
+        """The template last published, None before the first and after a withdrawal."""
+        return self._current
+
+    def new_tip(self, tip: Tip) -> None:
+        """Make work on other tips stale and fetch a template at once (the `publish` of TipWatcher)."""
+        self._tip = tip.hash
+        if self._current is None or self._current.prev_hash != tip.hash:
+            self._on_tip(tip)
+        self._wake.set()
+
+    def refresh(self) -> None:
+        """Fetch a template at once (the `on_refresh` of TipWatcher)."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._serve_forever(), name="templates")
+            group.create_task(self._withdraw_when_silent(), name="template withdrawal")
+
+    async def prove(self, node: Node, shape: Hashable, block: bytes) -> bool:
+        """Whether `node` accepts a `block` of this coinbase shape; False means a race: ask with a fresh template.
+
+        A shape once accepted is not asked for again. Raises ProposalRefusedError, RpcError.
+        """
+        if shape in self._proven:
+            return True
+        proposal = {**self._request, "mode": "proposal", "data": block.hex()}
+        try:
+            verdict = await node.rpc.call("getblocktemplate", proposal, timeout_s=self._pacing.fetch_limit_s)
+        except RpcRefusedError as refused:
+            if refused.code == DESERIALIZATION:
+                raise ProposalRefusedError(str(refused)) from refused
+            raise
+        if verdict is None:
+            self._proven.add(shape)
+            log.info("proposal_accepted", extra={"node": node.name, "shape": str(shape)})
+            return True
+        if str(verdict).startswith(("inconclusive", "duplicate-inconclusive")) or verdict == "duplicate":
+            return False
+        raise ProposalRefusedError(str(verdict))
+
+    async def _serve_forever(self) -> None:
+        pacing = self._pacing
+        backoff = Backoff(pacing.backoff_first_s, pacing.backoff_cap_s)
+        while True:
+            self._wake.clear()
+            try:
+                served = await self._serve()
+            except ProposalRefusedError:
+                wait_s = pacing.refused_s
+            else:
+                wait_s = pacing.refresh_s if served else backoff.next_s()
+                if served:
+                    backoff.reset()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+
+    async def _serve(self) -> bool:
+        """Publish a template of the first usable node that gives one; False if none does.
+
+        Raises ProposalRefusedError: what one node refuses of our own making is not carried to the next.
+        """
+        for node in self._nodes.usable():
+            try:
+                if await self._serve_from(node):
+                    return True
+            except RpcError as error:
+                # A node that is down is reported by the watch, and another one may serve.
+                self._complain(logging.WARNING, "template_unavailable", node, str(error))
+            except TemplateError as error:
+                self._complain(logging.ERROR, "template_refused", node, str(error))
+            except ProposalRefusedError as error:
+                self._complain(logging.ERROR, "proposal_refused", node, str(error))
+                raise
+        return False
+
+    async def _serve_from(self, node: Node) -> bool:
+        for _race in range(_RACES):
+            tip_before = self._tip
+            reply = await node.rpc.call(
+                "getblocktemplate", self._request, decode=msgspec.Raw, timeout_s=self._pacing.fetch_limit_s
+            )
+            fetched_at = self._clock()
+            self._nodes.answered(node)
+            template = parse_template(decode_template(reply), self._nodes.network)
+            if self._is_overtaken(node, template, tip_before):
+                continue
+            if await self.prove(node, *self._assemble_proposal(template)):
+                if self._is_overtaken(node, template, tip_before):
+                    continue
+                self._current = template
+                self._complaints.clear()
+                self._on_template(template, node, fetched_at)
+                return True
+        return False
+
+    def _is_overtaken(self, node: Node, template: Template, tip_before: bytes | None) -> bool:
+        """Whether the watch knows a newer tip than the template builds on.
+
+        Without news since the template was asked for, it is the template of the active node that knows better;
+        another node may lag behind.
+        """
+        if self._tip is None or template.prev_hash == self._tip:
+            return False
+        return self._tip != tip_before or node is not self._nodes.active
+
+    def _complain(self, level: int, event: str, node: Node, message: str) -> None:
+        complaint = (event, node.name, message)
+        if complaint in self._complaints:
+            return
+        self._complaints.add(complaint)
+        log.log(level, event, extra={"node": node.name, "error": message})
+        if level >= logging.ERROR:
+            self._on_alert(event, message)
+
+    async def _withdraw_when_silent(self) -> None:
+        max_age_s = self._pacing.job_max_age_s
+        while True:
+            left_s = max_age_s - self._nodes.silent_s()
+            if left_s <= 0 and self._current is not None:
+                self._current = None
+                log.error("work_withdrawn", extra={"silent_s": round(self._nodes.silent_s(), 1)})
+                self._on_withdraw()
+            await asyncio.sleep(max(left_s, min(1.0, max_age_s)))
+
+
+class _ChainReply(msgspec.Struct):
+    chain: str
+    signet_challenge: str | None = None
+
+
+class _ChallengeReply(msgspec.Struct):
+    signet_challenge: str | None = None
+
+
+class _AddressReply(msgspec.Struct):
+    isvalid: bool
+    scriptPubKey: str = ""  # noqa: N815 - the node's own name
+    error: str = ""
+
+
+async def check_chain(node: Node, network: str) -> None:
+    """Make sure `node` is on `network` and, for a signet, that it is one we can mine.
+
+    Raises NetworkMismatchError, SignetChallengeError, RpcError.
+    """
+    reply = await node.rpc.call("getblockchaininfo", decode=_ChainReply, retry_s=5.0)
+    if reply.chain != network:
+        raise NetworkMismatchError(
+            f"{node.name} is on {reply.chain!r}, the configuration says {network!r}: correct `network` or `rpc_url`"
+        )
+    if network != "signet":
+        return
+    challenge = reply.signet_challenge
+    if challenge is None:  # nodes before version 28 say it in templates only
+        template = await node.rpc.call("getblocktemplate", template_request(network), decode=_ChallengeReply)
+        challenge = template.signet_challenge
+    if challenge != OP_TRUE_CHALLENGE:
+        raise SignetChallengeError([
+            f"{node.name} is on a signet whose blocks need a signature (challenge {challenge}); only one with "
+            f"challenge {OP_TRUE_CHALLENGE} (OP_TRUE) can be mined: start bitcoind with -signetchallenge=51"
+        ])
+
+
+async def validate_payout(node: Node, address: str) -> bytes:
+    """The scriptPubKey that pays to `address`, from the node itself.
+
+    Raises PayoutAddressError when the node says it is invalid or of another network, RpcError.
+    """
+    reply = await node.rpc.call("validateaddress", address, decode=_AddressReply, retry_s=5.0)
+    if not reply.isvalid:
+        raise PayoutAddressError(f"payout address {address!r} is refused by {node.name}: {_why(address, reply.error)}")
+    try:
+        return bytes.fromhex(reply.scriptPubKey)
+    except ValueError as garbage:
+        raise PayoutAddressError(f"{node.name} gives no script for payout address {address!r}") from garbage
+
+
+# How addresses begin; only to word the error better than the node does, never to judge an address.
+_BEGINNINGS = {"bc1": "main", "tb1": "test, testnet4 or signet", "bcrt1": "regtest"}
+
+
+def _why(address: str, node_error: str) -> str:
+    reason = node_error or "not an address of its network"
+    network = next((name for start, name in _BEGINNINGS.items() if address.lower().startswith(start)), None)
+    return reason if network is None else f"{reason} (it looks like an address of {network})"

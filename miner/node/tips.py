@@ -1,0 +1,265 @@
+"""Watches the nodes for new chain tips: ZMQ, longpoll and poll at once, whichever is first.
+
+The poll is the health probe of every node as well. Only the active node's tip is acted upon, since only its
+templates are mined; a tip seen first at another node makes the active one be asked at once.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from miner.node.nodes import Node, NodeSet
+from miner.node.rpc import Backoff, RpcError, RpcTimeoutError, internal_hash
+
+log = logging.getLogger(__name__)
+
+Source = Literal["zmq", "longpoll", "poll"]
+
+_HASH_SIZE = 32
+_REMEMBERED_TIPS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """A new best block of the active node: `hash` in internal order, `seen_at` in unix seconds."""
+
+    hash: bytes
+    node: Node
+    source: Source
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Intervals and limits of the watch, in seconds."""
+
+    poll_s: float = 1.0
+    poll_limit_s: float = 3.0
+    sync_check_s: float = 60.0  # how often a synced node is asked whether it still is
+    longpoll_limit_s: float = (
+        3600.0  # an abandoned longpoll keeps one of bitcoind's RPC threads: rarely, then
+    )
+    backoff_cap_s: float = 2.0
+
+
+class _ChainState(msgspec.Struct):
+    bestblockhash: str
+    initialblockdownload: bool
+
+
+class _LongpollReply(msgspec.Struct):
+    previousblockhash: str
+    longpollid: str
+
+
+class TipWatcher:
+    """Publishes each new tip of the active node once, and each change of a node's health once.
+
+    Callbacks are called in the event loop and must not block: `on_health(node, up, error)` when a node goes up or
+    down (`error` is empty when up), `on_refresh()` when the tip stands but the template should be fetched anew:
+    the node has other transactions, or another node has become the active one.
+    """
+
+    def __init__(
+        self,
+        nodes: NodeSet,
+        template_params: Mapping[str, Any],
+        *,
+        on_health: Callable[[Node, bool, str], None] = lambda _node, _up, _error: None,
+        on_refresh: Callable[[], None] = lambda: None,
+        pacing: Pacing | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`template_params` is the request of getblocktemplate; `clock` gives unix seconds."""
+        self._nodes = nodes
+        self._template_params = dict(template_params)
+        self._on_health = on_health
+        self._on_refresh = on_refresh
+        self._pacing = pacing or Pacing()
+        self._clock = clock
+        self._publish: Callable[[Tip], None] = lambda _tip: None
+        self._published: deque[bytes] = deque(maxlen=_REMEMBERED_TIPS)
+        self._generation = 0  # counts published tips
+        self._active: Node | None = None
+        self._active_moved = asyncio.Event()
+        self._wake = {node.name: asyncio.Event() for node in nodes}
+
+    async def run(self, publish: Callable[[Tip], None]) -> None:
+        """Watch until cancelled, calling `publish` with each new tip."""
+        self._publish = publish
+        context = zmq.asyncio.Context()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for node in self._nodes:
+                    group.create_task(self._poll(node), name=f"poll {node.name}")
+                    if node.zmq_hashblock:
+                        group.create_task(
+                            self._listen(context, node, node.zmq_hashblock), name=f"zmq {node.name}"
+                        )
+                group.create_task(self._longpoll(), name="longpoll")
+        finally:
+            context.destroy(linger=0)
+
+    # Poll: the tip of last resort, and the health of every node.
+
+    async def _poll(self, node: Node) -> None:
+        pacing, wake = self._pacing, self._wake[node.name]
+        backoff = Backoff(min(0.1, pacing.poll_s), pacing.backoff_cap_s)
+        sync_known_until = 0.0
+        while True:
+            wake.clear()
+            generation = self._generation
+            try:
+                if time.monotonic() < sync_known_until:
+                    tip = internal_hash(
+                        await node.rpc.call("getbestblockhash", decode=str, timeout_s=pacing.poll_limit_s)
+                    )
+                else:
+                    state = await node.rpc.call(
+                        "getblockchaininfo", decode=_ChainState, timeout_s=pacing.poll_limit_s
+                    )
+                    tip = internal_hash(state.bestblockhash)
+                    self._note_sync(node, synced=not (state.initialblockdownload and self._nodes.needs_sync))
+                    if node.synced:
+                        sync_known_until = time.monotonic() + pacing.sync_check_s
+            except RpcError as error:
+                sync_known_until = 0.0
+                self._note_down(node, str(error))
+                await asyncio.sleep(backoff.next_s())
+                continue
+            backoff.reset()
+            self._nodes.answered(node)
+            self._note_up(node)
+            # If another source told of a new tip while we asked, this answer may be of before: the next one tells.
+            if generation == self._generation:
+                self._seen(node, tip, "poll")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pacing.poll_s):
+                    await wake.wait()
+
+    def _note_sync(self, node: Node, *, synced: bool) -> None:
+        if node.synced is not synced:
+            if not synced:
+                log.warning("node_not_synced", extra={"node": node.name})
+            elif node.synced is not None:
+                log.info("node_synced", extra={"node": node.name})
+            node.synced = synced
+            self._elect()
+
+    def _note_up(self, node: Node) -> None:
+        if node.up is not True:
+            node.up, node.error = True, ""
+            log.info("node_up", extra={"node": node.name})
+            self._on_health(node, True, "")
+            self._elect()
+
+    def _note_down(self, node: Node, error: str) -> None:
+        was_up, node.up, node.error = node.up, False, error
+        if was_up is not False:
+            log.warning("node_down", extra={"node": node.name, "error": error})
+            self._on_health(node, False, error)
+            self._elect()
+
+    # ZMQ: the fastest, but a message can be lost, or come late after another source was first.
+
+    async def _listen(self, context: zmq.asyncio.Context, node: Node, endpoint: str) -> None:
+        socket = context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, int(self._pacing.backoff_cap_s * 1000))
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 30_000)  # a peer that vanished without a word is noticed, too
+        socket.setsockopt(zmq.SUBSCRIBE, b"hashblock")
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            log.error("zmq_unusable", extra={"node": node.name, "endpoint": endpoint, "error": str(error)})  # noqa: TRY400 - the trace says nothing more
+            socket.close(linger=0)
+            return
+        try:
+            while True:
+                message = await socket.recv_multipart()
+                if len(message) >= 2 and message[0] == b"hashblock" and len(message[1]) == _HASH_SIZE:  # noqa: PLR2004 - topic and body
+                    self._seen(node, message[1][::-1], "zmq")  # sent in display order
+        finally:
+            socket.close(linger=0)
+
+    # Longpoll: needs no ZMQ, and also says when the transactions have changed.
+
+    async def _longpoll(self) -> None:
+        while True:
+            self._active_moved.clear()
+            if self._active is None:
+                await self._active_moved.wait()
+                continue
+            async with asyncio.TaskGroup() as group:
+                polling = group.create_task(self._longpoll_node(self._active))
+                await self._active_moved.wait()
+                polling.cancel()
+
+    async def _longpoll_node(self, node: Node) -> None:
+        backoff = Backoff(cap_s=self._pacing.backoff_cap_s)
+        longpoll_id: str | None = None
+        while True:
+            request = dict(self._template_params)
+            if longpoll_id is not None:
+                request["longpollid"] = longpoll_id
+            try:
+                reply = await node.rpc.call(
+                    "getblocktemplate",
+                    request,
+                    decode=_LongpollReply,
+                    timeout_s=self._pacing.longpoll_limit_s,
+                )
+                tip = internal_hash(reply.previousblockhash)
+            except RpcTimeoutError:
+                continue  # a chain as quiet as this has no news
+            except RpcError as error:
+                # The poll judges the node's health; what only this call refuses (-9, -10) the templates report.
+                log.debug("longpoll_failed", extra={"node": node.name, "error": str(error)})
+                await asyncio.sleep(backoff.next_s())
+                continue
+            backoff.reset()
+            first, longpoll_id = longpoll_id is None, reply.longpollid
+            if not first and self._published and tip == self._published[-1]:
+                self._on_refresh()
+            self._seen(node, tip, "longpoll")
+
+    # What the sources saw, and the node that counts.
+
+    def _seen(self, node: Node, tip: bytes, source: Source) -> None:
+        node.tip = tip
+        if self._published and tip == self._published[-1]:
+            return
+        if node is not self._active:
+            if self._active is not None:
+                self._wake[self._active.name].set()
+            return
+        if source != "poll" and tip in self._published:
+            # A late message about an old tip, or the chain really went back: only an answer to a question of now
+            # can tell.
+            self._wake[node.name].set()
+            return
+        self._published.append(tip)
+        self._generation += 1
+        self._publish(Tip(tip, node, source, self._clock()))
+
+    def _elect(self) -> None:
+        active = self._nodes.active
+        if active is self._active:
+            return
+        self._active = active
+        self._active_moved.set()
+        log.info("node_active", extra={"node": active.name if active else ""})
+        if active is not None:
+            self._wake[active.name].set()  # its tip as last polled may be old
+            self._on_refresh()
+

@@ -1,0 +1,100 @@
+"""Solo work: the node's templates become jobs that pay the operator."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from miner.kernel import share_header
+from miner.work.job import Job, JobBook, block_bytes, solo_job
+from miner.work.template import Template
+
+log = logging.getLogger(__name__)
+
+EXTRANONCE1_SIZE = 4
+EXTRANONCE2_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """Who is paid and what the coinbase says: the scriptPubKey comes from the node, the tag from the operator."""
+
+    address: str
+    script: bytes
+    tag: bytes
+
+
+class Solo:
+    """Makes jobs of templates, keeps the job book and tells `on_job` what to hash; None means there is nothing."""
+
+    def __init__(
+        self,
+        book: JobBook,
+        payout: Payout,
+        *,
+        version_mask: int,
+        on_job: Callable[[Job | None], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._book = book
+        self.payout = payout
+        self._version_mask = version_mask
+        self._on_job = on_job
+        self._clock = clock
+        self._serials = count(1)
+        self.template_at: float | None = None
+
+    def job_of(self, template: Template, *, clean: bool) -> Job:
+        """The job that mines `template` for the operator; every call makes a new id."""
+        return solo_job(
+            template,
+            f"{next(self._serials):x}",
+            self.payout.script,
+            tag=self.payout.tag,
+            extranonce1_size=EXTRANONCE1_SIZE,
+            extranonce2_size=EXTRANONCE2_SIZE,
+            version_mask=self._version_mask,
+            clean=clean,
+            now=self._clock(),
+        )
+
+    def proposal_of(self, template: Template) -> tuple[tuple[object, ...], bytes]:
+        """A block to propose to the node before the first of its kind is mined, and what makes it one of a kind."""
+        job = self.job_of(template, clean=False)
+        extranonce1, extranonce2 = bytes(job.extranonce1_size), bytes(job.extranonce2_size)
+        header, _ = share_header(job.share_job, extranonce1, extranonce2, job.ntime_s, 0, job.version)
+        shape = (self.payout.script, self.payout.tag, template.witness_commitment is not None)
+        return shape, block_bytes(job, header, extranonce1, extranonce2)
+
+    def take_template(self, template: Template) -> None:
+        """A proven template: its job is the one to hash."""
+        current = self._book.current
+        clean = current is None or current.prev_hash != template.prev_hash
+        job = self.job_of(template, clean=clean)
+        self._book.add(job, self._clock())
+        self.template_at = self._clock()
+        if clean:
+            log.info(
+                "new_work",
+                extra={
+                    "height": job.height,
+                    "prev_hash": job.prev_hash[::-1].hex(),
+                    "txs": len(job.txs),
+                    "reward_sat": job.reward_sat,
+                },
+            )
+        self._on_job(job)
+
+    def take_tip(self, tip: bytes) -> None:
+        """The chain has a new tip: work on another one is stale from now on."""
+        current = self._book.current
+        if current is not None and current.prev_hash != tip:
+            self._book.withdraw(self._clock())
+            self._on_job(None)
+
+    def withdraw(self, reason: str) -> None:
+        """Nothing that could be hashed is known to be valid."""
+        if self._book.current is not None:
+            log.warning("work_withdrawn", extra={"reason": reason})
+        self._book.withdraw(self._clock())
+        self._on_job(None)

@@ -1,0 +1,269 @@
+"""Jobs, and the book that knows which of them are worth a share now.
+
+A job is a template or a pool's work with its coinbase cut around the extranonce. Jobs are immutable; new work
+is a new job.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from miner.chain.block import MAX_UINT32, assemble_block
+from miner.chain.coinbase import build_coinbase, with_witness
+from miner.chain.difficulty import bits_to_target
+from miner.chain.merkle import HASH_SIZE, merkle_branch, root_from_branch, sha256d
+from miner.kernel import ShareJob, share_header
+from miner.work.template import Template
+
+DEFAULT_VERSION_MASK: Final = 0x1FFF_E000
+"""The version bits that BIP320 leaves to miners."""
+
+KEPT_TIPS: Final = 3
+"""Tips whose jobs can be looked up: the present one and the last two, which a reorganisation may bring back."""
+
+_ROOT_IN_HEADER = slice(36, 68)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Work to be hashed: coinbase = coinbase1 + extranonce1 + extranonce2 + coinbase2, without witness.
+
+    Hashes in internal order. `origin` is "solo" or a pool's name; a pool's job has no `txs`, which are raw and without
+    the coinbase. `version` has the bits of `version_mask` clear. `ntime_s` is the node's clock at the
+    local time `created_at`, `min_time_s` the least time a header may bear. `commits_to_witness`: the coinbase holds a
+    witness commitment, and gets its witness when a block is assembled. Raises ValueError for fields that cannot be.
+    """
+
+    id: str
+    origin: str
+    height: int
+    version: int
+    version_mask: int
+    prev_hash: bytes
+    coinbase1: bytes = field(repr=False)
+    coinbase2: bytes = field(repr=False)
+    branch: tuple[bytes, ...] = field(repr=False)
+    bits: int
+    ntime_s: int
+    min_time_s: int
+    extranonce1_size: int
+    extranonce2_size: int
+    clean: bool
+    reward_sat: int
+    payout_script: bytes
+    created_at: float
+    txs: tuple[bytes, ...] = field(default=(), repr=False)
+    commits_to_witness: bool = True
+
+    def __post_init__(self) -> None:
+        if any(len(digest) != HASH_SIZE for digest in (self.prev_hash, *self.branch)):
+            raise ValueError("a job's hashes have 32 bytes")
+        if not 0 <= self.version <= MAX_UINT32 or not 0 <= self.version_mask <= MAX_UINT32:
+            raise ValueError("a version and its mask have 32 bits")
+        if self.version & self.version_mask:
+            raise ValueError("a job's version has the bits of its mask clear")
+        if self.extranonce1_size < 0 or self.extranonce2_size < 1:
+            raise ValueError("extranonce2 has at least one byte, extranonce1 no negative size")
+        _ = self.network_target, self.share_job  # both refuse what they cannot take: better now than at a share
+
+    @cached_property
+    def network_target(self) -> int:
+        """Target that makes a hash a block."""
+        return bits_to_target(self.bits)
+
+    @cached_property
+    def share_job(self) -> ShareJob:
+        """The job as the C core takes it."""
+        return ShareJob(self.coinbase1, self.coinbase2, self.branch, self.prev_hash, self.bits)
+
+    def header(
+        self, extranonce1: bytes, extranonce2: bytes, *, ntime_s: int, nonce: int, version: int
+    ) -> tuple[bytes, bytes]:
+        """The 80-byte header of one try, and its hash in internal order; `version` is the whole version hashed."""
+        return share_header(self.share_job, extranonce1, extranonce2, ntime_s, nonce, version)
+
+
+def solo_job(  # noqa: PLR0913 - the template, and each choice that is the operator's
+    template: Template,
+    job_id: str,
+    payout_script: bytes,
+    tag: bytes,
+    extranonce1_size: int,
+    extranonce2_size: int,
+    version_mask: int = DEFAULT_VERSION_MASK,
+    *,
+    clean: bool,
+    now: float,
+) -> Job:
+    """Job of our own node's template that pays the whole reward to `payout_script`.
+
+    `now` is the local time at which the template came. Raises ValueError where the coinbase cannot be built.
+    """
+    coinbase = build_coinbase(
+        template.height,
+        template.reward_sat,
+        payout_script,
+        template.witness_commitment,
+        tag,
+        extranonce1_size + extranonce2_size,
+    )
+    return Job(
+        id=job_id,
+        origin="solo",
+        height=template.height,
+        version=template.version & ~version_mask,
+        version_mask=version_mask,
+        prev_hash=template.prev_hash,
+        coinbase1=coinbase.prefix,
+        coinbase2=coinbase.suffix,
+        branch=merkle_branch([tx.txid for tx in template.txs]),
+        bits=template.bits,
+        ntime_s=template.cur_time_s,
+        min_time_s=template.min_time_s,
+        extranonce1_size=extranonce1_size,
+        extranonce2_size=extranonce2_size,
+        clean=clean,
+        reward_sat=template.reward_sat,
+        payout_script=payout_script,
+        created_at=now,
+        txs=tuple(tx.raw for tx in template.txs),
+        commits_to_witness=template.witness_commitment is not None,
+    )
+
+
+def ntime_at(job: Job, now: float) -> int:
+    """The node's clock at the local time `now`, as a header of `job` may bear it: unix seconds.
+
+    A local clock set back does not set the header's time back below the job's own.
+    """
+    elapsed_s = math.floor(max(now - job.created_at, 0.0))
+    return min(max(job.ntime_s + elapsed_s, job.min_time_s), MAX_UINT32)
+
+
+def block_bytes(job: Job, header: bytes, extranonce1: bytes, extranonce2: bytes) -> bytes:
+    """The full block of a header found on `job`, with witness, as `submitblock` takes it.
+
+    Raises ValueError if the job holds no transactions though its branch does (a pool's job), or if the header's
+    merkle root, rehashed with hashlib, is not that of this job and these extranonces.
+    """
+    if len(job.branch) != len(job.txs).bit_length():
+        raise ValueError(f"job {job.id} does not hold the transactions of its block")
+    coinbase = job.coinbase1 + extranonce1 + extranonce2 + job.coinbase2
+    if header[_ROOT_IN_HEADER] != root_from_branch(sha256d(coinbase), job.branch):
+        raise ValueError(f"the header is not of job {job.id} with these extranonces")
+    return assemble_block(header, with_witness(coinbase) if job.commits_to_witness else coinbase, job.txs)
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The job to be mined now."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A superseded job on the present tip, within its grace time: still good for shares."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A job no longer good for shares; `tip_lost`: its block would compete with the present tip's successor."""
+
+    job: Job
+    tip_lost: bool
+
+
+@dataclass(slots=True)
+class _Entry:
+    job: Job
+    superseded_at: float | None = None
+
+
+class JobBook:
+    """The jobs of the present tip and of the last ones, and the hashes credited on each tip.
+
+    A superseded job of the present tip is good for `grace_s` seconds. At most `capacity` jobs are kept, the oldest go
+    first; at most `duplicates` hashes for each tip: a full table takes no more, because forgetting one could credit it
+    twice. One thread owns the book; `now` (unix seconds) is given, never read.
+    """
+
+    def __init__(self, grace_s: float, capacity: int = 32, duplicates: int = 2_000_000) -> None:
+        if capacity < 1 or duplicates < 1:
+            raise ValueError("a job book holds at least one job and one hash")
+        self._grace_s = grace_s
+        self._capacity = capacity
+        self._duplicates = duplicates
+        self._entries: dict[str, _Entry] = {}  # by job id, in order of arrival
+        self._seen: dict[bytes, set[bytes]] = {}  # by prev hash, the present tip last
+        self._current: _Entry | None = None
+
+    @property
+    def current(self) -> Job | None:
+        """The job to be mined; None before the first one and after `withdraw`."""
+        return self._current.job if self._current else None
+
+    @property
+    def tip(self) -> bytes | None:
+        """Prev hash of the newest job, withdrawn or not; None before the first job."""
+        return next(reversed(self._seen), None)
+
+    def add(self, job: Job, now: float) -> None:
+        """Make `job` the current one; a new prev hash makes the jobs of all others stale.
+
+        A prev hash that comes back after a reorganisation finds its jobs and hashes as it left them. Raises
+        ValueError if the id is in the book.
+        """
+        if job.id in self._entries:
+            raise ValueError(f"job id {job.id!r} is in the book already")
+        self.withdraw(now)
+        self._current = self._entries[job.id] = _Entry(job)
+        self._seen[job.prev_hash] = self._seen.pop(job.prev_hash, set())
+        self._forget_the_oldest()
+
+    def withdraw(self, now: float) -> None:
+        """There is no valid work: the current job is superseded, and nothing takes its place until `add`."""
+        if self._current:
+            self._current.superseded_at = now
+        self._current = None
+
+    def lookup(self, job_id: str, now: float) -> Active | Past | Stale | None:
+        """What the job is good for at `now`; None for one never added, or forgotten."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            return None
+        if entry.superseded_at is None:
+            return Active(entry.job)
+        tip_lost = entry.job.prev_hash != self.tip
+        if not tip_lost and now <= entry.superseded_at + self._grace_s:
+            return Past(entry.job)
+        return Stale(entry.job, tip_lost)
+
+    def is_duplicate(self, prev_hash: bytes, digest: bytes) -> bool:
+        """Whether the header hash `digest` was remembered under this prev hash."""
+        return digest in self._seen.get(prev_hash, ())
+
+    def is_full(self, prev_hash: bytes) -> bool:
+        """Whether no further hash can be remembered under this prev hash."""
+        return len(self._seen.get(prev_hash, ())) >= self._duplicates
+
+    def remember(self, prev_hash: bytes, digest: bytes) -> None:
+        """Never credit the header hash `digest` again under this prev hash.
+
+        Raises ValueError for a prev hash that has left the book, or whose table is full.
+        """
+        if prev_hash not in self._seen or self.is_full(prev_hash):
+            raise ValueError("a hash needs room under a tip that is in the book")
+        self._seen[prev_hash].add(digest)
+
+    def _forget_the_oldest(self) -> None:
+        while len(self._seen) > KEPT_TIPS:
+            forgotten = next(iter(self._seen))
+            del self._seen[forgotten]
+            for job_id in [i for i, entry in self._entries.items() if entry.job.prev_hash == forgotten]:
+                del self._entries[job_id]
+        while len(self._entries) > self._capacity:
+            del self._entries[next(iter(self._entries))]

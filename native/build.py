@@ -1,0 +1,75 @@
+"""Build of the C core as the extension module miner._native.
+
+setup.py calls miner_ffi through cffi's cffi_modules. `python native/build.py check` compiles the core alone
+with every C compiler that is installed, all warnings being errors.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__ if "__file__" in globals() else "native/build.py").resolve().parent
+SOURCES = ("sha256.c", "cpu.c", "scan.c", "scan_portable.c", "scan_shani.c", "selftest.c", "share.c")
+# One build runs everywhere: instruction sets are named at the functions that use them, never here.
+OPTIMISE = ("-std=c11", "-O3")
+WARNINGS = (
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Wshadow",
+    "-Wconversion",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Werror",
+)
+
+
+def declarations() -> str:
+    """What hashmill.h declares, without its comments and preprocessor lines but for the constants."""
+    text = re.sub(r"/\*.*?\*/", "", (HERE / "hashmill.h").read_text(encoding="utf-8"), flags=re.DOTALL)
+    constants = re.findall(r"^#define (HM_\w+) +\(?(-?\d+)\)?", text, flags=re.MULTILINE)
+    code = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)
+    # Sizes of arrays must be numbers for cffi.
+    for name, value in constants:
+        code = re.sub(rf"\b{name}\b", value, code)
+    return "".join(f"#define {name} {value}\n" for name, value in constants) + code
+
+
+def miner_ffi() -> FFI:
+    """The builder of miner._native, for cffi's cffi_modules; paths are relative to the repository."""
+    ffi = FFI()
+    ffi.cdef(declarations())
+    ffi.set_source(
+        "miner._native",
+        '#include "hashmill.h"',
+        sources=[f"native/{name}" for name in SOURCES],
+        include_dirs=["native"],
+        depends=["native/hashmill.h", "native/internal.h"],
+        extra_compile_args=list(OPTIMISE),
+        py_limited_api=True,
+    )
+    return ffi
+
+
+def check() -> int:
+    """Compile every source with cc, and clang where it is installed; returns the number of failures."""
+    failures = 0
+    compilers = [found for name in ("cc", "clang") if (found := shutil.which(name))]
+    with tempfile.TemporaryDirectory() as folder:
+        for compiler in compilers:
+            for name in SOURCES:
+                command = [compiler, *OPTIMISE, *WARNINGS, "-c", str(HERE / name), "-o", f"{folder}/{name}.o"]
+                failures += subprocess.run(command, check=False).returncode != 0  # noqa: S603  our own sources
+    print(f"native: {len(SOURCES)} files, {' and '.join(compilers)}: {failures} with warnings or errors")  # noqa: T201  a command
+    return failures if compilers else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["check"]:
+        sys.exit("usage: python native/build.py check")
+    sys.exit(check() > 0)

@@ -1,0 +1,40 @@
+"""Fixtures shared by every test: real bitcoinds, each fresh, each stopped when its test ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from regtest.bitcoind import Bitcoind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def bitcoind_factory() -> Iterator[Callable[..., Bitcoind]]:
+    """Starts a bitcoind with the arguments of `Bitcoind`, as often as asked; all are stopped at the end."""
+    nodes: list[Bitcoind] = []
+
+    def start(*args: object, **options: object) -> Bitcoind:
+        node = Bitcoind(*args, **options)
+        nodes.append(node)
+        node.start()
+        return node
+
+    yield start
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def bitcoind(bitcoind_factory: Callable[..., Bitcoind]) -> Bitcoind:
+    """A fresh regtest node at height 0, with a wallet and ZMQ."""
+    return bitcoind_factory()
+
+
+@pytest.fixture
+def signet_bitcoind(bitcoind_factory: Callable[..., Bitcoind]) -> Bitcoind:
+    """A fresh node at height 0 of the private signet, with a wallet and ZMQ, under the real clock."""
+    return bitcoind_factory("signet")

@@ -1,0 +1,232 @@
+"""The rules of the house, proven from the source: who may import whom, what stays pure, what is never written."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("miner", "controller", "regtest")
+
+# A module may import modules of its own layer's folder and of any lower layer, never of a higher one.
+# The first prefix that fits a module gives its layer.
+LAYERS = (
+    ("miner.cli", 9),
+    ("miner.__main__", 10),
+    ("regtest.demo", 8),
+    ("miner.daemon", 7),
+    ("miner.checks", 6),
+    ("miner.web", 6),
+    ("controller.loop", 6),
+    ("miner.desk", 5),
+    ("miner.solo", 5),
+    ("controller.report", 5),
+    ("miner.node", 4),
+    ("miner.hashing", 4),
+    ("miner.ledger", 4),
+    ("controller.sources", 4),
+    ("controller.actuators", 4),
+    ("controller.policy", 4),
+    ("controller.planner", 3),
+    ("miner.work", 3),
+    ("miner.chain", 2),
+    ("controller.economics", 2),
+    ("controller.hashprice", 2),
+    ("controller.ticks", 1),
+    ("controller.units", 1),
+    ("miner.kernel", 1),
+    ("miner._native", 0),
+)
+# Stand beside the layers: they import nothing of the house but each other.
+FREE = ("miner.config", "miner.metrics", "miner.log", "miner.render", "regtest")
+
+PURE = (
+    "miner.chain",
+    "miner.work",
+    "miner.kernel",
+    "controller.units",
+    "controller.ticks",
+    "controller.hashprice",
+    "controller.economics",
+    "controller.planner",
+    "controller.policy",
+)
+IMPURE = {"aiohttp", "asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "sqlalchemy", "sqlite3", "subprocess", "threading", "time", "zmq"}  # fmt: skip
+# The C core's kernel may be forced from the environment; that is read once, where the core is loaded.
+IMPURE_ALLOWED = {("miner.kernel", "os")}
+
+SOLE_IMPORTERS = {
+    "miner._native": {"miner.kernel"},
+    "controller._plan": {"controller.kernel"},
+    "pyasic_rs": {"controller.actuators.asic"},
+}
+LONGEST_FILE = 450
+LONGEST_FUNCTION = 75
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text())
+
+
+def imports(name: str) -> Iterator[str]:
+    """Every module that `name` imports, wherever in the file, relative ones resolved, type-only ones left out."""
+    type_only = {
+        id(node)
+        for block in ast.walk(tree(name))
+        if isinstance(block, ast.If) and ast.unparse(block.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    package = name.split(".") if MODULES[name].name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(tree(name)):
+        if id(node) in type_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                yield inner if inner in MODULES or inner in SOLE_IMPORTERS else source
+
+
+def all_imports(name: str) -> set[str]:
+    """Like `imports`, with those under TYPE_CHECKING too: who knows whom, not only who loads whom."""
+    return set(imports(name)) | {
+        f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else str(node.module)
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith((prefix + ".", prefix + "_"))
+
+
+def layer(name: str) -> int | None:
+    return next((rank for prefix, rank in LAYERS if within(name, prefix)), None)
+
+
+def house(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] in PACKAGES}
+
+
+def test_every_module_has_a_place_in_the_layers() -> None:
+    homeless = [n for n in MODULES if "." in n and layer(n) is None and not any(within(n, free) for free in FREE)]
+    assert homeless == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_downward_only(name: str) -> None:
+    own = layer(name)
+    if own is None:
+        return
+    above = {other for other in house(all_imports(name)) if (layer(other) or 0) > own}
+    if name == "miner.cli":
+        above -= {"regtest.demo"}
+    assert above == set()
+
+
+def test_there_are_no_import_circles() -> None:
+    graph = {name: house(set(imports(name))) & set(MODULES) - {name} for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in MODULES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "controller")])
+def test_the_controller_knows_nothing_of_the_miner(name: str) -> None:
+    assert {other for other in all_imports(name) if other.split(".")[0] in {"miner", "regtest"}} == set()
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "miner") and n != "miner.daemon"])
+def test_in_the_miner_only_the_daemon_knows_the_controller(name: str) -> None:
+    assert {other for other in all_imports(name) if other.split(".")[0] == "controller"} == set()
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "miner") and not within(n, "miner.cli")])
+def test_in_the_miner_only_the_command_line_knows_the_demo(name: str) -> None:
+    assert {other for other in all_imports(name) if other.split(".")[0] == "regtest"} == set()
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if any(within(n, pure) for pure in PURE)])
+def test_pure_modules_do_no_input_or_output_and_ask_no_clock(name: str) -> None:
+    impure = {other.split(".")[0] for other in all_imports(name)} & IMPURE
+    assert {what for what in impure if (name, what) not in IMPURE_ALLOWED} == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_compiled_code_and_vendor_libraries_have_one_door_each(name: str) -> None:
+    for module, doors in SOLE_IMPORTERS.items():
+        if name not in doors:
+            assert not any(within(other, module) for other in all_imports(name)), module
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_tasks_live_in_task_groups_only(name: str) -> None:
+    bare = [
+        node.lineno
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"create_task", "ensure_future"}
+        and ast.unparse(node.value) in {"asyncio", "loop", "asyncio.get_running_loop()", "self._loop", "self.loop"}
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_kept_in_globals_and_no_error_is_swallowed(name: str) -> None:
+    for node in ast.walk(tree(name)):
+        assert not isinstance(node, ast.Global), f"line {node.lineno}: a global"
+        if isinstance(node, ast.ExceptHandler):
+            wide = node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
+            silent = all(isinstance(s, ast.Pass | ast.Continue) or ast.unparse(s) == "..." for s in node.body)
+            assert not (wide and silent), f"line {node.lineno}: swallows every error"
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    drawers = {"utils", "util", "helpers", "common", "misc"}
+    assert [name for name in MODULES if name.split(".")[-1] in drawers] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_and_functions_stay_readable(name: str) -> None:
+    assert len(MODULES[name].read_text().splitlines()) <= LONGEST_FILE
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{node.name}: {length} lines"
+
+
+@pytest.mark.parametrize("name", [n for n, p in MODULES.items() if p.name != "__init__.py"])
+def test_every_module_has_its_mirrored_test(name: str) -> None:
+    path = MODULES[name].relative_to(ROOT)
+    if "migrations" in path.parts:
+        return  # run by the ledger's own tests, from every released schema
+    mirror = ROOT / "tests" / path.parent / f"test_{path.stem.strip('_')}.py"
+    assert mirror.is_file(), f"{mirror.relative_to(ROOT)} is missing"
