@@ -40,15 +40,17 @@ class Reason(StrEnum):
         return self in _ACTING
 
 
-_ACTING = frozenset({
-    Reason.START,
-    Reason.PAUSE,
-    Reason.RESUME,
-    Reason.STEP_UP,
-    Reason.STEP_DOWN,
-    Reason.RESTORE,
-    Reason.SAFE_MODE,
-})
+_ACTING = frozenset(
+    {
+        Reason.START,
+        Reason.PAUSE,
+        Reason.RESUME,
+        Reason.STEP_UP,
+        Reason.STEP_DOWN,
+        Reason.RESTORE,
+        Reason.SAFE_MODE,
+    }
+)
 
 REASON_TEXT: Mapping[Reason, str] = {
     Reason.START: "first decision for a unit whose mode was not known",

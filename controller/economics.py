@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from controller.hashprice import HASHES_PER_DIFFICULTY, SAT_PER_BTC
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from controller.units import Mode, PowerCurve, Step
 
 HOURS_PER_DAY: Final = 24
@@ -80,12 +82,24 @@ def marginal_steps(curve: PowerCurve, hashprice: float, power_price: float) -> t
 
 def best_mode(curve: PowerCurve, hashprice: float, power_price: float) -> Mode:
     """The mode with the greatest margin; of equals the one that draws least."""
-    best = curve.hull()[0]
-    most = margin_usd_per_hour(best, hashprice, power_price)
-    for mode in curve.hull()[1:]:
-        margin = margin_usd_per_hour(mode, hashprice, power_price)
-        if margin > most:
-            best, most = mode, margin
+    hull = curve.hull()
+    return best_of(hull, hashprice, power_price, away_from=hull[0], dead_band=0.0)
+
+
+def best_of(
+    modes: Sequence[Mode], hashprice: float, power_price: float, *, away_from: Mode, dead_band: float
+) -> Mode:
+    """Of these modes the one with the greatest margin, after taking off the dead band; the first of equals.
+
+    A mode must beat the first by more than `dead_band` times the revenue that lies between it and `away_from`.
+    """
+    here = revenue_usd_per_hour(away_from.th_s, hashprice)
+    best, most = modes[0], float("-inf")
+    for mode in modes:
+        at_stake = abs(revenue_usd_per_hour(mode.th_s, hashprice) - here)
+        worth = margin_usd_per_hour(mode, hashprice, power_price) - dead_band * at_stake
+        if worth > most:
+            best, most = mode, worth
     return best
 
 

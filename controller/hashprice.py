@@ -34,9 +34,7 @@ def hashprice_btc_per_ph_day(difficulty: float, subsidy_sat: float, fees_sat: fl
     return blocks * (subsidy_sat + fees_sat) / SAT_PER_BTC
 
 
-def hashprice_usd_per_ph_day(
-    difficulty: float, subsidy_sat: float, fees_sat: float, btc_usd: float
-) -> float:
+def hashprice_usd_per_ph_day(difficulty: float, subsidy_sat: float, fees_sat: float, btc_usd: float) -> float:
     """Expected revenue of one PH/s for a day, in USD, before pool fee and stale work."""
     return hashprice_btc_per_ph_day(difficulty, subsidy_sat, fees_sat) * btc_usd
 

@@ -129,9 +129,13 @@ def read_market(
 def read_retarget(
     ticks: Mapping[str, Sequence[Tick]], rules: Mapping[str, SeriesRule], now: float
 ) -> hashprice.Retarget | None:
-    """The projected retarget, or None unless one source gave difficulty and epoch: a tape's difficulty has nothing to
-    do with the pace of the node's chain."""
-    found = [_usable(series, ticks, rules, now) for series in (DIFFICULTY, CHAIN_HEIGHT, EPOCH_START, TIP_TIME)]
+    """The projected retarget; None unless one and the same source gave difficulty and epoch.
+
+    A tape's difficulty has nothing to do with the pace of the node's chain.
+    """
+    found = [
+        _usable(series, ticks, rules, now) for series in (DIFFICULTY, CHAIN_HEIGHT, EPOCH_START, TIP_TIME)
+    ]
     good = [tick for tick in found if isinstance(tick, Tick)]
     if len(good) != len(found) or len({tick.source for tick in good}) != 1:
         return None

@@ -5,6 +5,7 @@ Hashrate is in TH/s, power in W at the wall, times in seconds.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,9 @@ class Mode:
         if not (math.isfinite(self.watts) and self.watts >= 0):
             raise ValueError(f"mode {self.name!r}: watts must be zero or more, not {self.watts}")
         if (self.name == OFF) != (self.th_s == 0):
-            raise ValueError(f"mode {self.name!r}: th_s is {self.th_s}; 'off', and only 'off', hashes nothing")
+            raise ValueError(
+                f"mode {self.name!r}: th_s is {self.th_s}; 'off', and only 'off', hashes nothing"
+            )
 
     @property
     def j_per_th(self) -> float:
@@ -86,6 +89,7 @@ class PowerCurve:
             given.append(Mode(OFF, 0.0, 0.0))
         self.modes: Final = tuple(sorted(given, key=lambda mode: (mode.watts, mode.th_s, mode.name)))
         self._by_name = {mode.name: mode for mode in self.modes}
+        self._hash = hash(self.modes)
         if len(self._by_name) != len(self.modes):
             raise ValueError("a power curve names each mode once")
         if len(self.modes) == 1:
@@ -97,7 +101,7 @@ class PowerCurve:
         return isinstance(other, PowerCurve) and self.modes == other.modes
 
     def __hash__(self) -> int:
-        return hash(self.modes)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"PowerCurve({list(self.modes)!r})"
@@ -144,7 +148,7 @@ class PowerCurve:
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
         hull = self._hull
-        return tuple(Step(lower, upper) for lower, upper in zip(hull, hull[1:], strict=False))
+        return tuple(Step(lower, upper) for lower, upper in itertools.pairwise(hull))
 
 
 def _not_above(left: Mode, middle: Mode, right: Mode) -> bool:

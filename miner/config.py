@@ -4,6 +4,7 @@ Reading a file, with every error and its line at once, is `miner.config_file.loa
 key live in `miner.config_rules`; docs/configuration.md is written from these models by `miner.config_reference`.
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -25,8 +26,8 @@ from miner.config_values import (
     RpcUrl,
     Share,
     ShareDifficulty,
+    TapeStart,
     Threads,
-    UtcTime,
     ZmqUrl,
 )
 
@@ -177,16 +178,30 @@ class TapeConfig(Section):
     """A recorded run of prices, replayed at a chosen speed: for demos, tests and chains whose difficulty means nothing."""
 
     file: FilePath = Field(
-        description="CSV with a header: start_utc (ISO 8601) and one or more of btc_usd, usd_per_kwh or usd_per_mwh, "
-        "network_difficulty, hashprice_usd_per_ph_day."
+        description="CSV with a header: one column for the time (start_utc in ISO 8601, date, or offset_s in seconds) "
+        "and one or more of btc_usd, usd_per_kwh or usd_per_mwh, difficulty, subsidy_sat, fees_sat, "
+        "hashprice_usd_per_ph_day."
     )
     speed: PositiveFloat = Field(default=1.0, description="Seconds of tape per second of clock.")
-    start: UtcTime | None = Field(
-        default=None, description="Time on the tape at which the replay begins; absent: its first row."
+    start: TapeStart | None = Field(
+        default=None,
+        description="Where the replay begins: a time in UTC, or seconds from the first row; absent: the first row.",
     )
     at_end: Literal["hold", "loop"] = Field(
         default="hold", description='After the last row: "hold" its values, or "loop" from the beginning.'
     )
+
+    def start_at_s(self, begins_at: float | None) -> float:
+        """Seconds on the tape at which the replay begins.
+
+        `begins_at` is the first row's time in unix seconds, None for a tape of offsets, which knows no dates: a `start`
+        that is one is then a ValueError.
+        """
+        if not isinstance(self.start, datetime):
+            return self.start or 0.0
+        if begins_at is None:
+            raise ValueError("start is a date, but the tape counts in offset_s: give start in seconds")
+        return self.start.timestamp() - begins_at
 
 
 class UnitConfig(Section):
@@ -202,25 +217,34 @@ class UnitConfig(Section):
 
 
 class MaxAges(Section):
-    """Seconds after which a series' last value is too old to decide on."""
+    """Seconds after which the last value of a series is too old to decide on; absent: what is given here."""
 
-    btc_usd: PositiveFloat = Field(default=900.0, description="Price of bitcoin.")
-    power_usd_per_kwh: PositiveFloat = Field(default=3600.0, description="Price of power.")
-    network_difficulty: PositiveFloat = Field(default=3600.0, description="Difficulty in force.")
-    subsidy_sat: PositiveFloat = Field(default=3600.0, description="Block subsidy.")
-    fees_sat_per_block: PositiveFloat = Field(default=3600.0, description="Mean fees of the last 144 blocks.")
-    hashprice_usd_per_ph_day: PositiveFloat = Field(
-        default=3600.0, description="Hashprice, where a tape brings it."
+    btc_usd: PositiveFloat | None = Field(default=None, description="Price of bitcoin; absent: 3600.")
+    power_usd_per_kwh: PositiveFloat | None = Field(default=None, description="Price of power; absent: 1800.")
+    network_difficulty: PositiveFloat | None = Field(
+        default=None, description="Difficulty in force; absent: 7200."
+    )
+    subsidy_sat: PositiveFloat | None = Field(default=None, description="Block subsidy; absent: 7200.")
+    fees_sat_per_block: PositiveFloat | None = Field(
+        default=None, description="Mean fees of the last 144 blocks; absent: 7200."
+    )
+    hashprice_usd_per_ph_day: PositiveFloat | None = Field(
+        default=None, description="Hashprice, where a tape brings it; absent: 3600."
     )
 
 
 class ValueBounds(Section):
-    """Values outside of [lowest, highest] are refused as errors of their source; spikes within are real."""
+    """Values outside of [lowest, highest] are refused as faults of their source; absent: bounds that fit the chain."""
 
-    btc_usd: Bounds = Field(default=(100.0, 10_000_000.0), description="Price of bitcoin, USD.")
-    power_usd_per_kwh: Bounds = Field(default=(-2.0, 20.0), description="Price of power, USD per kWh.")
-    hashprice_usd_per_ph_day: Bounds = Field(
-        default=(0.0, 10_000.0), description="Hashprice, USD per PH/s and day."
+    btc_usd: Bounds | None = Field(default=None, description="Price of bitcoin, USD; absent: [1000, 1e7].")
+    power_usd_per_kwh: Bounds | None = Field(
+        default=None, description="Price of power, USD per kWh; absent: [-1, 10]. Spikes within are real."
+    )
+    network_difficulty: Bounds | None = Field(
+        default=None, description="Difficulty; absent: [1e12, 1e17] on main, from 1e-10 elsewhere."
+    )
+    hashprice_usd_per_ph_day: Bounds | None = Field(
+        default=None, description="Hashprice, USD per PH/s and day; absent: [1, 1000] on main, any elsewhere."
     )
 
 
@@ -246,6 +270,7 @@ class ControllerConfig(Section):
     pool_fee: Share = Field(
         default=0.0, description="Share of the revenue that goes to a pool; 0 when mining solo."
     )
+    stale_ratio: Share = Field(default=0.0, description="Share of the work that comes too late to be paid.")
     safe_mode: ModeName = Field(
         default="pause",
         description='What units do when prices stay too old: "run", "pause" or the name of a mode.',
@@ -255,7 +280,16 @@ class ControllerConfig(Section):
         description="When a price is too old, the last decision is held this long before safe_mode.",
     )
     confirm_s: PositiveFloat = Field(
-        default=60.0, description="A change that the unit does not show within this time has failed."
+        default=5.0, description="A change that the unit does not show within this time is tried again."
+    )
+    attempts: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="Tries for one change; then it has failed and is an alert."
+    )
+    retry_after_s: NonNegativeFloat = Field(
+        default=300.0, description="Rest before a change that failed is tried once more."
+    )
+    unit_max_age_s: PositiveFloat = Field(
+        default=180.0, description="A unit that was not read for this long is unreachable."
     )
     max_changes_per_minute: Annotated[int, Field(ge=1)] = Field(
         default=30, description="No more units than this change in a minute: inrush, breakers."

@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import ValidationError, create_model
 
@@ -63,6 +63,7 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
     if found:
         raise ConfigError(_problems(file, document, found))
     _resolve_passwords(draft)
+    draft.raw.setdefault("ledger", {})  # its default is a path seen from the file's folder
     return Config.model_validate(draft.raw, context=context)
 
 
@@ -159,10 +160,9 @@ def _judge(
 @cache
 def _relaxed(model: type[Section]) -> type[Section]:
     """The same section with nothing missing: required keys are None, so that what is well can still be looked at."""
+    hints = get_type_hints(model, include_extras=True)
     required: dict[str, Any] = {
-        name: (info.annotation | None, None)
-        for name, info in model.model_fields.items()
-        if info.is_required()
+        name: (hints[name], None) for name, info in model.model_fields.items() if info.is_required()
     }
     return create_model(model.__name__, __base__=model, **required)
 

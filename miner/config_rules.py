@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from miner.config import BitcoindConfig, CpuConfig
+from miner.config import BitcoindConfig, CpuConfig, CpuMode
 from miner.config_toml import KeyPath
 
 PASSWORD_VARIABLE = "HASHMILL_RPC_PASSWORD"  # noqa: S105 - the name of a variable, no password
@@ -33,6 +33,9 @@ CPU_UNIT_LATER = {
     "host": "the unit cpu is this machine: remove this line",
     "modes": "the modes of the unit cpu stand in [cpu] modes: move them there",
 }
+# What other words of the configuration and the ledger mean; no mode is called so.
+RESERVED_NAMES = frozenset({"run", "pause", "unknown"})
+
 # Stands where a unit of a later version was, so that the others keep their places.
 TAKEN_OUT = None
 
@@ -160,40 +163,51 @@ def solo(draft: Draft) -> Iterator[Finding]:
 
 
 def cpu(draft: Draft) -> Iterator[Finding]:
-    """The CPU's modes: names of their own, threads that exist, `off` without any."""
+    """The CPU's modes: names of their own, threads that exist, `off` without any and drawing the least."""
     section = draft.sections.get(("cpu",))
     if not isinstance(section, CpuConfig) or not draft.sound("cpu", "threads"):
         return
     if section.threads == 0 and section.modes:
         yield Finding(("cpu", "modes"), "there is no CPU unit to have modes while threads = 0")
         return
+    if section.modes and all(mode.name == "off" for mode in section.modes):
+        yield Finding(("cpu", "modes"), "there must be a mode that hashes beside off")
     names: set[str] = set()
     counts: dict[int, str] = {}
-    most = os.cpu_count() or 1 if section.threads == "auto" else section.threads
     for position, mode in enumerate(section.modes):
         path = ("cpu", "modes", position)
         if mode.name in names:
             yield Finding((*path, "name"), f'there are two modes "{mode.name}"')
-        if mode.name in {"run", "pause"}:
-            yield Finding(
-                (*path, "name"), f'"{mode.name}" means something else in safe_mode: choose another name'
-            )
-        names.add(mode.name)
-        if mode.name == "off" and (mode.threads or mode.th_s):
-            yield Finding((*path, "threads"), 'the mode "off" hashes nothing: its threads and th_s are 0')
-        if mode.name != "off" and not mode.threads:
-            yield Finding((*path, "threads"), 'only the mode "off" has 0 threads')
-        if mode.threads in counts:
+        elif mode.threads in counts:
             yield Finding(
                 (*path, "threads"),
                 f'as many as in the mode "{counts[mode.threads]}": the running mode is read back by its threads',
             )
+        names.add(mode.name)
         counts.setdefault(mode.threads, mode.name)
-        if mode.threads > most:
-            has = (
-                f"this machine has {most} cores" if section.threads == "auto" else f"[cpu] threads is {most}"
-            )
-            yield Finding((*path, "threads"), f"{mode.threads} threads, but {has}")
+        yield from _mode(section, mode, path)
+
+
+def _mode(section: CpuConfig, mode: CpuMode, path: KeyPath) -> Iterator[Finding]:
+    if mode.name in RESERVED_NAMES:
+        yield Finding((*path, "name"), f'"{mode.name}" has a meaning of its own: choose another name')
+    if mode.name == "off":
+        if mode.threads or mode.th_s:
+            yield Finding((*path, "threads"), 'the mode "off" hashes nothing: its threads and th_s are 0')
+        return
+    if not mode.threads:
+        yield Finding((*path, "threads"), 'only the mode "off" has 0 threads')
+    if mode.th_s == 0:
+        yield Finding((*path, "th_s"), 'only the mode "off" has th_s 0; leave it out to have it measured')
+    idle = next(
+        (other.watts for other in section.modes if other.name == "off" and other.watts), section.idle_watts
+    )
+    if mode.watts is not None and mode.watts < idle:
+        yield Finding((*path, "watts"), f"{mode.watts:g} W is less than the {idle:g} W drawn while off")
+    most = os.cpu_count() or 1 if section.threads == "auto" else section.threads
+    if mode.threads > most:
+        has = f"this machine has {most} cores" if section.threads == "auto" else f"[cpu] threads is {most}"
+        yield Finding((*path, "threads"), f"{mode.threads} threads, but {has}")
 
 
 def controller(draft: Draft) -> Iterator[Finding]:
@@ -205,15 +219,31 @@ def controller(draft: Draft) -> Iterator[Finding]:
         yield Finding(
             ("controller", "site_cap_kw"), "a site's power limit is not in this version yet: set it to 0"
         )
-    if draft.sound("controller", "enabled") and section.enabled and "tape" not in draft.raw:
-        for name, key in (("market", "btc_usd"), ("power", "usd_per_kwh")):
-            table = draft.raw.get(name, {})
-            if isinstance(table, dict) and key not in table:
-                yield Finding(
-                    (name,),
-                    f"the controller needs a price: set [{name}] {key}, or a [tape], or [controller] enabled = false",
-                )
+    if draft.sound("controller", "enabled") and section.enabled:
+        yield from _prices(draft)
     yield from _safe_mode(draft, ("controller", "safe_mode"), section.safe_mode)
+
+
+def _prices(draft: Draft) -> Iterator[Finding]:
+    """A bitcoin price (or the hashprice itself) and a power price, each from its section or the tape."""
+    brings: set[str] = set()
+    if "tape" in draft.raw:
+        try:
+            brings = set(first_line(draft.sections["tape",].file).replace('"', "").split(","))
+        except (KeyError, AttributeError, OSError, UnicodeDecodeError):
+            return  # what it brings cannot be known; that it cannot be read is said at its own key
+    wanted = (
+        ("market", "btc_usd", {"btc_usd", "hashprice_usd_per_ph_day"}),
+        ("power", "usd_per_kwh", {"usd_per_kwh", "usd_per_mwh"}),
+    )
+    for name, key, columns in wanted:
+        written = draft.raw.get(name, {})
+        if isinstance(written, dict) and key not in written and not brings & columns:
+            yield Finding(
+                (name,),
+                f"the controller needs a price: set [{name}] {key}, or a [tape] with a column {' or '.join(sorted(columns))}, "
+                "or [controller] enabled = false",
+            )
 
 
 def units(draft: Draft) -> Iterator[Finding]:
@@ -285,7 +315,7 @@ def _file(path: KeyPath, file: Path) -> Iterator[Finding]:
 
 def first_line(file: Path) -> str:
     """A file's first line without the space around it: what a secret's file holds."""
-    with file.open(encoding="utf-8") as opened:
+    with file.open(encoding="utf-8-sig") as opened:
         return opened.readline().strip()
 
 

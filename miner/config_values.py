@@ -139,14 +139,17 @@ def _share_difficulty(value: object) -> object:
     raise ValueError('must be "auto" or a number above 0')
 
 
-def _utc(value: object) -> object:
+def _tape_start(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise ValueError(f'"{value}" is no ISO 8601 time, like 2025-11-03T00:00:00Z') from None
     if not isinstance(value, datetime):
-        raise ValueError("must be a time in UTC, like 2025-11-03T00:00:00Z")  # noqa: TRY004 - pydantic wants ValueError
+        wanted = "must be a time in UTC, like 2025-11-03T00:00:00Z, or seconds from the first row"
+        raise ValueError(wanted)  # noqa: TRY004 - pydantic turns ValueError into an error with a place
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
@@ -171,4 +174,4 @@ CoinbaseTag = Annotated[str, AfterValidator(_coinbase_tag)]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
 Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]
 ShareDifficulty = Annotated[float | Literal["auto"], BeforeValidator(_share_difficulty)]
-UtcTime = Annotated[datetime, BeforeValidator(_utc)]
+TapeStart = Annotated[datetime | float, BeforeValidator(_tape_start)]

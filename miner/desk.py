@@ -4,15 +4,14 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target, hash_to_int
+from miner.chain.difficulty import difficulty_of_hash
 from miner.metrics import Metrics
-from miner.work.claims import BlockClaims, Claim, FoundBlock
-from miner.work.hashrate import ShareRate
+from miner.work.claims import BlockClaims, BlockFind, Claim
 from miner.work.job import JobBook
-from miner.work.share import Accepted, Block, Rejected, Submission, Verdict, judge
+from miner.work.share import Accepted, Block, Reason, Rejected, Submission, Verdict, judge
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +23,12 @@ class UnitShares:
     accepted: int = 0
     rejected: int = 0
     best_difficulty: float = 0.0
-    rate: ShareRate = field(default_factory=ShareRate)
 
 
-class BlockKeeper(Protocol):
+class Keeper(Protocol):
     """Keeps a found block on disk, then sends it to every node."""
 
-    async def keep_and_send(self, found: FoundBlock) -> bool:
+    async def keep_and_send(self, find: BlockFind, /) -> bool:
         """Returns False only if every node refused the block for good, True as soon as one has it."""
         ...
 
@@ -38,7 +36,7 @@ class BlockKeeper(Protocol):
 class Desk:
     """Judges submissions; a block is on disk and on its way to every node before its finder hears of it.
 
-    `on_solved` is called when a tip needs no more hashing since a block of ours for it is on its way, `on_reopened`
+    `on_credit(unit_id, difficulty)` hears of every good share. `on_solved` is called when a tip needs no more hashing since a block of ours for it is on its way, `on_reopened`
     when that block was refused and hashing must go on.
     """
 
@@ -46,9 +44,10 @@ class Desk:
         self,
         book: JobBook,
         claims: BlockClaims,
-        keeper: BlockKeeper,
+        keeper: Keeper,
         metrics: Metrics,
         *,
+        on_credit: Callable[[str, float], None],
         on_solved: Callable[[], None],
         on_reopened: Callable[[], None],
         clock: Callable[[], float],
@@ -57,6 +56,7 @@ class Desk:
         self._claims = claims
         self._keeper = keeper
         self._metrics = metrics
+        self._on_credit = on_credit
         self._on_solved = on_solved
         self._on_reopened = on_reopened
         self._clock = clock
@@ -76,33 +76,33 @@ class Desk:
         match verdict:
             case Block() as block:
                 if block.stale:
-                    self._reject(submission, shares, "stale")
+                    self._reject(submission, shares, Reason.STALE)
                 else:
-                    self._credit(submission, shares, block.hash, share_target, now)
+                    self._credit(submission, shares, block.hash, block.credited)
                 self._found(block, submission, now)
             case Accepted() as accepted:
-                self._credit(submission, shares, accepted.hash, share_target, now)
+                self._credit(submission, shares, accepted.hash, accepted.difficulty)
             case Rejected() as rejected:
-                self._reject(submission, shares, rejected.reason.value)
+                self._reject(submission, shares, rejected.reason)
         return verdict
 
-    def _credit(
-        self, submission: Submission, shares: UnitShares, found: bytes, share_target: int, now: float
-    ) -> None:
+    def _credit(self, submission: Submission, shares: UnitShares, found: bytes, credited: float) -> None:
         """Count a good share: what it is worth is the difficulty it was asked for, not the one it happened to reach."""
         shares.best_difficulty = max(shares.best_difficulty, difficulty_of_hash(found))
-        work = difficulty_of_target(share_target) if hash_to_int(found) <= share_target else 0.0
         shares.accepted += 1
-        shares.rate.add(work, now)
-        self._metrics.share_accepted(submission.unit_id, work, shares.best_difficulty)
+        self._metrics.share_accepted(submission.unit_id, credited, shares.best_difficulty)
+        self._on_credit(submission.unit_id, credited)
 
-    def _reject(self, submission: Submission, shares: UnitShares, reason: str) -> None:
+    def _reject(self, submission: Submission, shares: UnitShares, reason: Reason) -> None:
         shares.rejected += 1
-        self._metrics.share_rejected(submission.unit_id, reason)
-        log.info("share_rejected", extra={"unit": submission.unit_id, "job": submission.job_id, "reason": reason})
+        self._metrics.share_rejected(submission.unit_id, reason.value)
+        log.info(
+            "share_rejected",
+            extra={"unit": submission.unit_id, "job": submission.job_id, "reason": reason.value},
+        )
 
     def _found(self, block: Block, submission: Submission, now: float) -> None:
-        found = FoundBlock(block, submission, now)
+        found = BlockFind(block, submission, now)
         claim = self._claims.claim(found, now)
         if claim is not Claim.SUBMIT:
             return
@@ -122,12 +122,12 @@ class Desk:
             self._on_solved()
         self._deliver(found)
 
-    def _deliver(self, found: FoundBlock) -> None:
+    def _deliver(self, found: BlockFind) -> None:
         if self._deliveries is None:
             raise RuntimeError("a block was found before the desk ran")
         self._deliveries.create_task(self._delivery(found), name=f"block-{found.block.job.height}")
 
-    async def _delivery(self, found: FoundBlock) -> None:
+    async def _delivery(self, found: BlockFind) -> None:
         if await self._keeper.keep_and_send(found):
             return
         reserve = self._claims.refused(found.block.hash)

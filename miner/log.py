@@ -48,7 +48,11 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
-    return json.dumps(text) if not text or any(c.isspace() or c in '"=' or not c.isprintable() for c in text) else text
+    return (
+        json.dumps(text)
+        if not text or any(c.isspace() or c in '"=' or not c.isprintable() for c in text)
+        else text
+    )
 
 
 def configure(level: str, style: Literal["text", "json"]) -> None:

@@ -42,7 +42,6 @@ class Solo:
         self._on_job = on_job
         self._clock = clock
         self._serials = count(1)
-        self.template_at: float | None = None
 
     def job_of(self, template: Template, *, clean: bool) -> Job:
         """The job that mines `template` for the operator; every call makes a new id."""
@@ -72,7 +71,6 @@ class Solo:
         clean = current is None or current.prev_hash != template.prev_hash
         job = self.job_of(template, clean=clean)
         self._book.add(job, self._clock())
-        self.template_at = self._clock()
         if clean:
             log.info(
                 "new_work",
@@ -92,9 +90,7 @@ class Solo:
             self._book.withdraw(self._clock())
             self._on_job(None)
 
-    def withdraw(self, reason: str) -> None:
+    def withdraw(self) -> None:
         """Nothing that could be hashed is known to be valid."""
-        if self._book.current is not None:
-            log.warning("work_withdrawn", extra={"reason": reason})
         self._book.withdraw(self._clock())
         self._on_job(None)

@@ -185,18 +185,24 @@ int32_t hm_scan(hm_hit *hits, uint32_t capacity, uint64_t *scanned, const hm_job
 
 /* ---- Measuring ---- */
 
-/* Keeps the compiler from knowing what is in x, at no cost. */
-#define HIDE(x) __asm__ volatile("" : "+r"(x))
+/* One addition that the compiler can neither foresee nor merge with the next. */
+#define ADD                              \
+    do {                                 \
+        sum += step;                     \
+        __asm__ volatile("" : "+r"(sum)); \
+    } while (0)
+#define FOUR_ADDS ADD; ADD; ADD; ADD
 
 uint64_t hm_calibrate(uint64_t adds)
 {
     uint64_t sum = 0, step = 1;
 
-    HIDE(step);
-    for (uint64_t i = 0; i < adds; i += 16)
-        for (int j = 0; j < 16; j++) {
-            sum += step;
-            HIDE(sum);
-        }
+    __asm__ volatile("" : "+r"(step));
+    for (uint64_t i = 0; i < adds; i += 16) {
+        FOUR_ADDS;
+        FOUR_ADDS;
+        FOUR_ADDS;
+        FOUR_ADDS;
+    }
     return sum;
 }

@@ -31,7 +31,6 @@ TERM_LIMIT_S: Final = 10.0
 KILL_LIMIT_S: Final = 10.0
 POLL_S: Final = 0.02
 RPC_IN_WARMUP: Final = -28
-RPC_WALLET_LOADED: Final = -35
 LOG_TAIL_LINES: Final = 5
 WALLET: Final = "test"
 
@@ -237,7 +236,7 @@ class Bitcoind:
             time.sleep(POLL_S)
 
     def disconnect(self, other: Bitcoind, *, limit_s: float = 20.0) -> None:
-        """Part from `other` and stay apart. Raises BitcoindError on time-out."""
+        """Undo `connect`: part from `other` and stay apart. Raises BitcoindError on time-out."""
         with contextlib.suppress(jsonrpc.RpcFailure):
             self.rpc("addnode", other.p2p_address, "remove")
         deadline_s = time.monotonic() + limit_s

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 AddressKind = Literal["legacy", "p2sh-segwit", "bech32", "p2wsh", "bech32m"]
 ADDRESS_KINDS: Final[tuple[AddressKind, ...]] = get_args(AddressKind)
 COINBASE_MATURITY: Final = 100
+MINING_TRIES: Final = 2**31 - 1
 SAT_PER_BTC: Final = 100_000_000
 
 
@@ -64,8 +65,11 @@ def script_of(node: Bitcoind, address: str) -> bytes:
 
 
 def mine(node: Bitcoind, blocks: int, address: str | None = None) -> list[str]:
-    """Mine `blocks` at the node itself, on regtest at once; their hashes. The reward goes to the wallet by default."""
-    hashes: list[str] = node.rpc("generatetoaddress", blocks, address or new_address(node))
+    """Mine `blocks` at the node itself and return their hashes; the reward goes to the wallet by default.
+
+    On regtest that is done at once; on the private signet the node's one slow thread takes seconds a block.
+    """
+    hashes: list[str] = node.rpc("generatetoaddress", blocks, address or new_address(node), MINING_TRIES)
     return hashes
 
 

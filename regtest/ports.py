@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 LOWEST: Final = 12_000
+MAX_PORT: Final = 65_535
 EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 ATTEMPTS: Final = 1_000
 
@@ -35,9 +36,11 @@ class Reservation:
             raise
 
     def _claim_one(self) -> int:
-        highest = int(EPHEMERAL_RANGE.read_text().split()[0])
+        ephemeral = int(EPHEMERAL_RANGE.read_text().split()[0])
+        # Where a machine lets outgoing connections use nearly every port, there is no quiet range left to prefer.
+        highest = ephemeral if ephemeral > LOWEST + ATTEMPTS else MAX_PORT
         for _ in range(ATTEMPTS):
-            port = random.randrange(LOWEST, max(highest, LOWEST + 1))  # noqa: S311 (spreads processes; no secret)
+            port = random.randrange(LOWEST, highest)  # noqa: S311 (spreads processes; no secret)
             claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 claim.bind(f"\0hashmill-port-{port}")

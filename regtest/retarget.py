@@ -43,6 +43,7 @@ FACTS_FILE: Final = Path(__file__).parent / "data" / "signet_retarget.json"
 GENESIS_HASH: Final = bytes.fromhex("00000008819873e925422c1ff0f99f7cc9bbb232af63a077a480a3633bee1ef6")[::-1]
 GENESIS_TIME_S: Final = 1_598_918_400
 START_BITS: Final = 0x1E0377AE
+START_TARGET: Final = 0x0377AE << 8 * (0x1E - 3)
 BLOCK_VERSION: Final = 0x2000_0000
 RETARGET_HEIGHT: Final = 2016
 STORED_BLOCKS: Final = (
@@ -72,6 +73,9 @@ class Facts:
         return self.times_s[-1] + INTERVAL_S
 
 
+NO_FACTS: Final = Facts((), ())
+
+
 def load_facts(path: Path = FACTS_FILE) -> Facts:
     """The stored facts. Raises ValueError if the file is not of this form."""
     stored = json.loads(path.read_text())
@@ -82,21 +86,21 @@ def load_facts(path: Path = FACTS_FILE) -> Facts:
     return Facts(times_s, nonces)
 
 
-def save_facts(path: Path, nonces: Sequence[int]) -> None:
+def save_facts(path: Path, facts: Facts) -> None:
     """Write facts mined at the fixed interval; nonces are hex words, the first of them for height 1."""
-    words = [f"{nonce:08x}" for nonce in nonces]
+    words = [f"{nonce:08x}" for nonce in facts.nonces]
     lines = [" ".join(words[i : i + NONCES_PER_LINE]) for i in range(0, len(words), NONCES_PER_LINE)]
-    facts = {
+    stored = {
         "what": "private signet (challenge 51): block at height h has time genesis_time_s + h * interval_s",
         "made_by": "python -m regtest.retarget",
         "genesis_time_s": GENESIS_TIME_S,
         "interval_s": INTERVAL_S,
         "bits": f"{START_BITS:08x}",
         "payout_script": OPEN_SCRIPT.hex(),
-        "blocks": len(nonces),
+        "blocks": len(words),
         "nonces": lines,
     }
-    path.write_text(json.dumps(facts, indent=1) + "\n")
+    path.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 def coinbase(height: int) -> CMutableTransaction:
@@ -120,13 +124,27 @@ def header(height: int, prev_hash: bytes, time_s: int, nonce: int) -> bytes:
 
 def rebuild(facts: Facts) -> Iterator[bytes]:
     """The full blocks, serialized with witness, from height 1 on."""
+    witness = CTxWitness((CTxInWitness(CScriptWitness([WITNESS_RESERVED])),))
+    for height, packed in enumerate(_headers(facts), start=1):
+        transaction = coinbase(height)
+        transaction.wit = witness
+        yield packed + b"\x01" + transaction.serialize()
+
+
+def _headers(facts: Facts) -> Iterator[bytes]:
     prev_hash = GENESIS_HASH
     for height, (time_s, nonce) in enumerate(zip(facts.times_s, facts.nonces, strict=True), start=1):
         packed = header(height, prev_hash, time_s, nonce)
-        transaction = coinbase(height)
-        transaction.wit = CTxWitness((CTxInWitness(CScriptWitness([WITNESS_RESERVED])),))
-        yield packed + b"\x01" + transaction.serialize()
+        yield packed
         prev_hash = _sha256d(packed)
+
+
+def _tip_hash(facts: Facts) -> bytes:
+    """Hash of the last block, internal byte order."""
+    tip_hash = GENESIS_HASH
+    for packed in _headers(facts):
+        tip_hash = _sha256d(packed)
+    return tip_hash
 
 
 def submit(node: Bitcoind, facts: Facts) -> None:
@@ -157,37 +175,37 @@ def spend_open_coin(node: Bitcoind, height: int, fee_sat: int, script: bytes = O
     return txid
 
 
-def mine_facts(blocks: int) -> Iterator[int]:
-    """The smallest nonce of each block from height 1 on: 4.9 million hashes a block, on every core."""
+def mine_facts(facts: Facts, blocks: int) -> Iterator[Facts]:
+    """`facts` grown by one block after another, each with its smallest nonce: 4.9 million hashes a block, on every core.
+
+    Raises ValueError at the height where the target changes: these blocks have the starting one.
+    """
     # Imported here: rebuilding the facts needs no compiled code.
     from miner import kernel  # noqa: PLC0415
-    from miner.chain.difficulty import bits_to_target  # noqa: PLC0415
 
-    target = bits_to_target(START_BITS)
-    threads = os.cpu_count() or 1
     stop = kernel.StopWord()
-    prev_hash = GENESIS_HASH
-    with ThreadPoolExecutor(threads) as pool:
-        for height in range(1, blocks + 1):
-            packed = header(height, prev_hash, GENESIS_TIME_S + INTERVAL_S * height, 0)
-            job = kernel.ScanJob(packed, [BLOCK_VERSION], target)
+    prev_hash = _tip_hash(facts)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for height in range(len(facts.nonces) + 1, len(facts.nonces) + blocks + 1):
+            if height >= RETARGET_HEIGHT:
+                raise ValueError(f"the facts end before the retarget at height {RETARGET_HEIGHT}")
+            time_s = GENESIS_TIME_S + INTERVAL_S * height
+            job = kernel.ScanJob(header(height, prev_hash, time_s, 0), [BLOCK_VERSION], START_TARGET)
 
             def scan(first: int, job: kernel.ScanJob = job) -> list[int]:
                 return [hit.nonce for hit in kernel.scan(job, first, SCAN_CHUNK, stop).hits]
 
-            nonce = _smallest_nonce(pool, scan, threads)
-            yield nonce
-            prev_hash = _sha256d(packed[:76] + nonce.to_bytes(4, "little"))
+            nonce = _smallest_nonce(pool, scan)
+            facts = Facts((*facts.times_s, time_s), (*facts.nonces, nonce))
+            prev_hash = _sha256d(header(height, prev_hash, time_s, nonce))
+            yield facts
 
 
-def _smallest_nonce(pool: ThreadPoolExecutor, scan: Callable[[int], list[int]], threads: int) -> int:
-    """The smallest nonce `scan` finds, chunk by chunk, `threads` chunks at once: the same on every machine."""
-    for first in range(0, 1 << 32, SCAN_CHUNK * threads):
-        found = [
-            nonce
-            for hits in pool.map(scan, range(first, first + SCAN_CHUNK * threads, SCAN_CHUNK))
-            for nonce in hits
-        ]
+def _smallest_nonce(pool: ThreadPoolExecutor, scan: Callable[[int], list[int]]) -> int:
+    """The smallest nonce `scan` finds: chunk by chunk, some at once, so that every machine mines the same facts."""
+    step = SCAN_CHUNK * (os.cpu_count() or 1)
+    for first in range(0, 1 << 32, step):
+        found = [nonce for hits in pool.map(scan, range(first, first + step, SCAN_CHUNK)) for nonce in hits]
         if found:
             return min(found)
     raise ValueError("no nonce of 2**32 meets the target")
@@ -210,15 +228,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     started_s = time.monotonic()
-    nonces: list[int] = []
-    for nonce in mine_facts(options.blocks):
-        nonces.append(nonce)
-        if len(nonces) % 20 == 0 or len(nonces) == options.blocks:
-            elapsed_s = time.monotonic() - started_s
-            sys.stderr.write(f"\r{len(nonces)} of {options.blocks} blocks, {elapsed_s:.0f} s")
-            sys.stderr.flush()
+    facts = NO_FACTS
+    for facts in mine_facts(NO_FACTS, options.blocks):
+        sys.stderr.write(
+            f"\r{len(facts.nonces)} of {options.blocks} blocks, {time.monotonic() - started_s:.0f} s"
+        )
+        sys.stderr.flush()
     sys.stderr.write("\n")
-    save_facts(options.out, nonces)
+    save_facts(options.out, facts)
     return 0
 
 

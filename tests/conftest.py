@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,17 +16,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 def bitcoind_factory() -> Iterator[Callable[..., Bitcoind]]:
     """Starts a bitcoind with the arguments of `Bitcoind`, as often as asked; all are stopped at the end."""
-    nodes: list[Bitcoind] = []
+    with contextlib.ExitStack() as nodes:
 
-    def start(*args: object, **options: object) -> Bitcoind:
-        node = Bitcoind(*args, **options)
-        nodes.append(node)
-        node.start()
-        return node
+        def start(*args: Any, **options: Any) -> Bitcoind:
+            return nodes.enter_context(Bitcoind(*args, **options))
 
-    yield start
-    for node in nodes:
-        node.close()
+        yield start
 
 
 @pytest.fixture

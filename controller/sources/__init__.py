@@ -1,4 +1,6 @@
-"""Where numbers come from. Every source yields ticks of these series (names in `controller.ticks`):
+"""Where numbers come from.
+
+Every source yields ticks of these series (names in `controller.ticks`):
 
     btc_usd                   USD per BTC
     power_usd_per_kwh         USD per kWh, everything included: adders, taxes, overhead

@@ -111,8 +111,8 @@ def next_bits(bits: int, first_time_s: int, last_time_s: int, pow_limit: int) ->
     """Bits of the epoch that follows one of `bits` whose first and last blocks bear the two times.
 
     The rule of main and signet: the time taken counts as at least a quarter and at most four times two weeks.
-    testnet4 goes by the bits of the epoch's first block (BIP94), which the caller then gives. Raises ValueError for invalid
-    bits.
+    testnet4 goes by the bits of the epoch's first block (BIP94), which the caller then gives. Raises
+    ValueError for invalid bits.
     """
     taken_s = min(max(last_time_s - first_time_s, TARGET_TIMESPAN_S // 4), TARGET_TIMESPAN_S * 4)
     target = bits_to_target(bits) * taken_s // TARGET_TIMESPAN_S

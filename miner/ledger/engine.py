@@ -37,17 +37,18 @@ def engine_at(url: str, *, read_only: bool = False, busy_timeout_s: float = BUSY
         raise LedgerError("ledger url: not a database URL (sqlite:///hashmill.db is one)") from error
     match parsed.get_backend_name():
         case "sqlite":
-            return _sqlite_engine(parsed, read_only=read_only, busy_timeout_s=busy_timeout_s)
+            return _sqlite_engine(url, read_only=read_only, busy_timeout_s=busy_timeout_s)
         case "postgresql":
             return _postgresql_engine(parsed, read_only=read_only)
         case other:
             raise LedgerError(f"ledger url: {other} is not supported, sqlite and postgresql are")
 
 
-def _sqlite_engine(url: URL, *, read_only: bool, busy_timeout_s: float) -> Engine:
-    if not url.database or url.database == ":memory:" or url.query:
+def _sqlite_engine(url: str, *, read_only: bool, busy_timeout_s: float) -> Engine:
+    file = url.partition(":///")[2]  # as it is written: a path is not unquoted
+    if file in {"", ":memory:"} or "?" in file:
         raise LedgerError("ledger url: sqlite needs a plain path to a file, as in sqlite:///hashmill.db")
-    path = Path(url.database).absolute()
+    path = Path(file).absolute()
     if read_only and not path.exists():
         raise LedgerError(f"no ledger at {path}: it is made when the daemon first runs")
     mode = "ro" if read_only else "rwc"
@@ -68,7 +69,8 @@ def _sqlite_engine(url: URL, *, read_only: bool, busy_timeout_s: float) -> Engin
             raise
         return connection
 
-    engine = create_engine(url, creator=connect, poolclass=QueuePool, json_serializer=to_json)
+    named = URL.create("sqlite", database=str(path))
+    engine = create_engine(named, creator=connect, poolclass=QueuePool, json_serializer=to_json)
     event.listen(engine, "begin", _begin)
     return engine
 

@@ -106,15 +106,15 @@ class Recorder:
 
     async def prune_raw(self, up_to_height: int) -> None:
         """Drop the bytes of orphaned and rejected blocks at `up_to_height` or below."""
-        await (await self._in_room(partial(writes.prune_raw, up_to_height=up_to_height))))
+        await (await self._in_room(partial(writes.prune_raw, up_to_height=up_to_height)))
 
     async def add_decisions(self, rows: Sequence[DecisionRow]) -> None:
         """Write decisions; one whose id is there already stays as it is."""
-        await (await self._in_room(partial(writes.add_decisions, rows=tuple(rows)))))
+        await (await self._in_room(partial(writes.add_decisions, rows=tuple(rows))))
 
     async def add_outcomes(self, rows: Sequence[OutcomeRow]) -> None:
         """Write outcomes of decisions written before; LedgerError for one that was not."""
-        await (await self._in_room(partial(writes.add_outcomes, rows=tuple(rows)))))
+        await (await self._in_room(partial(writes.add_outcomes, rows=tuple(rows))))
 
     async def add_ticks(self, rows: Sequence[TickRow]) -> None:
         """Queue ticks to be written, or drop and count them when the queue is full; does not wait."""
@@ -122,7 +122,9 @@ class Recorder:
         if self._room.locked():
             self._dropped(count, "queue full")
             return
-        written = await self._in_room(partial(writes.add_ticks, rows=tuple(rows)))  # at once: it was not locked
+        written = await self._in_room(
+            partial(writes.add_ticks, rows=tuple(rows))
+        )  # at once: it was not locked
         written.add_done_callback(partial(self._ticks_settled, count))
 
     async def blocks(self, limit: int = 100, *, since: float = 0.0) -> list[BlockRow]:

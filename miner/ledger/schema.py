@@ -39,8 +39,12 @@ def migrate(connection: Connection) -> None:
     # Imported only here: a ledger that is up to date spares the daemon Alembic's 12 MB.
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415 - see above
+    from alembic.util import CommandError  # noqa: PLC0415 - see above
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, HEAD)
+    try:
+        command.upgrade(config, HEAD)
+    except CommandError as error:
+        raise LedgerError(f"the ledger cannot be migrated to {HEAD}: {error}") from error

@@ -65,7 +65,7 @@ class Store(Reader):
     ) -> None:
         """Change a block's status and those of the other columns that are given; a mature block drops its bytes.
 
-        Raises UnknownBlockError, TransitionError (see `writes.FOLLOWS`), ValueError for a word that is no status.
+        Raises UnknownBlockError, TransitionError (see `writes.set_block_status`), ValueError for a word that is no status.
         """
         change = writes.StatusChange(status, detail, confirmations, submitted_at)
         self.commit([partial(writes.set_block_status, block_hash=block_hash, change=change)])

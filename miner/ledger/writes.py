@@ -5,7 +5,7 @@ Several writes share one transaction (group commit), so none of them begins, com
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -20,17 +20,6 @@ from miner.ledger.rows import (
     UnknownBlockError,
 )
 from miner.ledger.tables import blocks, decisions, outcomes, ticks
-
-#: What may follow a status. A node's word can come late or change with the chain; what is never true is that a
-#: mature block stops being mature, or that one which a node has taken is only submitted.
-FOLLOWS: Final[dict[BlockStatus, frozenset[BlockStatus]]] = {
-    "found": frozenset({"submitted", "accepted", "rejected", "orphaned", "mature"}),
-    "submitted": frozenset({"accepted", "rejected", "orphaned", "mature"}),
-    "rejected": frozenset({"submitted", "accepted", "orphaned", "mature"}),
-    "accepted": frozenset({"rejected", "orphaned", "mature"}),
-    "orphaned": frozenset({"rejected", "accepted", "mature"}),
-    "mature": frozenset(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +40,9 @@ def add_block(connection: Connection, site: str, row: BlockRow) -> None:
 def set_block_status(connection: Connection, site: str, block_hash: str, change: StatusChange) -> None:
     """Change what is known of a block; a mature block drops its bytes.
 
+    A node's word can come late and change with the chain, so nearly every status may follow another. What can not
+    be true is that a mature block stops being mature, or that a block is merely found again.
+
     Raises UnknownBlockError, TransitionError, ValueError for a word that is no status.
     """
     if change.status not in get_args(BlockStatus):
@@ -59,7 +51,7 @@ def set_block_status(connection: Connection, site: str, block_hash: str, change:
     before = connection.execute(select(blocks.c.status).where(this_block)).scalar_one_or_none()
     if before is None:
         raise UnknownBlockError(f"block {block_hash} is not in the ledger")
-    if change.status not in {before, *FOLLOWS[before]}:
+    if change.status != before and (before == "mature" or change.status == "found"):
         raise TransitionError(f"block {block_hash} is {before}, it cannot become {change.status}")
     values: dict[str, Any] = {name: value for name, value in asdict(change).items() if value is not None}
     if change.status == "mature":

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -262,10 +261,11 @@ async def check_chain(node: Node, network: str) -> None:
         template = await node.rpc.call("getblocktemplate", template_request(network), decode=_ChallengeReply)
         challenge = template.signet_challenge
     if challenge != OP_TRUE_CHALLENGE:
-        raise SignetChallengeError([
+        problem = (
             f"{node.name} is on a signet whose blocks need a signature (challenge {challenge}); only one with "
             f"challenge {OP_TRUE_CHALLENGE} (OP_TRUE) can be mined: start bitcoind with -signetchallenge=51"
-        ])
+        )
+        raise SignetChallengeError([problem])
 
 
 async def validate_payout(node: Node, address: str) -> bytes:
@@ -275,7 +275,9 @@ async def validate_payout(node: Node, address: str) -> bytes:
     """
     reply = await node.rpc.call("validateaddress", address, decode=_AddressReply, retry_s=5.0)
     if not reply.isvalid:
-        raise PayoutAddressError(f"payout address {address!r} is refused by {node.name}: {_why(address, reply.error)}")
+        raise PayoutAddressError(
+            f"payout address {address!r} is refused by {node.name}: {_why(address, reply.error)}"
+        )
     try:
         return bytes.fromhex(reply.scriptPubKey)
     except ValueError as garbage:

@@ -262,4 +262,3 @@ class TipWatcher:
         if active is not None:
             self._wake[active.name].set()  # its tip as last polled may be old
             self._on_refresh()
-

@@ -1,0 +1,1 @@
+"""The daemon's HTTP side: metrics, health, status and what the ledger holds; it changes nothing."""

@@ -7,7 +7,7 @@ from miner.work.share import Block, Submission
 
 
 @dataclass(frozen=True, slots=True)
-class FoundBlock:
+class BlockFind:
     """A block as it was found: by whom, with what, when."""
 
     block: Block
@@ -30,7 +30,7 @@ class Claim(Enum):
 class _Tip:
     prev_hash: bytes
     sent: bytes
-    reserve: FoundBlock | None = None
+    reserve: BlockFind | None = None
 
 
 class BlockClaims:
@@ -46,7 +46,7 @@ class BlockClaims:
         self._last_sent_at = float("-inf")
         self._tip: _Tip | None = None
 
-    def claim(self, found: FoundBlock, now: float) -> Claim:
+    def claim(self, found: BlockFind, now: float) -> Claim:
         """What to do with `found` at `now`."""
         block = found.block
         if block.stale:
@@ -65,7 +65,7 @@ class BlockClaims:
         """Whether a block of ours on this tip is on its way, so that more hashing on it earns nothing."""
         return self._tip is not None and self._tip.prev_hash == prev_hash
 
-    def refused(self, block_hash: bytes) -> FoundBlock | None:
+    def refused(self, block_hash: bytes) -> BlockFind | None:
         """Every node refused this block: the tip is open again; returns the block in reserve, to be claimed anew."""
         tip = self._tip
         if tip is None or tip.sent != block_hash:

@@ -44,8 +44,8 @@ class ExtranonceAllocator:
 def thread_extranonces(thread: int, threads: int, size: int) -> Iterator[bytes]:
     """Values of extranonce2 for thread number `thread` of `threads`; no two threads share one.
 
-    Together the threads cover all 256**size values. Raises ValueError for a thread that is not one of them or a
-    size below 1, at once and not at the first value.
+    Together the threads cover all 256**size values. Raises ValueError for a thread that is not one of them or
+    a size below 1, at once and not at the first value.
     """
     if not 0 <= thread < threads:
         raise ValueError(f"there is no thread {thread} among {threads}")

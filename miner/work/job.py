@@ -12,7 +12,7 @@ from typing import Final
 from miner.chain.block import MAX_UINT32, assemble_block
 from miner.chain.coinbase import build_coinbase, with_witness
 from miner.chain.difficulty import bits_to_target
-from miner.chain.merkle import HASH_SIZE, merkle_branch, root_from_branch, sha256d
+from miner.chain.merkle import merkle_branch, root_from_branch, sha256d
 from miner.kernel import ShareJob, share_header
 from miner.work.template import Template
 
@@ -20,7 +20,7 @@ DEFAULT_VERSION_MASK: Final = 0x1FFF_E000
 """The version bits that BIP320 leaves to miners."""
 
 KEPT_TIPS: Final = 3
-"""Tips whose jobs can be looked up: the present one and the last two, which a reorganisation may bring back."""
+"""Tips whose jobs can be looked up: the present one and two that a reorganisation may bring back."""
 
 _ROOT_IN_HEADER = slice(36, 68)
 
@@ -29,10 +29,11 @@ _ROOT_IN_HEADER = slice(36, 68)
 class Job:
     """Work to be hashed: coinbase = coinbase1 + extranonce1 + extranonce2 + coinbase2, without witness.
 
-    Hashes in internal order. `origin` is "solo" or a pool's name; a pool's job has no `txs`, which are raw and without
-    the coinbase. `version` has the bits of `version_mask` clear. `ntime_s` is the node's clock at the
-    local time `created_at`, `min_time_s` the least time a header may bear. `commits_to_witness`: the coinbase holds a
-    witness commitment, and gets its witness when a block is assembled. Raises ValueError for fields that cannot be.
+    Hashes in internal order. `origin` is "solo" or a pool's name; a pool's job has no `txs`, which are raw
+    and without the coinbase. `version` has the bits of `version_mask` clear. `ntime_s` is the node's clock at
+    the local time `created_at`, `min_time_s` the least time a header may bear. `commits_to_witness`: the
+    coinbase holds a witness commitment, and gets its witness when a block is assembled. Raises ValueError for
+    fields that cannot be.
     """
 
     id: str
@@ -57,15 +58,13 @@ class Job:
     commits_to_witness: bool = True
 
     def __post_init__(self) -> None:
-        if any(len(digest) != HASH_SIZE for digest in (self.prev_hash, *self.branch)):
-            raise ValueError("a job's hashes have 32 bytes")
         if not 0 <= self.version <= MAX_UINT32 or not 0 <= self.version_mask <= MAX_UINT32:
             raise ValueError("a version and its mask have 32 bits")
         if self.version & self.version_mask:
             raise ValueError("a job's version has the bits of its mask clear")
         if self.extranonce1_size < 0 or self.extranonce2_size < 1:
             raise ValueError("extranonce2 has at least one byte, extranonce1 no negative size")
-        _ = self.network_target, self.share_job  # both refuse what they cannot take: better now than at a share
+        _ = self.network_target, self.share_job  # each refuses what it cannot take, now and not at a share
 
     @cached_property
     def network_target(self) -> int:
@@ -80,7 +79,7 @@ class Job:
     def header(
         self, extranonce1: bytes, extranonce2: bytes, *, ntime_s: int, nonce: int, version: int
     ) -> tuple[bytes, bytes]:
-        """The 80-byte header of one try, and its hash in internal order; `version` is the whole version hashed."""
+        """The 80-byte header of one try, and its hash in internal order; `version` is whole, as hashed."""
         return share_header(self.share_job, extranonce1, extranonce2, ntime_s, nonce, version)
 
 
@@ -144,8 +143,8 @@ def ntime_at(job: Job, now: float) -> int:
 def block_bytes(job: Job, header: bytes, extranonce1: bytes, extranonce2: bytes) -> bytes:
     """The full block of a header found on `job`, with witness, as `submitblock` takes it.
 
-    Raises ValueError if the job holds no transactions though its branch does (a pool's job), or if the header's
-    merkle root, rehashed with hashlib, is not that of this job and these extranonces.
+    Raises ValueError if the job holds no transactions though its branch does (a pool's job), or if the
+    header's merkle root, rehashed with hashlib, is not that of this job and these extranonces.
     """
     if len(job.branch) != len(job.txs).bit_length():
         raise ValueError(f"job {job.id} does not hold the transactions of its block")
@@ -171,7 +170,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """A job no longer good for shares; `tip_lost`: its block would compete with the present tip's successor."""
+    """A job no longer good for shares; `tip_lost`: its block would compete with another on the chain."""
 
     job: Job
     tip_lost: bool
@@ -186,9 +185,9 @@ class _Entry:
 class JobBook:
     """The jobs of the present tip and of the last ones, and the hashes credited on each tip.
 
-    A superseded job of the present tip is good for `grace_s` seconds. At most `capacity` jobs are kept, the oldest go
-    first; at most `duplicates` hashes for each tip: a full table takes no more, because forgetting one could credit it
-    twice. One thread owns the book; `now` (unix seconds) is given, never read.
+    A superseded job of the present tip is good for `grace_s` seconds. At most `capacity` jobs are kept, the
+    oldest go first; at most `duplicates` hashes for each tip: a full table takes no more, because forgetting
+    one could credit it twice. One thread owns the book; `now` (unix seconds) is given, never read.
     """
 
     def __init__(self, grace_s: float, capacity: int = 32, duplicates: int = 2_000_000) -> None:
@@ -208,7 +207,7 @@ class JobBook:
 
     @property
     def tip(self) -> bytes | None:
-        """Prev hash of the newest job, withdrawn or not; None before the first job."""
+        """The prev hash to be mined on, as the book was last told; None if it never was."""
         return next(reversed(self._seen), None)
 
     def add(self, job: Job, now: float) -> None:
@@ -219,10 +218,23 @@ class JobBook:
         """
         if job.id in self._entries:
             raise ValueError(f"job id {job.id!r} is in the book already")
+        self.set_tip(job.prev_hash, now)
         self.withdraw(now)
         self._current = self._entries[job.id] = _Entry(job)
-        self._seen[job.prev_hash] = self._seen.pop(job.prev_hash, set())
-        self._forget_the_oldest()
+        while len(self._entries) > self._capacity:
+            del self._entries[next(iter(self._entries))]
+
+    def set_tip(self, prev_hash: bytes, now: float) -> None:
+        """The chain goes on from `prev_hash`: jobs of other tips are stale, even if there is no new one yet."""
+        if prev_hash == self.tip:
+            return
+        self.withdraw(now)
+        self._seen[prev_hash] = self._seen.pop(prev_hash, set())
+        if len(self._seen) > KEPT_TIPS:
+            del self._seen[next(iter(self._seen))]
+            self._entries = {
+                i: entry for i, entry in self._entries.items() if entry.job.prev_hash in self._seen
+            }
 
     def withdraw(self, now: float) -> None:
         """There is no valid work: the current job is superseded, and nothing takes its place until `add`."""
@@ -258,12 +270,3 @@ class JobBook:
         if prev_hash not in self._seen or self.is_full(prev_hash):
             raise ValueError("a hash needs room under a tip that is in the book")
         self._seen[prev_hash].add(digest)
-
-    def _forget_the_oldest(self) -> None:
-        while len(self._seen) > KEPT_TIPS:
-            forgotten = next(iter(self._seen))
-            del self._seen[forgotten]
-            for job_id in [i for i, entry in self._entries.items() if entry.job.prev_hash == forgotten]:
-                del self._entries[job_id]
-        while len(self._entries) > self._capacity:
-            del self._entries[next(iter(self._entries))]

@@ -17,7 +17,7 @@ MAX_FUTURE_S: Final = 7200
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a miner found: extranonces as bytes, the rest as numbers; `version_bits` None if it does not roll."""
+    """What a miner found: extranonces as bytes, the rest numbers; `version_bits` None if it does not roll."""
 
     unit_id: str
     job_id: str
@@ -34,7 +34,7 @@ class Reason(StrEnum):
     JOB_NOT_FOUND = auto()
     """The job was never handed out, or so long ago that it is forgotten."""
     STALE = auto()
-    """The job is on a tip that is no longer the present one, or was superseded longer than the grace time ago."""
+    """The job is not on the present tip, or was superseded longer than the grace time ago."""
     DUPLICATE = auto()
     """The same header was credited before."""
     LOW_DIFFICULTY = auto()
@@ -65,8 +65,9 @@ class Accepted:
 class Block:
     """A hash that meets the network target, with its header, its own difficulty and its job.
 
-    `stale`: its prev hash is no longer the tip, so it goes out as a competitor. `credited`: difficulty credited for it as
-    a share; 0 if it is none, because it misses the share target, its job is stale, or the table is full.
+    `stale`: its prev hash is no longer the tip, so it goes out as a competitor. `credited`: difficulty
+    credited for it as a share; 0 if it is none, because it misses the share target, its job is stale, or the
+    table is full.
     """
 
     hash: bytes
@@ -91,8 +92,8 @@ def judge(book: JobBook, submission: Submission, share_target: int, now: float) 
     """The verdict on `submission`, remembered in `book` if it is credited; `share_target` is the session's.
 
     The version hashed is (job's version & ~mask) | (version_bits & mask), BIP310; bits outside the mask are
-    ignored, since the hash shows what was mined. A hash that meets the network target is a Block whatever `share_target`
-    is, also on a stale tip, unless it was one before. `now` is local unix seconds.
+    ignored, since the hash shows what was mined. A hash that meets the network target is a Block whatever
+    `share_target` is, also on a stale tip, unless it was one before. `now` is local unix seconds.
     """
     found = book.lookup(submission.job_id, now)
     if found is None:

@@ -1,7 +1,7 @@
 """What a node's getblocktemplate says, decoded, judged, and as far as we need it.
 
-A template is believed only where a mistake would show: target against bits, reward against fees and subsidy, the witness
-commitment against the transactions' hashes. All problems of a template are reported together.
+A template is believed only where a mistake would show: target against bits, reward against fees and subsidy,
+the witness commitment against the transactions' hashes. All problems of a template are reported together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -115,8 +115,8 @@ def decode_template(raw_json_result: bytes | msgspec.Raw) -> TemplateReply:
 def parse_template(reply: TemplateReply, network: str) -> Template:
     """The template in `reply`, judged by the rules of `network`.
 
-    The node's txids are believed, not recomputed: bitcoind checks the block built on them. Raises TemplateError, or
-    SignetChallengeError, with every problem found; KeyError for an unknown network.
+    The node's txids are believed, not recomputed: bitcoind checks the block built on them. Raises
+    TemplateError, or SignetChallengeError, with every problem found; KeyError for an unknown network.
     """
     problems: list[str] = []
     prev_hash = _hash(reply.previousblockhash, "previousblockhash", problems)

@@ -6,7 +6,9 @@ from miner.log import JsonFormatter, TextFormatter
 
 
 def record(event: str, **fields: object) -> logging.LogRecord:
-    made = logging.makeLogRecord({"msg": event, "levelname": "WARNING", "name": "miner.node", "created": 0.25, "msecs": 250.0})
+    made = logging.makeLogRecord(
+        {"msg": event, "levelname": "WARNING", "name": "miner.node", "created": 0.25, "msecs": 250.0}
+    )
     made.__dict__.update(fields)
     return made
 

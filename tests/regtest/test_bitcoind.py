@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def test_private_signet_mines_without_a_signature_and_its_clock_can_be_set(
     assert (info["chain"], info["signet_challenge"]) == ("signet", "51")
     template = node.rpc("getblocktemplate", {"rules": ["segwit", "signet"]})
     assert template["curtime"] == 1_598_919_000
-    node.rpc("generatetoaddress", 1, chain.new_address(node), 1 << 30)
+    chain.mine(node, 1)
     assert node.rpc("getblockcount") == 1
 
 
@@ -138,3 +139,4 @@ def test_node_ends_with_the_process_that_started_it(end: str) -> None:
         parent.wait(30)
         assert gone_within(int(pid), 15)
         assert Path(datadir).exists() == (end == "hang")
+        shutil.rmtree(datadir, ignore_errors=True)

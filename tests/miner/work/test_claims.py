@@ -1,4 +1,4 @@
-from miner.work.claims import BlockClaims, Claim, FoundBlock
+from miner.work.claims import BlockClaims, BlockFind, Claim
 from miner.work.job import Job
 from miner.work.share import Block, Submission
 
@@ -26,10 +26,10 @@ def job(prev_hash: bytes = bytes(32)) -> Job:
     )
 
 
-def found(number: int, prev_hash: bytes = bytes(32), *, stale: bool = False) -> FoundBlock:
+def found(number: int, prev_hash: bytes = bytes(32), *, stale: bool = False) -> BlockFind:
     digest = number.to_bytes(32, "big")
     block = Block(hash=digest, header=bytes(80), difficulty=1.0, stale=stale, job=job(prev_hash), credited=1.0)
-    return FoundBlock(block, Submission("cpu", "1", bytes(4), bytes(8), 0, number), 0.0)
+    return BlockFind(block, Submission("cpu", "1", bytes(4), bytes(8), 0, number), 0.0)
 
 
 def test_the_first_block_of_a_tip_is_sent_and_solves_it() -> None:

@@ -1,0 +1,25 @@
+"""What the world looked like on one tick: all a decision may see; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.ticks import Tick
+    from controller.units import Unit, UnitState
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Ticks by series (ordered by validity), units, and what was read from them, at one time (UTC unix seconds).
+
+    A unit without a state could not be read.
+    """
+
+    at: float
+    ticks: Mapping[str, tuple[Tick, ...]]
+    units: tuple[Unit, ...]
+    states: Mapping[str, UnitState]

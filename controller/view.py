@@ -1,0 +1,174 @@
+"""What the controller saw and decided on one tick, and its reports as plain data; pure.
+
+Reports hold only dicts, lists, strings, numbers, booleans and None, with the unit in each key; times are UTC unix seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from controller.book import current
+from controller.decisions import REASON_TEXT
+from controller.economics import (
+    breakeven_hashprice,
+    breakeven_power_price,
+    margin_usd_per_hour,
+)
+from controller.market import Market, MarketUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.decisions import Decision
+    from controller.planner import Plan, UnitPlan
+    from controller.snapshot import Snapshot
+    from controller.units import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One tick of the controller; `next_tick_at` is None in a preview, `plan` while prices are not known."""
+
+    snapshot: Snapshot
+    market: Market | MarketUnknown
+    plan: Plan | None
+    decisions: Mapping[str, Decision]
+    plan_seconds: float
+    next_tick_at: float | None
+    dry_run: bool
+
+    @property
+    def at(self) -> float:
+        """When it was, UTC unix seconds."""
+        return self.snapshot.at
+
+
+def hashprice_report(view: View) -> dict[str, Any]:
+    """Hashprice now and after the projected retarget, with its inputs and what is wrong with them.
+
+    Where prices may not be acted on, `known` is false, the prices are None and `problems` says why.
+    """
+    market = view.market
+    report: dict[str, Any] = {
+        "at_s": view.at,
+        "known": isinstance(market, Market),
+        "hashprice_usd_per_ph_day": None,
+        "gross_hashprice_usd_per_ph_day": None,
+        "gross_hashprice_btc_per_ph_day": None,
+        "power_usd_per_kwh": None,
+        "retarget": None,
+        "inputs": _inputs(view),
+        "problems": [],
+    }
+    if isinstance(market, MarketUnknown):
+        report["problems"] = [asdict(problem) for problem in market.problems]
+        return report
+    report["hashprice_usd_per_ph_day"] = market.hashprice_usd_per_ph_day
+    report["gross_hashprice_usd_per_ph_day"] = market.gross_hashprice_usd_per_ph_day
+    report["gross_hashprice_btc_per_ph_day"] = market.hashprice_btc_per_ph_day
+    report["power_usd_per_kwh"] = market.power_usd_per_kwh
+    if market.retarget is not None:
+        retarget = market.retarget
+        report["retarget"] = {
+            "at_s": retarget.at,
+            "at_low_s": retarget.at_low,
+            "at_high_s": retarget.at_high,
+            "blocks_left": retarget.blocks_left,
+            "difficulty": retarget.difficulty,
+            "ratio": retarget.ratio,
+            "ratio_low": retarget.ratio_low,
+            "ratio_high": retarget.ratio_high,
+            "hashprice_usd_per_ph_day": market.hashprice_usd_per_ph_day / retarget.ratio,
+        }
+    return report
+
+
+def plan_report(view: View) -> dict[str, Any]:
+    """What every unit does now and over the horizon, why, and what would change it."""
+    market = view.market if isinstance(view.market, Market) else None
+    problems = view.market.problems if isinstance(view.market, MarketUnknown) else ()
+    return {
+        "at_s": view.at,
+        "dry_run": view.dry_run,
+        "known": market is not None,
+        "hashprice_usd_per_ph_day": market.hashprice_usd_per_ph_day if market else None,
+        "power_usd_per_kwh": market.power_usd_per_kwh if market else None,
+        "problems": [asdict(problem) for problem in problems],
+        "value_usd": None if view.plan is None else view.plan.value_usd,
+        "bound_usd": None if view.plan is None else view.plan.bound_usd,
+        "gap_ratio": None if view.plan is None else view.plan.gap_ratio,
+        "horizon_ends_at_s": view.plan.slots[-1].stop if view.plan else None,
+        "next_tick_at_s": view.next_tick_at,
+        "units": [_unit(view, unit) for unit in view.snapshot.units],
+    }
+
+
+def _inputs(view: View) -> list[dict[str, Any]]:
+    """Every series with its newest value, used or not."""
+    found = []
+    for series, ticks in sorted(view.snapshot.ticks.items()):
+        tick = current(ticks, view.at)
+        if tick is not None:
+            found.append(
+                {
+                    "series": series,
+                    "value": tick.value,
+                    "unit": tick.unit,
+                    "source": tick.source,
+                    "age_s": max(view.at - tick.observed_at, 0.0),
+                    "valid_to_s": tick.valid_to if math.isfinite(tick.valid_to) else None,
+                }
+            )
+    return found
+
+
+def _unit(view: View, unit: Unit) -> dict[str, Any]:
+    decision = view.decisions[unit.id]
+    state = view.snapshot.states.get(unit.id)
+    path = None if view.plan is None else view.plan.units[unit.id]
+    return {
+        "unit": unit.id,
+        "from_mode": decision.from_mode,
+        "to_mode": decision.to_mode,
+        "reason": decision.reason.value,
+        "why": REASON_TEXT[decision.reason],
+        "flip": decision.flip,
+        "numbers": dict(decision.numbers),
+        "mode_read": None if state is None else state.mode,
+        "hashrate_th_s": None if state is None else state.hashrate_th_s,
+        "power_w": None if state is None else state.power_w,
+        "value_usd": None if path is None else path.value_usd,
+        "next": _stretches(view.plan, path),
+        "modes": _modes(view, unit),
+    }
+
+
+def _stretches(plan: Plan | None, path: UnitPlan | None) -> list[dict[str, Any]]:
+    """The unit's path with equal neighbours joined."""
+    if plan is None or path is None:
+        return []
+    stretches = []
+    for mode, pairs in groupby(zip(plan.slots, path.modes, strict=True), key=lambda pair: pair[1]):
+        slots = [slot for slot, _ in pairs]
+        stretches.append({"from_s": slots[0].start, "to_s": slots[-1].stop, "mode": mode})
+    return stretches
+
+
+def _modes(view: View, unit: Unit) -> list[dict[str, Any]]:
+    """Every mode with its margin and average breakevens at present prices."""
+    market = view.market if isinstance(view.market, Market) else None
+    modes = []
+    for mode in unit.curve.modes:
+        row: dict[str, Any] = {"mode": mode.name, "th_s": mode.th_s, "watts": mode.watts}
+        if market is not None:
+            hashprice, power = market.hashprice_usd_per_ph_day, market.power_usd_per_kwh
+            row["margin_usd_per_hour"] = margin_usd_per_hour(mode, hashprice, power)
+            if mode.watts > 0 and mode.th_s > 0:
+                row["j_per_th"] = mode.j_per_th
+                row["breakeven_hashprice_usd_per_ph_day"] = breakeven_hashprice(mode.j_per_th, power)
+                row["breakeven_power_usd_per_kwh"] = breakeven_power_price(mode.j_per_th, hashprice)
+        modes.append(row)
+    return modes

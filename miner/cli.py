@@ -1,0 +1,270 @@
+"""The command `hashmill`: reads its arguments, loads the configuration, hands over, prints.
+
+Exit codes: 0 fine, 1 it failed, 2 wrong use or configuration. What is slow to import is imported where it is used,
+so that `hashmill --help` answers at once.
+"""
+
+import json
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from miner.config import Config
+    from miner.ledger.reader import Reader
+
+FAILED = 1
+WRONG_CONFIGURATION = 2
+
+app = typer.Typer(
+    help="A SHA-256 mining node that hashes only when it pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # its display of local variables could show secrets
+)
+log = typer.Typer(help="Print what the ledger holds, newest first.", no_args_is_help=True)
+app.add_typer(log, name="log")
+
+
+class NetworkName(StrEnum):
+    """Networks there are."""
+
+    MAIN = "main"
+    TEST = "test"
+    TESTNET4 = "testnet4"
+    SIGNET = "signet"
+    REGTEST = "regtest"
+
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")]
+
+DEFAULT_CONFIG = Path("hashmill.toml")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    app(prog_name="hashmill")
+    sys.exit(0)
+
+
+def _version(*, wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        number = metadata.version("hashmill")
+    except metadata.PackageNotFoundError:
+        _fail("this checkout is not installed: `make install` does it", FAILED)
+    typer.echo(f"hashmill {number}")
+    raise typer.Exit
+
+
+@app.callback()
+def hashmill(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _version(wanted=value),
+            is_eager=True,
+            help="Print the version.",
+        ),
+    ] = False,
+) -> None:
+    """A SHA-256 mining node that hashes only when it pays."""
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Mine, until SIGINT or SIGTERM."""
+    loaded = _load(config)
+    from miner import daemon  # noqa: PLC0415 - slow to import
+
+    with _failures_told():
+        code = daemon.run(loaded)
+    raise typer.Exit(code)
+
+
+@app.command()
+def init(
+    *,
+    network: Annotated[NetworkName, typer.Option(help="The chain it is for.")] = NetworkName.MAIN,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there.")] = None,
+) -> None:
+    """Print a commented configuration to start from; --out writes it."""
+    from miner.config_template import template  # noqa: PLC0415 - pydantic is slow to import
+
+    text = template(network.value)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        _fail(f"{out} exists already and is left as it is: give --out another name", WRONG_CONFIGURATION)
+    except OSError as error:
+        _fail(f"{out} cannot be written: {error.strerror}", FAILED)
+    typer.echo(f"wrote {out}: fill in payout_address, then run: hashmill check --config {out}")
+
+
+@app.command()
+def check(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Try out configuration, nodes, payout, a block, units, prices."""
+    loaded = _load(config)
+    from miner import daemon, render  # noqa: PLC0415 - slow to import
+    from miner.checks import exit_code  # noqa: PLC0415
+
+    with _failures_told():
+        rows = daemon.check(loaded)
+    if as_json:
+        _print_json([{"subject": row.subject, "ok": row.ok, "detail": row.detail} for row in rows])
+    else:
+        render.show(render.checks(rows))
+    raise typer.Exit(exit_code(rows))
+
+
+@app.command()
+def hashprice(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Print what hashing earns now and after the next retarget."""
+    loaded = _load(config)
+    from miner import daemon, render  # noqa: PLC0415 - slow to import
+
+    with _failures_told():
+        report = daemon.hashprice(loaded)
+    if as_json:
+        _print_json(report)
+    else:
+        render.show(*render.hashprice(report))
+
+
+@app.command()
+def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Print what the controller would do, and why; touches nothing."""
+    loaded = _load(config)
+    from miner import daemon, render  # noqa: PLC0415 - slow to import
+
+    with _failures_told():
+        report = daemon.plan(loaded)
+    if as_json:
+        _print_json(report)
+    else:
+        render.show(*render.plan(report))
+
+
+@app.command()
+def bench(*, as_json: JsonOption = False) -> None:
+    """Measure every kernel on this CPU: MH/s, cycles per hash."""
+    from miner import render  # noqa: PLC0415 - slow to import
+    from miner.hashing.bench import measure  # noqa: PLC0415
+
+    with _failures_told():
+        results = measure()
+    if as_json:
+        _print_json(results)
+    else:
+        render.show(render.bench(results))
+
+
+@app.command()
+def demo(
+    *,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Stop after this time; without it, at Ctrl-C.")
+    ] = None,
+) -> None:
+    """Mine on a private bitcoind while an accelerated tape sets prices."""
+    from regtest import demo as show  # noqa: PLC0415 - slow to import, and only needed here
+
+    raise typer.Exit(show.main(seconds))
+
+
+@log.command("decisions")
+def log_decisions(
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: LimitOption = 20,
+    unit: Annotated[str | None, typer.Option(help="Only those of this unit.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What units were told, why, what would change it, and what came of it."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from miner import render  # noqa: PLC0415 - slow to import
+
+    with _failures_told(), _ledger(_load(config)) as ledger:
+        rows = ledger.decisions(limit, unit=unit)
+        outcomes = ledger.outcomes([row.id for row in rows])
+    if as_json:
+        _print_json(
+            [{**asdict(row), "outcomes": [asdict(o) for o in outcomes.get(row.id, [])]} for row in rows]
+        )
+    else:
+        render.show(render.decisions(rows, outcomes))
+
+
+@log.command("blocks")
+def log_blocks(
+    *, config: ConfigOption = DEFAULT_CONFIG, limit: LimitOption = 20, as_json: JsonOption = False
+) -> None:
+    """Blocks found, and what became of them."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from miner import render  # noqa: PLC0415 - slow to import
+
+    with _failures_told(), _ledger(_load(config)) as ledger:
+        rows = ledger.blocks(limit)
+    if as_json:
+        _print_json([{key: value for key, value in asdict(row).items() if key != "raw"} for row in rows])
+    else:
+        render.show(render.blocks(rows))
+
+
+def _load(file: Path) -> "Config":
+    from miner.config_file import ConfigError, load  # noqa: PLC0415 - pydantic is slow to import
+
+    try:
+        return load(file)
+    except ConfigError as error:
+        _fail(str(error), WRONG_CONFIGURATION)
+
+
+def _ledger(config: "Config") -> "Reader":
+    from miner.ledger.reader import Reader  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    return Reader.open(config.ledger.url)
+
+
+@contextmanager
+def _failures_told() -> "Iterator[None]":
+    """Turn what may go wrong in the outer world into a message and an exit code; a fault of ours keeps its traceback."""
+    from miner.config_file import ConfigError  # noqa: PLC0415 - slow to import, all of them
+    from miner.kernel import KernelError  # noqa: PLC0415
+    from miner.ledger.rows import LedgerError  # noqa: PLC0415
+    from miner.node.rpc import RpcError  # noqa: PLC0415
+
+    try:
+        yield
+    except ConfigError as error:
+        _fail(str(error), WRONG_CONFIGURATION)
+    except (KernelError, LedgerError, RpcError) as error:
+        _fail(str(error), FAILED)
+
+
+def _print_json(value: "dict[str, Any] | Sequence[Any]") -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,432 @@
+"""The controller's place in the daemon: built from the configuration, its journal in the ledger, its news in the metrics.
+
+The only module of the miner that knows the controller.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from controller.actuation import ActuationConfig
+from controller.actuators.cpu import CpuActuator, CpuReading
+from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.economics import breakeven_power_price, margin_usd_per_hour
+from controller.hashprice import Earned
+from controller.loop import ControllerLoop, LoopConfig
+from controller.market import Market
+from controller.policy import PolicyConfig
+from controller.ports import Listener
+from controller.sources.base import Source, SourceError
+from controller.sources.fixed import FixedSource
+from controller.sources.node import NodeSource
+from controller.sources.tape import TapeError, TapeSource, load_tape
+from controller.ticks import BTC_USD, DIFFICULTY, POWER, Tick
+from controller.units import UNKNOWN, Mode, PowerCurve, Unit
+from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
+from controller.view import View, hashprice_report, plan_report
+from miner.checks import CheckRow
+from miner.config import Config
+from miner.hashing.station import UNIT_ID, CpuStation, StationMode
+from miner.ledger.reader import Reader
+from miner.ledger.recorder import Recorder
+from miner.ledger.rows import DecisionRow, LedgerError, OutcomeRow, TickRow
+from miner.metrics import Metrics
+from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
+from miner.node.nodes import NodeSet
+from miner.node.rpc import RpcError
+from miner.web.status import ControllerStatus, DecisionStatus, MarketStatus
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class TapeRefusedError(Exception):
+    """The price tape cannot be used; the message names each fault with file, line and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitWorth:
+    """What the controller makes of a unit; None where it does not know."""
+
+    margin_usd_per_hour: float | None = None
+    breakeven_usd_per_kwh: float | None = None
+    wanted_mode: str | None = None
+    last_decision: DecisionStatus | None = None
+
+
+class Control:
+    """The controller over the CPU unit, as the daemon runs it and asks it."""
+
+    def __init__(
+        self,
+        config: Config,
+        nodes: NodeSet,
+        station: CpuStation,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        alert: Callable[[str, str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`alert(name, message)` shows an operator what to look at, an empty message that it is over.
+
+        Raises TapeRefusedError.
+        """
+        self._settings = config.controller
+        self._clock = clock
+        self._loop = ControllerLoop(
+            units=_units(config, tuple(station.modes.values())),
+            sources=_sources(config, nodes, clock()),
+            actuators={UNIT_ID: CpuActuator(UNIT_ID, _Hand(station))},
+            journal=_Journal(recorder),
+            config=_loop_config(config),
+            listener=_Ears(metrics, alert),
+            clock=clock,
+        )
+
+    async def run(self) -> None:
+        """Decide and act until cancelled."""
+        await self._loop.run()
+
+    def status(self) -> ControllerStatus:
+        """Whether it touches anything, and when it looks next."""
+        view = self._loop.last_view
+        return ControllerStatus(
+            enabled=True,
+            dry_run=self._settings.dry_run,
+            next_tick_at=view.next_tick_at if view is not None else None,
+        )
+
+    def market(self) -> MarketStatus:
+        """The prices of the last tick, each with its age now."""
+        view = self._loop.last_view
+        if view is None:
+            return MarketStatus()
+        now = self._clock()
+        values = {
+            series: max(ticks, key=_observed_at) for series, ticks in view.snapshot.ticks.items() if ticks
+        }
+        market = view.market if isinstance(view.market, Market) else None
+        return MarketStatus(
+            hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day if market else None,
+            btc_usd=values[BTC_USD].value if BTC_USD in values else None,
+            power_usd_per_kwh=market.power_usd_per_kwh if market else None,
+            ages_s={series: now - tick.observed_at for series, tick in values.items()},
+        )
+
+    def worth(self) -> UnitWorth:
+        """What it makes of the CPU unit: margin in its mode, and where that mode, or the first to run, breaks even."""
+        view = self._loop.last_view
+        decision = view.decisions.get(UNIT_ID) if view is not None else None
+        if view is None or decision is None:
+            return UnitWorth()
+        said = DecisionStatus(
+            at=decision.at, to_mode=decision.to_mode, reason=decision.reason.value, flip=decision.flip
+        )
+        if not isinstance(view.market, Market):
+            return UnitWorth(wanted_mode=decision.to_mode, last_decision=said)
+        curve = next(unit.curve for unit in view.snapshot.units if unit.id == UNIT_ID)
+        hashprice, power = view.market.hashprice_usd_per_ph_day, view.market.power_usd_per_kwh
+        mode = curve.mode(decision.to_mode) if decision.to_mode in curve else curve.off
+        running = mode if mode.th_s > 0 else next(each for each in curve.hull() if each.th_s > 0)
+        return UnitWorth(
+            margin_usd_per_hour=margin_usd_per_hour(mode, hashprice, power),
+            breakeven_usd_per_kwh=breakeven_power_price(running.j_per_th, hashprice),
+            wanted_mode=decision.to_mode,
+            last_decision=said,
+        )
+
+
+class Preview:
+    """What the controller would see and decide now; touches no unit and writes nothing."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    @classmethod
+    async def make(cls, config: Config, nodes: NodeSet, modes: Sequence[StationMode]) -> "Preview":
+        """Look once at every source. Raises TapeRefusedError, LedgerError."""
+        loop = ControllerLoop(
+            units=_units(config, modes),
+            sources=_sources(config, nodes, time.time()),
+            actuators={},
+            journal=_Memory(_remembered(config)),
+            config=_loop_config(config),
+        )
+        return cls(await loop.preview())
+
+    def hashprice(self) -> dict[str, Any]:
+        """Hashprice now and after the projected retarget, with its inputs."""
+        return hashprice_report(self._view)
+
+    def plan(self) -> dict[str, Any]:
+        """What every unit would do now and over the horizon, and why."""
+        return plan_report(self._view)
+
+    def price_rows(self) -> list[CheckRow]:
+        """The prices a decision would be made with, or what is missing."""
+        market = self._view.market
+        if isinstance(market, Market):
+            detail = (
+                f"hashprice ${market.hashprice_usd_per_ph_day:,.2f}/PH/day, "
+                f"power {market.power_usd_per_kwh * 100:.3g} ct/kWh"
+            )
+            return [CheckRow("prices", ok=True, detail=detail)]
+        return [
+            CheckRow(f"price {problem.series}", ok=False, detail=problem.why, exit_code=1)
+            for problem in market.problems
+        ]
+
+
+class _Hand:
+    """The CPU unit as the controller's actuator wants it."""
+
+    def __init__(self, station: CpuStation) -> None:
+        self._station = station
+
+    def set_mode(self, name: str) -> None:
+        self._station.set_mode(name)
+
+    def read(self) -> CpuReading:
+        reading = self._station.read()
+        return CpuReading(reading.mode, reading.hashrate_th_s, reading.power_w)
+
+
+class _Ears(Listener):
+    """Puts what the controller does into metrics and alerts."""
+
+    def __init__(self, metrics: Metrics, alert: Callable[[str, str], None]) -> None:
+        self._metrics = metrics
+        self._alert = alert
+
+    def on_view(self, view: View) -> None:
+        self._alert("controller", "")
+        for series, ticks in view.snapshot.ticks.items():
+            self._metrics.series_observed(series, max(tick.observed_at for tick in ticks))
+        market = view.market
+        if isinstance(market, Market):
+            values = {tick.series: tick.value for tick in market.inputs}
+            self._metrics.market_valued(
+                hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day,
+                hashprice_btc_per_ph_day=market.hashprice_btc_per_ph_day,
+                btc_usd=values.get(BTC_USD),
+                power_usd_per_kwh=market.power_usd_per_kwh,
+                network_difficulty=values.get(DIFFICULTY),
+                retarget_expected_ratio=market.retarget.ratio if market.retarget is not None else None,
+            )
+        else:
+            self._metrics.market_valued()
+
+    def on_decision(self, decision: Decision) -> None:
+        self._metrics.decision_made(decision.to_mode, decision.reason.value)
+        if decision.changes:
+            log.info(
+                "decision",
+                extra={
+                    "unit": decision.unit_id,
+                    "from_mode": decision.from_mode,
+                    "to_mode": decision.to_mode,
+                    "reason": decision.reason.value,
+                    "flip": decision.flip,
+                    "dry_run": decision.dry_run,
+                },
+            )
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        self._metrics.actuation_finished(outcome.unit_id, outcome.kind.value)
+        if outcome.kind is OutcomeKind.CONFIRMED:
+            self._alert(f"unit {outcome.unit_id}", "")
+
+    def on_alert(self, unit_id: str | None, message: str) -> None:
+        self._alert("controller" if unit_id is None else f"unit {unit_id}", message)
+
+
+class _Journal:
+    """The controller's journal in the ledger."""
+
+    def __init__(self, ledger: Recorder) -> None:
+        self._ledger = ledger
+
+    async def record_ticks(self, ticks: Sequence[Tick]) -> None:
+        await self._ledger.add_ticks([TickRow(**asdict(tick)) for tick in ticks])
+
+    async def record_decisions(self, decisions: Sequence[Decision]) -> None:
+        rows = [
+            DecisionRow(
+                id=decision.id,
+                at=decision.at,
+                unit_id=decision.unit_id,
+                from_mode=None if decision.from_mode == UNKNOWN else decision.from_mode,
+                to_mode=decision.to_mode,
+                reason=decision.reason.value,
+                numbers=decision.numbers,
+                flip=decision.flip,
+                dry_run=decision.dry_run,
+            )
+            for decision in decisions
+        ]
+        await _or_runtime_error(self._ledger.add_decisions(rows))
+
+    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        rows = [
+            OutcomeRow(
+                decision_id=outcome.decision_id,
+                at=outcome.at,
+                outcome=outcome.kind.value,
+                detail=outcome.detail,
+                mode_read=outcome.mode_read,
+            )
+            for outcome in outcomes
+        ]
+        await _or_runtime_error(self._ledger.add_outcomes(rows))
+
+    async def last_decisions(self) -> Mapping[str, Decision]:
+        return _decisions(await _or_runtime_error(self._ledger.last_decisions()))
+
+
+class _Memory:
+    """The journal of a preview: what the ledger remembers; a preview writes nothing, so what it is given goes nowhere."""
+
+    def __init__(self, last: Mapping[str, Decision]) -> None:
+        self._last = last
+
+    async def record_ticks(self, _ticks: Sequence[Tick], /) -> None:
+        raise RuntimeError("a preview records nothing")
+
+    async def record_decisions(self, _decisions: Sequence[Decision], /) -> None:
+        raise RuntimeError("a preview records nothing")
+
+    async def record_outcomes(self, _outcomes: Sequence[Outcome], /) -> None:
+        raise RuntimeError("a preview records nothing")
+
+    async def last_decisions(self) -> Mapping[str, Decision]:
+        return self._last
+
+
+async def _or_runtime_error(access: Awaitable[T]) -> T:
+    """The ledger's answer; its failure as the loop expects one of its journal, which it outlives."""
+    try:
+        return await access
+    except LedgerError as error:
+        raise RuntimeError(f"ledger: {error}") from error
+
+
+def _decisions(rows: Mapping[str, DecisionRow]) -> dict[str, Decision]:
+    """Rows as decisions; one with a reason of another version says nothing to this one and is left out."""
+    return {
+        unit_id: Decision(
+            id=row.id,
+            at=row.at,
+            unit_id=row.unit_id,
+            from_mode=UNKNOWN if row.from_mode is None else row.from_mode,
+            to_mode=row.to_mode,
+            reason=Reason(row.reason),
+            numbers={
+                name: float(value) for name, value in row.numbers.items() if isinstance(value, int | float)
+            },
+            flip=row.flip,
+            dry_run=row.dry_run,
+        )
+        for unit_id, row in rows.items()
+        if row.reason in set(Reason)
+    }
+
+
+def _remembered(config: Config) -> dict[str, Decision]:
+    """The last decisions of the ledger, none where there is no ledger yet."""
+    if not config.ledger.file.exists():
+        return {}
+    with Reader.open(config.ledger.url) as reader:
+        return _decisions(reader.last_decisions())
+
+
+def _observed_at(tick: Tick) -> float:
+    return tick.observed_at
+
+
+def _units(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
+    """The CPU unit as the controller knows units; none on a machine that does not hash."""
+    if not modes:
+        return []
+    own, general = config.unit_settings(UNIT_ID), config.controller
+    return [
+        Unit(
+            id=UNIT_ID,
+            curve=PowerCurve(Mode(mode.name, mode.th_s, mode.watts) for mode in modes),
+            min_on_s=general.min_on_s if own.min_on_s is None else own.min_on_s,
+            min_off_s=general.min_off_s if own.min_off_s is None else own.min_off_s,
+            restart_s=own.restart_s or 0.0,
+            safe_mode=own.safe_mode or general.safe_mode,
+        )
+    ]
+
+
+def _sources(config: Config, nodes: NodeSet, now: float) -> list[Source]:
+    """Where prices come from, the tape before what is written in the configuration, that before the node."""
+    sources: list[Source] = []
+    if config.tape is not None:
+        try:
+            tape = load_tape(config.tape.file)
+        except (TapeError, OSError) as error:
+            raise TapeRefusedError(str(error)) from error
+        try:
+            played = TapeSource(
+                tape,
+                now,
+                speed=config.tape.speed,
+                start_at_s=config.tape.start_at_s(tape.begins_at),
+                loop=config.tape.at_end == "loop",
+            )
+        except ValueError as error:
+            raise TapeRefusedError(f"{config.tape.file}: {error}") from error
+        sources.append(played)
+    fixed = {BTC_USD: config.market.btc_usd, POWER: config.power.usd_per_kwh}
+    given = {series: value for series, value in fixed.items() if value is not None}
+    if given:
+        sources.append(FixedSource(given, "configuration"))
+    sources.append(NodeSource(_Facts(nodes)))
+    return sources
+
+
+class _Facts:
+    """Reads the chain from the node that gives work."""
+
+    def __init__(self, nodes: NodeSet) -> None:
+        self._nodes = nodes
+        self._fees = FeeCache()
+
+    async def __call__(self) -> ChainFacts:
+        node = self._nodes.active
+        if node is None:
+            raise SourceError("no bitcoind answers")
+        try:
+            return await chain_facts(node.rpc, self._fees)
+        except RpcError as error:
+            raise SourceError(str(error)) from error
+
+
+def _loop_config(config: Config) -> LoopConfig:
+    settings = config.controller
+    base = MAINNET_RULES if config.network == "main" else TEST_CHAIN_RULES
+    ages = settings.max_age_s.model_dump(exclude_none=True)
+    bounds = settings.bounds.model_dump(exclude_none=True)
+    rules = {}
+    for series, rule in base.items():
+        low, high = bounds.get(series, (rule.low, rule.high))
+        rules[series] = SeriesRule(low, high, ages.get(series, rule.max_age_s))
+    return LoopConfig(
+        policy=PolicyConfig(
+            rules=rules,
+            earned=Earned(pool_fee=settings.pool_fee),
+            dead_band=settings.dead_band_ratio,
+            grace_s=settings.grace_s,
+            max_changes_per_minute=settings.max_changes_per_minute,
+            dry_run=settings.dry_run,
+        ),
+        actuation=ActuationConfig(confirm_s=settings.confirm_s),
+        tick_s=settings.tick_s,
+        horizon_hours=settings.horizon_hours,
+    )

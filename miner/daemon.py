@@ -1,0 +1,312 @@
+"""The composition root: builds the node and the controller from a configuration and runs them until they are stopped."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from miner import kernel
+from miner import log as logs
+from miner.checks import CheckRow, check_nodes, check_units
+from miner.config import Config
+from miner.control import Control, Preview, TapeRefusedError, UnitWorth
+from miner.hashing.station import OFF, CpuStation, StationMode, measured_rate, station_modes
+from miner.keeper import BlockBooks
+from miner.ledger.recorder import Recorder
+from miner.ledger.rows import LedgerError
+from miner.ledger.store import Store
+from miner.metrics import Metrics
+from miner.mining import Mining
+from miner.node.nodes import NodeSet
+from miner.node.rpc import RpcError
+from miner.node.templates import NetworkMismatchError, PayoutAddressError, check_chain, validate_payout
+from miner.overview import block_counts, node_statuses, readiness, show_unit, unit_statuses, work_status
+from miner.site import node_set
+from miner.solo import EXTRANONCE1_SIZE, Payout
+from miner.web.app import WebError, make_app, serve
+from miner.web.status import Alert, ControllerStatus, MarketStatus, StatusDocument
+from miner.work.share import Submission
+from miner.work.template import SignetChallengeError
+
+log = logging.getLogger(__name__)
+
+SAMPLE_S: Final = 5.0
+"""How often a unit's readings go into the metrics."""
+NODE_RETRY_S: Final = 1.0
+MOST_ALERTS: Final = 20
+CONFIGURATION_ERRORS: Final = (
+    NetworkMismatchError,
+    PayoutAddressError,
+    SignetChallengeError,
+    TapeRefusedError,
+)
+
+
+class HashingError(Exception):
+    """A hashing thread ended; what it says of the machine makes going on wrong."""
+
+
+def run(config: Config) -> int:
+    """Run the daemon until SIGINT or SIGTERM; returns the exit code: 0 stopped, 1 failed, 2 wrong configuration."""
+    logs.configure(config.log.level, config.log.format)
+    try:
+        asyncio.run(Daemon(config).run())
+    except CONFIGURATION_ERRORS as error:
+        log.critical("configuration_refused", extra={"error": str(error)})
+        return 2
+    except (LedgerError, WebError, HashingError, kernel.KernelError) as error:
+        log.critical("daemon_failed", extra={"error": str(error)})
+        return 1
+    return 0
+
+
+def check(config: Config) -> list[CheckRow]:
+    """What can be known before anything is mined: nodes, payout, a proposed block, units, prices; touches nothing."""
+
+    async def rows() -> list[CheckRow]:
+        async with _asking(config) as nodes:
+            found = await check_nodes(config, nodes)
+            found += check_units(config, _cores())
+            return found + (await Preview.make(config, nodes, await _modes(config))).price_rows()
+
+    return asyncio.run(rows())
+
+
+def hashprice(config: Config) -> dict[str, Any]:
+    """Hashprice now and after the projected retarget, with its inputs."""
+    return asyncio.run(_preview(config)).hashprice()
+
+
+def plan(config: Config) -> dict[str, Any]:
+    """What the controller would do now and over the horizon, and why; touches nothing."""
+    return asyncio.run(_preview(config)).plan()
+
+
+async def _preview(config: Config) -> Preview:
+    async with _asking(config) as nodes:
+        return await Preview.make(config, nodes, await _modes(config))
+
+
+@asynccontextmanager
+async def _asking(config: Config) -> AsyncIterator[NodeSet]:
+    """The nodes of a command that asks and goes."""
+    nodes = node_set(config)
+    try:
+        yield nodes
+    finally:
+        await nodes.close()
+
+
+async def _modes(config: Config) -> tuple[StationMode, ...]:
+    """Modes of the CPU unit, its hashrate measured now; none where it has no threads."""
+    if config.cpu.thread_count(_cores()) == 0:
+        return ()
+    rate = await asyncio.to_thread(measured_rate, config.cpu.versions)
+    return station_modes(config.cpu, _cores(), rate)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Daemon:
+    """One running Hashmill: `run` is its life, from the first node's answer to the last block's delivery."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._clock = clock
+        self._started_at = clock()
+        self._version = version("hashmill")
+        self._metrics = Metrics(self._version, kernel.selected(), clock)
+        self._nodes = node_set(config)
+        self._closing = asyncio.Event()
+        self._fatal: Exception | None = None
+        self._alerts: dict[str, Alert] = {}
+        self._books: BlockBooks | None = None
+        self._station: CpuStation | None = None
+        self._mining: Mining | None = None
+        self._control: Control | None = None
+
+    async def run(self) -> None:
+        """Live until stopped. Raises what made it end otherwise: LedgerError, WebError, one of CONFIGURATION_ERRORS."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._close, number.name)
+        log.info(
+            "starting",
+            extra={"version": self._version, "kernel": kernel.selected(), "network": self._config.network},
+        )
+        store = await asyncio.to_thread(Store.open, self._config.ledger.url)
+        async with AsyncExitStack() as stack:
+            stack.callback(store.close)
+            recorder = await stack.enter_async_context(Recorder(store))
+            stack.push_async_callback(self._nodes.close)
+            if self._config.http.address is not None:
+                app = make_app(
+                    metrics=self._metrics,
+                    status=self.status,
+                    ready=lambda: readiness(self._mining, self._nodes),
+                    ledger=recorder,
+                )
+                bound = await stack.enter_async_context(serve(app, *self._config.http.address))
+                log.info("http_listening", extra={"host": bound.host, "port": bound.port})
+            payout = await self._first_node()
+            if payout is not None:
+                await self._work(recorder, payout)
+        if self._fatal is not None:
+            raise self._fatal
+        log.info("stopped")
+
+    def _close(self, reason: str) -> None:
+        log.info("stopping", extra={"reason": reason})
+        self._closing.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._fatal = self._fatal or error
+        self._close(type(error).__name__)
+
+    async def _first_node(self) -> Payout | None:
+        """Wait for a node that is on our chain, and have it translate the payout address; None when stopped before."""
+        waiting = False
+        while not self._closing.is_set():
+            for node in self._nodes:
+                try:
+                    await check_chain(node, self._config.network)
+                    script = await validate_payout(node, self._config.solo.payout_address)
+                except RpcError as error:
+                    node.error = str(error)
+                    if not waiting:
+                        log.warning("node_awaited", extra={"node": node.name, "error": str(error)})
+                else:
+                    tag = self._config.solo.coinbase_tag.encode()
+                    return Payout(self._config.solo.payout_address, script, tag)
+            waiting = True
+            try:
+                async with asyncio.timeout(NODE_RETRY_S):
+                    await self._closing.wait()
+            except TimeoutError:
+                continue
+        return None
+
+    async def _work(self, recorder: Recorder, payout: Payout) -> None:
+        """Mine and control until stopped, then stop the hashing first and the delivery of blocks last."""
+        unsettled = {row.hash: row.status for row in await recorder.unsettled_blocks()}
+        self._books = BlockBooks(recorder, self._metrics, unsettled, await recorder.block_counts())
+        self._station = await self._make_station()
+        mining = self._mining = Mining(
+            self._config.solo,
+            self._nodes,
+            payout,
+            station=self._station,
+            recorder=recorder,
+            books=self._books,
+            metrics=self._metrics,
+            on_alert=self._alert,
+            on_fatal=self._fail,
+            clock=self._clock,
+        )
+        hashing_ended = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(mining.run(hashing_ended), name="mining")
+            side = [group.create_task(self._sample(), name="sample")]
+            if self._station is not None:
+                side += self._start_control(group, self._station, recorder)
+            await self._closing.wait()
+            for task in side:
+                task.cancel()
+            if self._station is not None:
+                # What the threads found is handed to the loop before this returns, so no block is cut off.
+                await asyncio.to_thread(self._station.stop)
+            hashing_ended.set()
+
+    async def _make_station(self) -> CpuStation | None:
+        """The CPU unit, its threads not started yet; None where the configuration gives it no threads."""
+        modes = await _modes(self._config)
+        if not modes:
+            return None
+        loop = asyncio.get_running_loop()
+
+        def hand_in(submission: Submission, share_target: int) -> None:
+            loop.call_soon_threadsafe(self._submit, submission, share_target)
+
+        def fail(error: BaseException) -> None:
+            loop.call_soon_threadsafe(self._fail, HashingError(f"a hashing thread failed: {error!r}"))
+
+        return CpuStation(
+            self._config.cpu,
+            modes,
+            paced=self._config.network == "regtest",
+            extranonce1=bytes(EXTRANONCE1_SIZE),
+            on_submission=hand_in,
+            on_failure=fail,
+            clock=self._clock,
+        )
+
+    def _submit(self, submission: Submission, share_target: int) -> None:
+        if self._mining is not None:
+            self._mining.desk.take(submission, share_target)
+
+    def _start_control(
+        self, group: asyncio.TaskGroup, station: CpuStation, recorder: Recorder
+    ) -> list[asyncio.Task[None]]:
+        """Start the unit, and the controller over it. In a dry run, or without a controller, it simply runs."""
+        settings = self._config.controller
+        if settings.enabled:
+            self._control = Control(
+                self._config,
+                self._nodes,
+                station,
+                recorder,
+                self._metrics,
+                alert=self._alert,
+                clock=self._clock,
+            )
+        station.start(OFF if settings.enabled and not settings.dry_run else station.full)
+        return (
+            [group.create_task(self._control.run(), name="controller")] if self._control is not None else []
+        )
+
+    def _alert(self, name: str, message: str) -> None:
+        """Show an operator what to look at; an empty message says that it is over."""
+        if not message:
+            self._alerts.pop(name, None)
+            return
+        self._alerts.setdefault(
+            name, Alert(name=name, message=message, since=self._clock(), severity="critical")
+        )
+        while len(self._alerts) > MOST_ALERTS:
+            del self._alerts[next(iter(self._alerts))]
+
+    async def _sample(self) -> None:
+        """Put what the unit does into the metrics, now and again."""
+        while True:
+            show_unit(self._metrics, self._station, self._worth())
+            await asyncio.sleep(SAMPLE_S)
+
+    def status(self) -> StatusDocument:
+        """Everything at a glance, for the API."""
+        now, control = self._clock(), self._control
+        return StatusDocument(
+            version=self._version,
+            kernel=kernel.selected(),
+            network=self._config.network,
+            now=now,
+            uptime_s=now - self._started_at,
+            nodes=node_statuses(self._nodes),
+            work=work_status(self._mining, now),
+            units=unit_statuses(self._station, self._mining, self._worth()),
+            blocks=block_counts(self._books),
+            market=control.market() if control is not None else MarketStatus(),
+            controller=control.status()
+            if control is not None
+            else ControllerStatus(enabled=False, dry_run=False),
+            alerts=tuple(self._alerts.values()),
+        )
+
+    def _worth(self) -> UnitWorth:
+        return self._control.worth() if self._control is not None else UnitWorth()

@@ -1,0 +1,129 @@
+"""Keeps found blocks: on disk first, then to every node; and counts what becomes of them."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from bitcoin.core import CBlock, CheckBlock, CheckBlockError
+from bitcoin.core.serialize import SerializationError
+
+from miner.chain.block import header_hash
+from miner.ledger.recorder import Recorder
+from miner.ledger.rows import BlockRow, LedgerError
+from miner.metrics import Metrics
+from miner.node.blocks import BlockCourier, FoundBlock, Rejected
+from miner.work.claims import BlockFind
+from miner.work.job import block_bytes
+
+log = logging.getLogger(__name__)
+
+SETTLED: Final = frozenset({"accepted", "rejected", "orphaned", "mature"})
+
+
+class BlockBooks:
+    """The courier's ledger: passes a block's status on to the recorder, and counts each change once.
+
+    `statuses` maps hashes (display order) of blocks still followed to what the ledger knew of them at the start,
+    `counts` has the number of blocks in each status.
+    """
+
+    def __init__(
+        self, recorder: Recorder, metrics: Metrics, statuses: Mapping[str, str], counts: Mapping[str, int]
+    ) -> None:
+        self._recorder = recorder
+        self._metrics = metrics
+        self._statuses = dict(statuses)
+        self.counts = Counter(counts)
+
+    async def found(self, row: BlockRow) -> None:
+        """Write a new block; it is on the disk when this returns. Raises LedgerError."""
+        self._statuses[row.hash] = row.status
+        self.counts[row.status] += 1
+        await self._recorder.add_block(row)
+
+    async def set_block_status(
+        self,
+        block_hash: str,
+        status: str,
+        /,
+        *,
+        detail: str | None = None,
+        confirmations: int | None = None,
+        submitted_at: float | None = None,
+    ) -> None:
+        """Write what became of a block. Raises LedgerError."""
+        before = self._statuses.get(block_hash)
+        if before != status:
+            self._statuses[block_hash] = status
+            self.counts[status] += 1
+            if before is not None:
+                self.counts[before] -= 1
+            if status in SETTLED:
+                self._metrics.block_settled(status)
+        await self._recorder.set_block_status(
+            block_hash, status, detail=detail, confirmations=confirmations, submitted_at=submitted_at
+        )
+
+
+class BlockKeeper:
+    """Writes a found block to the ledger, has it sent to every node, and says whether all of them refused it."""
+
+    def __init__(self, books: BlockBooks, courier: BlockCourier) -> None:
+        self._books = books
+        self._courier = courier
+
+    async def keep_and_send(self, find: BlockFind) -> bool:
+        """Returns False only if every node refused the block for good.
+
+        A ledger that fails does not hold the block back: losing the row is an alarm, losing the block is money.
+        """
+        block, submission = find.block, find.submission
+        raw = block_bytes(block.job, block.header, submission.extranonce1, submission.extranonce2)
+        name = block.hash[::-1].hex()
+        if header_hash(block.header) != block.hash:
+            log.critical(
+                "hash_differs", extra={"hash": name, "hashlib": header_hash(block.header)[::-1].hex()}
+            )
+        try:
+            await self._books.found(block_row(find, raw))
+        except LedgerError as error:
+            log.critical("block_unwritten", extra={"hash": name, "error": str(error), "raw": raw.hex()})
+        result = await self._courier.submit(FoundBlock(block.hash, block.job.height, raw))
+        complaint = await asyncio.to_thread(independent_complaint, raw)
+        if complaint is not None:
+            log.error("block_check_failed", extra={"hash": name, "complaint": complaint})
+        return not isinstance(result, Rejected)
+
+
+def block_row(find: BlockFind, raw: bytes) -> BlockRow:
+    """The ledger's row of a block just found."""
+    block, submission = find.block, find.submission
+    return BlockRow(
+        hash=block.hash[::-1].hex(),
+        height=block.job.height,
+        prev_hash=block.job.prev_hash[::-1].hex(),
+        found_at=find.found_at,
+        unit_id=submission.unit_id,
+        job_id=submission.job_id,
+        origin=block.job.origin,
+        reward_sat=block.job.reward_sat,
+        difficulty=block.difficulty,
+        payout_script=block.job.payout_script.hex(),
+        raw=raw,
+        stale=block.stale,
+    )
+
+
+def independent_complaint(raw: bytes) -> str | None:
+    """What python-bitcoinlib has against a serialized block, None if nothing.
+
+    Its check knows nothing of the chain: sizes, merkle root, coinbase, signature operations. The proof of work is
+    left out, since the library knows one network at a time.
+    """
+    try:
+        CheckBlock(CBlock.deserialize(raw), fCheckPoW=False)
+    except (CheckBlockError, SerializationError) as error:
+        return str(error)
+    return None

@@ -1,0 +1,265 @@
+"""What the command line prints for people: tables and sentences from plain reports and rows."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from miner.checks import CheckRow
+    from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
+
+PIPED_WIDTH: Final = 160
+"""Columns of a table that goes to a file or a pipe, where no terminal says how wide it may be."""
+SHOWN_STRETCHES: Final = 6
+SECONDS_PER_HOUR: Final = 3600
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to standard output; what stands in brackets is text, not markup."""
+    console = Console(
+        markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH
+    )
+    for part in parts:
+        console.print(part)
+
+
+# ---- check ---------------------------------------------------------------------------------------------------
+
+
+def checks(rows: Iterable["CheckRow"]) -> Table:
+    """One line for everything checked, what is wrong in colour."""
+    words = {True: Text("ok", "green"), None: Text("warning", "yellow"), False: Text("failed", "bold red")}
+    table = _table("", "checked", "found")
+    for row in rows:
+        table.add_row(words[row.ok], row.subject, row.detail)
+    return table
+
+
+# ---- hashprice -----------------------------------------------------------------------------------------------
+
+
+def hashprice(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The report of `hashmill hashprice`."""
+    yield from _prices(report)
+    retarget = report["retarget"]
+    if retarget is not None:
+        yield Text(
+            f"Retarget   in {retarget['blocks_left']:,} blocks, about {time_text(retarget['at_s'])}: difficulty x "
+            f"{retarget['ratio']:.4f} (90 %: {retarget['ratio_low']:.4f} to {retarget['ratio_high']:.4f}), then "
+            f"{hashprice_text(retarget['hashprice_usd_per_ph_day'])}"
+        )
+    table = _table("series", "value", "unit", "from", "age", right=(1, 4))
+    for row in report["inputs"]:
+        table.add_row(
+            row["series"], f"{row['value']:,.10g}", row["unit"], row["source"], duration_text(row["age_s"])
+        )
+    yield table
+
+
+def _prices(report: Mapping[str, Any]) -> Iterator[Text]:
+    """Hashprice and power price, or why they are not known."""
+    if not report["known"]:
+        yield Text("Prices are not known:", "bold yellow")
+        for problem in report["problems"]:
+            yield Text(f"  {problem['series']}: {problem['why']}")
+        return
+    line = f"Hashprice  {hashprice_text(report['hashprice_usd_per_ph_day'])}"
+    btc = report.get("gross_hashprice_btc_per_ph_day")
+    gross = report.get("gross_hashprice_usd_per_ph_day")
+    if gross is not None and gross != report["hashprice_usd_per_ph_day"]:
+        line += f" after fee and stale work, {hashprice_text(gross)} before"
+    if btc is not None:
+        line += f" ({btc:.8f} BTC)"
+    yield Text(line)
+    yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}")
+
+
+# ---- plan ----------------------------------------------------------------------------------------------------
+
+
+def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The report of `hashmill plan`: what happens to each unit now, why, what would change it, and what comes later."""
+    if report["dry_run"]:
+        yield Text(
+            "Dry run: this is what it would do; no unit is touched until [controller] dry_run = false.",
+            "yellow",
+        )
+    yield from _prices(report)
+    yield Text("")
+    for unit in report["units"]:
+        yield _headline(unit)
+        yield Text(f"  why      {unit['why']} ({unit['reason']})")
+        if unit["flip"]:
+            yield Text(f"  changes  {unit['flip']}")
+        yield Text(f"  later    {_path(unit['next'])}")
+        yield _modes(unit)
+    if report["value_usd"] is not None:
+        gap = report["gap_ratio"] or 0.0
+        yield Text(
+            f"Worth {usd_text(report['value_usd'])} until {time_text(report['horizon_ends_at_s'])}; no plan could earn "
+            f"more than {usd_text(report['bound_usd'])} (gap {gap:.4%})."
+        )
+
+
+def _headline(unit: Mapping[str, Any]) -> Text:
+    before, after = unit["from_mode"], unit["to_mode"]
+    move = f"stays {after}" if before == after else f"goes from {before} to {after}"
+    return Text(f"{unit['unit']} {move}", "bold" if before == after else "bold cyan")
+
+
+def _path(stretches: Sequence[Mapping[str, Any]]) -> str:
+    if not stretches:
+        return "not planned: prices are not known"
+    words = [
+        f"{stretch['mode']} until {time_text(stretch['to_s'])}" for stretch in stretches[:SHOWN_STRETCHES]
+    ]
+    more = len(stretches) - SHOWN_STRETCHES
+    return ", then ".join(words) + (f", and {more} more changes" if more > 0 else "")
+
+
+def _modes(unit: Mapping[str, Any]) -> Table:
+    table = _table(
+        "mode", "hashrate", "power", "earns per hour", "pays above", "or with power below", right=range(1, 6)
+    )
+    for mode in unit["modes"]:
+        chosen = mode["mode"] == unit["to_mode"]
+        table.add_row(
+            f"> {mode['mode']}" if chosen else f"  {mode['mode']}",
+            rate_text(mode["th_s"]),
+            f"{mode['watts']:,.6g} W",
+            _if_known(usd_text, mode.get("margin_usd_per_hour")),
+            _if_known(hashprice_text, mode.get("breakeven_hashprice_usd_per_ph_day")),
+            _if_known(power_text, mode.get("breakeven_power_usd_per_kwh")),
+            style="bold" if chosen else "",
+        )
+    return table
+
+
+def _if_known(text: Any, value: float | None) -> str:
+    return "" if value is None else str(text(value))
+
+
+# ---- bench and log -------------------------------------------------------------------------------------------
+
+
+def bench(results: Iterable[Mapping[str, Any]]) -> Table:
+    """Speed of each kernel; cycles are left empty where the CPU's clock is not known."""
+    table = _table(
+        "kernel", "versions", "threads", "MH/s best", "MH/s median", "cycles per hash", right=range(1, 6)
+    )
+    for row in results:
+        cycles = row["cycles_per_hash"]
+        table.add_row(
+            row["kernel"],
+            str(row["versions"]),
+            str(row["threads"]),
+            f"{row['mh_s_best']:.2f}",
+            f"{row['mh_s_median']:.2f}",
+            "" if cycles is None else f"{cycles:.1f}",
+        )
+    return table
+
+
+def decisions(rows: Iterable["DecisionRow"], outcomes: Mapping[str, Sequence["OutcomeRow"]]) -> Table:
+    """Decisions, newest first; the outcome is the last thing known of each."""
+    table = _table(
+        "at", "unit", "from", "to", "reason", "hashprice", "power", "outcome", "what would change it"
+    )
+    for row in rows:
+        told = outcomes.get(row.id, ())
+        known = f"{told[-1].outcome} {told[-1].detail}".strip() if told else "dry run" if row.dry_run else ""
+        table.add_row(
+            time_text(row.at),
+            row.unit_id,
+            row.from_mode or "unknown",
+            row.to_mode,
+            row.reason,
+            _number(hashprice_text, row.numbers.get("hashprice_usd_per_ph_day")),
+            _number(power_text, row.numbers.get("power_usd_per_kwh")),
+            known,
+            row.flip,
+        )
+    return table
+
+
+def blocks(rows: Iterable["BlockRow"]) -> Table:
+    """Blocks found, newest first."""
+    table = _table(
+        "found", "height", "hash", "status", "confirmed", "reward BTC", "unit", "detail", right=(1, 4, 5)
+    )
+    for row in rows:
+        status = f"{row.status}, found stale" if row.stale else row.status
+        reward = f"{row.reward_sat / 1e8:.8f}"
+        table.add_row(
+            time_text(row.found_at),
+            f"{row.height:,}",
+            row.hash,
+            status,
+            f"{row.confirmations:,}",
+            reward,
+            row.unit_id,
+            row.detail,
+        )
+    return table
+
+
+def _number(text: Any, value: object) -> str:
+    return str(text(value)) if isinstance(value, int | float) else ""
+
+
+# ---- words for numbers ---------------------------------------------------------------------------------------
+
+
+def usd_text(value: float) -> str:
+    """Dollars, to the cent or, where a cent would say nothing, to three digits."""
+    sign, size = ("-" if value < 0 else ""), abs(value)
+    return f"{sign}${size:,.2f}" if size >= 1 or size == 0 else f"{sign}${size:.3g}"
+
+
+def hashprice_text(usd_per_ph_day: float) -> str:
+    """Such as $41.20/PH/day."""
+    return f"{usd_text(usd_per_ph_day)}/PH/day"
+
+
+def power_text(usd_per_kwh: float) -> str:
+    """Such as 5.9 ct/kWh."""
+    cents = usd_per_kwh * 100
+    return f"{cents:,.1f} ct/kWh" if abs(cents) >= 100 else f"{cents:.3g} ct/kWh"  # noqa: PLR2004 - three digits end there
+
+
+def rate_text(th_s: float) -> str:
+    """A hashrate in the unit that leaves one to three digits before the point."""
+    rate = th_s * 1e12
+    for unit in ("H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s"):
+        if rate < 1000:  # noqa: PLR2004 - the step from unit to unit
+            return f"{rate:.3g} {unit}"
+        rate /= 1000
+    return f"{rate:,.3g} EH/s"
+
+
+def time_text(at: float) -> str:
+    """UTC, to the second."""
+    return f"{datetime.fromtimestamp(at, tz=UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def duration_text(seconds: float) -> str:
+    """Such as 12 s, 3.4 min, 2.0 h."""
+    if seconds < 120:  # noqa: PLR2004 - minutes say less below two of them
+        return f"{seconds:.0f} s"
+    if seconds < 2 * SECONDS_PER_HOUR:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / SECONDS_PER_HOUR:.1f} h"
+
+
+def _table(*columns: str, right: Iterable[int] = ()) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    numbers = set(right)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position in numbers else "left", overflow="fold")
+    return table

@@ -1,0 +1,157 @@
+"""The HTTP application and the server that runs it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+from aiohttp import web
+
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
+from miner.metrics import Metrics
+from miner.web.page import render_page
+from miner.web.problems import problem, problems
+from miner.web.queries import list_query
+from miner.web.status import NotReady, Readiness, StatusDocument
+
+#: Nothing here is for other sites' pages, and nothing is loaded from anywhere.
+SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+#: How long open requests may take when the server stops.
+SHUTDOWN_TIMEOUT_S: Final = 2.0
+
+
+class WebError(Exception):
+    """The server could not be started; the message says where and why."""
+
+
+class LedgerReader(Protocol):
+    """What the API reads of the ledger, as `miner.ledger.recorder.Recorder` gives it."""
+
+    async def blocks(self, limit: int, *, since: float) -> list[BlockRow]:
+        """The newest blocks first, without their bytes."""
+        ...
+
+    async def decisions(self, limit: int, *, unit: str | None, since: float) -> list[DecisionRow]:
+        """The newest decisions first."""
+        ...
+
+    async def outcomes(self, decision_ids: Sequence[str]) -> dict[str, list[OutcomeRow]]:
+        """What became of decisions, by id."""
+        ...
+
+
+class Address(NamedTuple):
+    """Where a server listens; the port is the real one."""
+
+    host: str
+    port: int
+
+
+def make_app(
+    *,
+    metrics: Metrics,
+    status: Callable[[], StatusDocument],
+    ready: Callable[[], Readiness],
+    ledger: LedgerReader,
+) -> web.Application:
+    """The application; `status` and `ready` are asked at every request, on the loop, and must be quick."""
+    app = web.Application(middlewares=[problems])
+    app.on_response_prepare.append(_secure)
+    pages = _Pages(metrics, status, ready, ledger)
+    app.add_routes(
+        [
+            web.get("/", pages.index),
+            web.get("/metrics", pages.metrics),
+            web.get("/healthz", pages.healthz),
+            web.get("/readyz", pages.readyz),
+            web.get("/api/v1/status", pages.status),
+            web.get("/api/v1/decisions", pages.decisions),
+            web.get("/api/v1/blocks", pages.blocks),
+        ]
+    )
+    return app
+
+
+@asynccontextmanager
+async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Address]:
+    """Serve `app` at host and port (0: any free one) while the context lasts.
+
+    Raises WebError where it cannot listen there.
+    """
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise WebError(f"http: cannot listen on {host}:{port}: {error.strerror or error}") from error
+        bound: tuple[Any, ...] = runner.addresses[0]
+        yield Address(bound[0], bound[1])
+    finally:
+        await runner.cleanup()
+
+
+class _Pages:
+    """The handlers, one for each path."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        status: Callable[[], StatusDocument],
+        ready: Callable[[], Readiness],
+        ledger: LedgerReader,
+    ) -> None:
+        self._metrics = metrics
+        self._status = status
+        self._ready = ready
+        self._ledger = ledger
+
+    async def index(self, _request: web.Request) -> web.Response:
+        return web.Response(text=render_page(self._status()), content_type="text/html")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.render_as(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        match self._ready():
+            case NotReady(reason=reason):
+                return problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, instance=request.path)
+        return web.Response(text="ok\n")
+
+    async def status(self, _request: web.Request) -> web.Response:
+        return _json(self._status())
+
+    async def decisions(self, request: web.Request) -> web.Response:
+        query = list_query(request.query, by_unit=True)
+        rows = await self._ledger.decisions(query.limit, unit=query.unit, since=query.since)
+        outcomes = await self._ledger.outcomes([row.id for row in rows])
+        return _json({"decisions": [{**asdict(row), "outcomes": outcomes.get(row.id, [])} for row in rows]})
+
+    async def blocks(self, request: web.Request) -> web.Response:
+        query = list_query(request.query, by_unit=False)
+        rows = await self._ledger.blocks(query.limit, since=query.since)
+        return _json({"blocks": [_without_bytes(row) for row in rows]})
+
+
+def _without_bytes(row: BlockRow) -> Mapping[str, Any]:
+    return {name: value for name, value in asdict(row).items() if name != "raw"}
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+async def _secure(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(SECURITY_HEADERS)

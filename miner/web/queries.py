@@ -1,0 +1,66 @@
+"""Query parameters of the API's lists, checked all at once."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from miner.web.problems import BadQueryError, FieldProblem
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+MAX_UNIT_LENGTH: Final = 200
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """Which rows are wanted: the newest `limit` at `since` (unix seconds) or later, of `unit` or (None) of all."""
+
+    limit: int = DEFAULT_LIMIT
+    since: float = 0.0
+    unit: str | None = None
+
+
+def list_query(parameters: Mapping[str, str], *, by_unit: bool) -> ListQuery:
+    """The list asked for; BadQueryError names every parameter that is unknown or out of bounds."""
+    wrong: list[FieldProblem] = []
+    values: dict[str, int | float | str] = {}
+    for name, text in parameters.items():
+        try:
+            match name:
+                case "limit":
+                    values[name] = _limit(text)
+                case "since":
+                    values[name] = _since(text)
+                case "unit" if by_unit:
+                    values[name] = _unit(text)
+                case _:
+                    raise ValueError("unknown parameter")
+        except ValueError as error:
+            wrong.append(FieldProblem(name, str(error)))
+    if wrong:
+        raise BadQueryError(wrong)
+    return msgspec.convert(values, ListQuery)
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_LIMIT):
+        raise ValueError(f"a whole number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _since(text: str) -> float:
+    expected = "a time in UTC unix seconds"
+    try:
+        since = float(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if not (math.isfinite(since) and since >= 0):
+        raise ValueError(expected)
+    return since
+
+
+def _unit(text: str) -> str:
+    if not (text and text.isprintable() and len(text) <= MAX_UNIT_LENGTH):
+        raise ValueError("a unit's id")
+    return text

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from controller.flip import (
+    flip_point,
+    flips_text,
+    hashprice_text,
+    power_text,
+    step_above,
+    step_below,
+    time_text,
+)
+from controller.market import Market
+from controller.units import Mode, PowerCurve, Step
+
+CURVE = PowerCurve([Mode("eco", 76, 1850), Mode("full", 100, 2970)])
+OFF, ECO, FULL = CURVE.modes
+
+
+def market(hashprice: float = 40.0, power: float = 0.05) -> Market:
+    return Market(0.0, hashprice, hashprice, None, power, (), None)
+
+
+def test_neighbours_are_those_of_the_hull() -> None:
+    assert step_above(CURVE, OFF) == Step(OFF, ECO)
+    assert step_below(CURVE, FULL) == Step(ECO, FULL)
+    assert step_above(CURVE, FULL) is None
+    assert step_below(CURVE, OFF) is None
+
+
+def test_a_flip_point_is_breakeven_moved_by_the_band() -> None:
+    point = flip_point(Step(OFF, ECO), market(), 0.98)
+    assert point.hashprice_usd_per_ph_day == pytest.approx(24 * 1850 / 76 * 0.05 / 0.98)
+    assert point.power_usd_per_kwh == pytest.approx(40 / (24 * 1850 / 76) * 0.98)
+
+
+def test_no_hashprice_matters_while_power_is_paid_for() -> None:
+    assert flip_point(Step(OFF, ECO), market(power=-0.01), 1.0).hashprice_usd_per_ph_day is None
+    assert flips_text(CURVE, OFF, market(power=-0.01), 0.0) == "runs again below 6.85 ct/kWh"
+
+
+def test_a_step_that_gains_no_hashrate_turns_on_a_negative_price_alone() -> None:
+    step = Step(FULL, Mode("heater", 90, 3970))
+    point = flip_point(step, market(), 1.0)
+    assert point.hashprice_usd_per_ph_day is None
+    assert point.power_usd_per_kwh == pytest.approx(-40 / 24e3 * 10)
+
+
+def test_each_direction_is_said_in_words() -> None:
+    assert flips_text(CURVE, OFF, market(), 0.0) == "runs again above $29.21/PH/day or below 6.85 ct/kWh"
+    assert flips_text(CURVE, ECO, market(), 0.0) == (
+        "pauses below $29.21/PH/day or above 6.85 ct/kWh; up to full above $56.00/PH/day or below 3.57 ct/kWh"
+    )
+    assert flips_text(CURVE, FULL, market(), 0.0) == "down to eco below $56.00/PH/day or above 3.57 ct/kWh"
+
+
+def test_small_and_large_prices_keep_their_meaning() -> None:
+    assert hashprice_text(41.2) == "$41.20/PH/day"
+    assert hashprice_text(0.00123) == "$0.00123/PH/day"
+    assert hashprice_text(1234567.8) == "$1,234,567.80/PH/day"
+    assert power_text(0.059) == "5.9 ct/kWh"
+    assert power_text(-0.0321) == "-3.21 ct/kWh"
+    assert power_text(123.4) == "12,340 ct/kWh"
+
+
+def test_times_are_utc_and_rounded_up() -> None:
+    assert time_text(1_700_000_000.2) == "2023-11-14 22:13:21Z"

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from controller.hashprice import Earned
+from controller.market import Market, MarketUnknown, horizon_slots, read_market, read_retarget
+from controller.ticks import (
+    BTC_USD,
+    CHAIN_HEIGHT,
+    DIFFICULTY,
+    EPOCH_START,
+    FEES,
+    HASHPRICE,
+    POWER,
+    SUBSIDY,
+    TIP_TIME,
+    UNITS,
+    Tick,
+)
+from controller.validate import MAINNET_RULES
+
+NOW = 1_768_176_000.0  # 2026-01-12
+CHAIN = {
+    DIFFICULTY: 146472570619930.78,
+    SUBSIDY: 312_500_000.0,
+    FEES: 1_552_873.0,
+    CHAIN_HEIGHT: 931_900.0,
+    EPOCH_START: 1_767_859_543.0,
+    TIP_TIME: 1_768_175_900.0,
+}
+
+
+def ticks(**extra: float) -> dict[str, tuple[Tick, ...]]:
+    values = {BTC_USD: 91_000.0, POWER: 0.05, **CHAIN, **extra}
+    return {
+        series: (Tick(series, value, UNITS[series], 0, math.inf, NOW - 30, "test"),)
+        for series, value in values.items()
+    }
+
+
+def read(book: dict[str, tuple[Tick, ...]], earned: Earned | None = None) -> Market | MarketUnknown:
+    return read_market(book, MAINNET_RULES, earned or Earned(), NOW)
+
+
+def test_hashprice_comes_from_the_chain_and_the_bitcoin_price() -> None:
+    market = read(ticks(), Earned(pool_fee=0.02))
+    assert isinstance(market, Market)
+    assert market.hashprice_btc_per_ph_day == pytest.approx(0.00043132, rel=1e-4)
+    assert market.gross_hashprice_usd_per_ph_day == pytest.approx(39.25, abs=0.01)
+    assert market.hashprice_usd_per_ph_day == pytest.approx(39.25 * 0.98, abs=0.01)
+    assert market.ages_s == {BTC_USD: 30, DIFFICULTY: 30, SUBSIDY: 30, FEES: 30, POWER: 30}
+
+
+def test_a_hashprice_given_directly_outranks_the_chain() -> None:
+    market = read(ticks(hashprice_usd_per_ph_day=50.0))
+    assert isinstance(market, Market)
+    assert (market.gross_hashprice_usd_per_ph_day, market.hashprice_btc_per_ph_day) == (50.0, None)
+
+
+def test_a_direct_hashprice_that_is_stale_is_not_replaced_behind_the_operators_back() -> None:
+    book = ticks(hashprice_usd_per_ph_day=50.0)
+    book[HASHPRICE] = (replace(book[HASHPRICE][0], observed_at=NOW - 3601),)
+    market = read(book)
+    assert isinstance(market, MarketUnknown)
+    assert [problem.series for problem in market.problems] == [HASHPRICE]
+    assert market.since == NOW - 1
+
+
+def test_every_problem_is_named_and_a_series_never_seen_has_no_since() -> None:
+    book = ticks(btc_usd=math.nan)
+    del book[POWER]
+    market = read(book)
+    assert isinstance(market, MarketUnknown)
+    assert [(problem.series, problem.why) for problem in market.problems] == [
+        (BTC_USD, "nan is outside 1000 .. 1e+07"),
+        (POWER, "no value was ever seen"),
+    ]
+    assert market.since is None
+
+
+def test_an_interval_that_is_over_is_no_price_for_now() -> None:
+    book = ticks()
+    book[POWER] = (replace(book[POWER][0], valid_to=NOW),)
+    assert isinstance(read(book), MarketUnknown)
+
+
+def test_a_hashprice_that_comes_out_absurd_is_refused() -> None:
+    market = read(ticks(network_difficulty=1e12))
+    assert isinstance(market, MarketUnknown)
+    assert "computed" in market.problems[0].why
+    assert market.problems[0].series == HASHPRICE
+
+
+def test_an_age_never_comes_out_negative() -> None:
+    book = ticks()
+    book[POWER] = (replace(book[POWER][0], observed_at=NOW + 30),)
+    market = read(book)
+    assert isinstance(market, Market)
+    assert market.ages_s[POWER] == 0
+
+
+def test_a_live_price_is_confirmed_by_being_seen_again_and_a_scheduled_one_by_itself() -> None:
+    market = read(ticks())
+    assert isinstance(market, Market)
+    assert market.confirmed_since(NOW - 31)
+    assert not market.confirmed_since(NOW - 30)
+    book = ticks()
+    for series in (POWER, BTC_USD):
+        book[series] = (replace(book[series][0], valid_from=NOW - 10),)
+    scheduled = read(book)
+    assert isinstance(scheduled, Market)
+    assert scheduled.confirmed_since(NOW)
+
+
+def test_the_retarget_is_projected_only_from_one_and_the_same_source() -> None:
+    book = ticks()
+    assert read_retarget(book, MAINNET_RULES, NOW) is not None
+    book[DIFFICULTY] = (replace(book[DIFFICULTY][0], source="tape"),)
+    assert read_retarget(book, MAINNET_RULES, NOW) is None
+    del book[DIFFICULTY]
+    assert read_retarget(book, MAINNET_RULES, NOW) is None
+
+
+def test_slots_cover_the_horizon_with_known_power_prices_and_hashprice_stepping_at_the_retarget() -> None:
+    book = ticks()
+    hours = [
+        Tick(POWER, 0.01 * hour, UNITS[POWER], NOW + 3600 * hour, NOW + 3600 * (hour + 1), NOW, "day ahead")
+        for hour in range(3)
+    ]
+    book[POWER] = tuple(hours)
+    market = read(book)
+    assert isinstance(market, Market)
+    assert market.retarget is not None
+    market = replace(market, retarget=replace(market.retarget, at=NOW + 7200, ratio=0.8))
+    slots = horizon_slots(market, book, 4 * 3600, 1800)
+    assert [slot.start for slot in slots] == [NOW + 1800 * index for index in range(8)]
+    assert [slot.power_usd_per_kwh for slot in slots] == [0, 0, 0.01, 0.01, 0.02, 0.02, 0.02, 0.02]
+    ratios = [slot.hashprice_usd_per_ph_day / market.hashprice_usd_per_ph_day for slot in slots]
+    assert ratios == pytest.approx([1] * 4 + [1.25] * 4)
+
+
+def test_slots_are_cut_at_the_grid_and_the_horizon() -> None:
+    market = read(ticks())
+    assert isinstance(market, Market)
+    slots = horizon_slots(replace(market, at=NOW + 100), {}, 2000, 900)
+    assert [slot.duration_s for slot in slots] == [800, 900, 300]
+    assert all(one.stop == other.start for one, other in zip(slots, slots[1:], strict=False))

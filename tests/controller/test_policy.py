@@ -1,0 +1,414 @@
+"""Rules of the policy: each by its name, and properties over any run of prices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.decisions import Decision, Reason
+from controller.hashprice import Earned
+from controller.planner import Slot, plan
+from controller.policy import CHANGED, SINCE, STALE, WANTED, PolicyConfig, decide
+from controller.snapshot import Snapshot
+from controller.ticks import HASHPRICE, POWER, UNITS, Tick
+from controller.units import OFF, UNKNOWN, Mode, PowerCurve, Unit, UnitState
+from controller.validate import MAINNET_RULES, SeriesRule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOW = 1_700_000_000.0
+TICK = 10.0
+RULES = {**MAINNET_RULES, POWER: SeriesRule(-1, 10, 60), HASHPRICE: SeriesRule(1, 1000, 60)}
+LIVE = PolicyConfig(rules=RULES, grace_s=120, dry_run=False)
+CURVE = PowerCurve([Mode("off", 0, 0), Mode("eco", 76, 1850), Mode("full", 100, 2970)])
+UNIT = Unit("u1", CURVE, min_on_s=60, min_off_s=100, safe_mode="pause")
+
+
+def tick(series: str, value: float, now: float, age_s: float = 0.0) -> Tick:
+    return Tick(series, value, UNITS[series], now - 1e6, math.inf, now - age_s, "test")
+
+
+class Fleet:
+    """Units that do what they are told, decided on tick by tick."""
+
+    def __init__(self, *units: Unit, config: PolicyConfig = LIVE, mode: str | None = "full") -> None:
+        self.units = units or (UNIT,)
+        self.config = config
+        self.modes: dict[str, str | None] = {unit.id: mode for unit in self.units}
+        self.last: dict[str, Decision] = {}
+        self.unreachable: set[str] = set()
+
+    def decide(
+        self,
+        now: float,
+        power: float | None,
+        hashprice: float | None = 40.0,
+        age_s: float = 0.0,
+        *,
+        planned: bool = True,
+    ) -> tuple[Decision, ...]:
+        ticks = {
+            series: (tick(series, value, now, age_s),)
+            for series, value in ((POWER, power), (HASHPRICE, hashprice))
+            if value is not None
+        }
+        states = {
+            unit.id: UnitState(
+                unit.id, self.modes[unit.id], None, None, None, now, unit.id not in self.unreachable
+            )
+            for unit in self.units
+        }
+        # The plan is made of whatever the prices claim to be: the policy must not trust it.
+        price = 0.0 if power is None or not math.isfinite(power) else power
+        pays = 40.0 if hashprice is None or not math.isfinite(hashprice) else hashprice
+        slots = (Slot(now, 900, pays, price),)
+        snapshot = Snapshot(now, ticks, self.units, states)
+        made = plan(self.units, states, slots) if planned else None
+        decisions = decide(snapshot, made, self.last, self.config, now)
+        self.last = {decision.unit_id: decision for decision in decisions}
+        if not self.config.dry_run:
+            for decision in decisions:
+                if decision.changes:
+                    self.modes[decision.unit_id] = decision.to_mode
+        return decisions
+
+    def one(self, now: float, power: float | None, hashprice: float | None = 40.0, **how: float) -> Decision:
+        return self.decide(now, power, hashprice, **how)[0]
+
+
+def reasons(decisions: Sequence[Decision]) -> list[Reason]:
+    return [decision.reason for decision in decisions]
+
+
+# Breakevens of CURVE at $40: off-eco 6.85 ct, eco-full 3.57 ct.
+
+
+def test_every_unit_gets_a_decision_hold_included() -> None:
+    fleet = Fleet(UNIT, replace(UNIT, id="u2"))
+    decisions = fleet.decide(NOW, 0.02)
+    assert [(one.unit_id, one.from_mode, one.to_mode) for one in decisions] == [
+        ("u1", "full", "full"),
+        ("u2", "full", "full"),
+    ]
+    assert reasons(decisions) == [Reason.HOLD_ON, Reason.HOLD_ON]
+
+
+def test_a_price_spike_pauses_at_once_and_says_what_would_flip_it() -> None:
+    fleet = Fleet()
+    fleet.one(NOW, 0.02)
+    pause = fleet.one(NOW + TICK, 4.0)
+    assert (pause.to_mode, pause.reason) == (OFF, Reason.PAUSE)
+    assert pause.flip == "runs again above $2,384.53/PH/day or below 6.71 ct/kWh"
+    assert pause.numbers["hashprice_usd_per_ph_day"] == 40
+    assert pause.numbers["power_usd_per_kwh"] == 4.0
+    assert pause.numbers["marginal_margin_usd_per_hour"] == pytest.approx(40 / 24e3 * 76 - 4 * 1.85)
+    assert pause.numbers["breakeven_power_usd_per_kwh"] == pytest.approx(0.0685, abs=1e-4)
+    assert pause.numbers["age_power_usd_per_kwh_s"] == 0
+    assert pause.numbers[SINCE] == NOW + TICK
+
+
+def test_throttles_before_pausing() -> None:
+    fleet = Fleet()
+    step = fleet.one(NOW, 0.05)
+    assert (step.to_mode, step.reason) == ("eco", Reason.STEP_DOWN)
+    assert step.flip == (
+        "pauses below $28.64/PH/day or above 6.98 ct/kWh; up to full above $57.14/PH/day or below 3.5 ct/kWh"
+    )
+    up = fleet.one(NOW + TICK, 0.02)
+    assert (up.to_mode, up.reason) == ("full", Reason.STEP_UP)
+
+
+def test_prices_within_the_dead_band_change_nothing_in_either_direction() -> None:
+    for mode in ("off", "eco"):
+        fleet = Fleet(mode=mode)
+        for power in (0.0680, 0.0690):
+            decision = fleet.one(NOW, power)
+            assert decision.to_mode == mode
+    assert Fleet(mode="off").one(NOW, 0.0680).reason is Reason.DEAD_BAND
+    assert Fleet(mode="eco").one(NOW, 0.0690).reason is Reason.DEAD_BAND
+
+
+def test_a_unit_that_must_run_for_its_minimum_time_is_throttled_and_pauses_after_it() -> None:
+    fleet = Fleet(mode="off")
+    fleet.one(NOW, 0.02)
+    assert fleet.one(NOW + TICK, 0.02).reason is Reason.RESUME
+    throttled = fleet.one(NOW + 20, 0.5)
+    assert (throttled.to_mode, throttled.reason) == ("eco", Reason.STEP_DOWN)
+    held = fleet.one(NOW + 69, 0.5)
+    assert (held.to_mode, held.reason) == ("eco", Reason.MIN_ON)
+    assert held.flip == "pauses at 2023-11-14 22:14:30Z if it still does not pay"
+    assert fleet.one(NOW + 70, 0.5).reason is Reason.PAUSE
+
+
+def test_resuming_waits_for_its_dwell_and_not_again_for_the_next_tick() -> None:
+    fleet = Fleet()
+    fleet.one(NOW, 0.5)
+    assert fleet.one(NOW + 90, 0.02).reason is Reason.MIN_OFF
+    assert fleet.one(NOW + 100, 0.02).reason is Reason.RESUME
+
+
+def test_resuming_waits_until_the_price_was_observed_again() -> None:
+    fleet = Fleet(mode="off")
+    assert fleet.one(NOW, 0.02).reason is Reason.CONFIRMING
+    assert fleet.one(NOW + TICK, 0.02, age_s=TICK).reason is Reason.CONFIRMING
+    assert fleet.one(NOW + 2 * TICK, 0.02).reason is Reason.RESUME
+
+
+def test_a_price_that_does_not_hold_starts_the_wait_again() -> None:
+    fleet = Fleet(mode="off")
+    first = fleet.one(NOW, 0.02)
+    assert first.numbers[WANTED] == NOW
+    assert WANTED not in fleet.one(NOW + TICK, 0.5).numbers
+    assert fleet.one(NOW + 2 * TICK, 0.02).reason is Reason.CONFIRMING
+
+
+def test_a_unit_whose_mode_nobody_knows_starts_in_the_planned_mode() -> None:
+    start = Fleet(mode=None).one(NOW, 0.02)
+    assert (start.from_mode, start.to_mode, start.reason) == (UNKNOWN, "full", Reason.START)
+    assert start.numbers[SINCE] == NOW
+
+
+def test_a_mode_that_left_the_curve_counts_as_unknown() -> None:
+    assert Fleet(mode="turbo").one(NOW, 0.02).reason is Reason.START
+
+
+def test_stale_prices_hold_for_the_grace_time_then_the_safe_mode_applies() -> None:
+    fleet = Fleet()
+    fleet.one(NOW, 0.02)
+    held = fleet.one(NOW + 70, 0.02, age_s=70)
+    assert (held.to_mode, held.reason) == ("full", Reason.STALE)
+    assert held.numbers[STALE] == NOW + 60
+    assert fleet.one(NOW + 179, 0.02, age_s=179).reason is Reason.STALE
+    safe = fleet.one(NOW + 180, 0.02, age_s=180)
+    assert (safe.to_mode, safe.reason) == (OFF, Reason.SAFE_MODE)
+    assert fleet.one(NOW + 190, 0.02, age_s=190).reason is Reason.SAFE_MODE
+
+
+def test_grace_counts_from_the_first_sight_when_a_series_was_never_there() -> None:
+    fleet = Fleet()
+    assert fleet.one(NOW, None).reason is Reason.STALE
+    assert fleet.one(NOW + 119, None).reason is Reason.STALE
+    assert fleet.one(NOW + 120, None).reason is Reason.SAFE_MODE
+
+
+def test_the_safe_mode_run_turns_a_paused_unit_on_after_its_dwell() -> None:
+    fleet = Fleet(replace(UNIT, safe_mode="run", min_off_s=500))
+    fleet.one(NOW, 0.5)
+    fleet.one(NOW + TICK, None)
+    waiting = fleet.one(NOW + 200, None)
+    assert (waiting.reason, waiting.to_mode) == (Reason.MIN_OFF, OFF)
+    assert (fleet.one(NOW + 500, None).to_mode) == "full"
+
+
+def test_the_safe_mode_pause_waits_for_the_minimum_time_on() -> None:
+    fleet = Fleet(replace(UNIT, min_on_s=1000), mode=None)
+    fleet.one(NOW, 0.02)
+    fleet.one(NOW + TICK, None)
+    assert fleet.one(NOW + 400, None).reason is Reason.MIN_ON
+    assert fleet.one(NOW + 1000, None).reason is Reason.SAFE_MODE
+
+
+def test_a_unit_nobody_knows_goes_to_the_safe_mode_when_there_are_no_prices() -> None:
+    safe = Fleet(mode=None).one(NOW, None)
+    assert (safe.to_mode, safe.reason) == (OFF, Reason.SAFE_MODE)
+
+
+@pytest.mark.parametrize("power", [math.nan, math.inf, -math.inf, 11.0, -2.0])
+def test_a_price_that_is_none_never_turns_a_unit_on_or_off(power: float) -> None:
+    for mode in ("off", "full"):
+        assert Fleet(mode=mode).one(NOW, power).reason is Reason.STALE
+
+
+def test_a_unit_that_does_not_answer_is_unreachable_and_counts_as_drawing() -> None:
+    fleet = Fleet()
+    fleet.one(NOW, 0.02)
+    fleet.unreachable.add("u1")
+    gone = fleet.one(NOW + TICK, 0.5)
+    assert (gone.reason, gone.to_mode, gone.changes) == (Reason.UNREACHABLE, "full", False)
+    assert gone.numbers["assumed_power_w"] == 2970
+    fleet.unreachable.clear()
+    assert fleet.one(NOW + 2 * TICK, 0.5).reason is Reason.PAUSE
+
+
+def test_a_unit_never_seen_counts_as_drawing_all_it_can() -> None:
+    snapshot = Snapshot(NOW, {POWER: (tick(POWER, 0.02, NOW),)}, (UNIT,), {})
+    (gone,) = decide(snapshot, None, {}, LIVE, NOW)
+    assert (gone.reason, gone.from_mode, gone.to_mode) == (Reason.UNREACHABLE, UNKNOWN, UNKNOWN)
+    assert gone.numbers["assumed_power_w"] == 2970
+
+
+def test_a_state_that_is_too_old_says_nothing() -> None:
+    state = UnitState("u1", "off", None, 3100.0, None, NOW - 181)
+    (gone,) = decide(Snapshot(NOW, {}, (UNIT,), {"u1": state}), None, {}, LIVE, NOW)
+    assert (gone.reason, gone.numbers["assumed_power_w"]) == (Reason.UNREACHABLE, 3100)
+
+
+def test_a_unit_found_in_another_mode_is_put_back() -> None:
+    fleet = Fleet()
+    fleet.one(NOW, 0.5)
+    fleet.modes["u1"] = "full"
+    back = fleet.one(NOW + TICK, 0.5)
+    assert (back.from_mode, back.to_mode, back.reason, back.changes) == ("full", OFF, Reason.RESTORE, True)
+    assert back.numbers[SINCE] == NOW, "its dwell goes on"
+
+
+def test_without_a_plan_everything_stays() -> None:
+    (held,) = Fleet().decide(NOW, 0.5, planned=False)
+    assert (held.reason, held.to_mode) == (Reason.NO_PLAN, "full")
+
+
+def test_no_more_units_than_allowed_change_within_a_minute_those_that_draw_less_first() -> None:
+    units = [replace(UNIT, id=f"u{index}", min_on_s=0, min_off_s=0) for index in range(5)]
+    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=2), mode="full")
+    fleet.modes["u0"] = "eco"
+    fleet.modes["u1"] = "off"
+    first = fleet.decide(NOW, 0.5)
+    assert [one.unit_id for one in first if one.changes] == ["u2", "u3"], "the steps that save most"
+    assert [one.reason for one in first if one.unit_id in {"u0", "u4"}] == [Reason.BATCH_LIMIT] * 2
+    assert not any(one.changes for one in fleet.decide(NOW + 59, 0.5))
+    assert sum(one.changes for one in fleet.decide(NOW + 60, 0.5)) == 2
+    assert all(fleet.last[unit.id].numbers[CHANGED] >= NOW for unit in units if unit.id != "u1")
+
+
+def test_steps_down_go_before_steps_up() -> None:
+    eager = Unit("a", PowerCurve([Mode("eco", 90, 1000), Mode("full", 100, 1100)]))
+    weary = Unit("b", PowerCurve([Mode("eco", 10, 1000), Mode("full", 12, 2000)]))
+    fleet = Fleet(eager, weary, config=replace(LIVE, max_changes_per_minute=1), mode="eco")
+    decisions = fleet.decide(NOW, 0.05)
+    assert reasons(decisions) == [Reason.BATCH_LIMIT, Reason.PAUSE]
+    assert decisions[0].flip == "changes to full when fewer units changed within a minute"
+
+
+def test_a_dry_run_takes_units_to_be_as_decided_and_means_nothing_to_a_live_one() -> None:
+    fleet = Fleet(config=replace(LIVE, dry_run=True))
+    assert fleet.one(NOW, 0.5).reason is Reason.PAUSE
+    assert fleet.one(NOW + TICK, 0.5).reason is Reason.HOLD_OFF
+    assert fleet.modes["u1"] == "full"
+    fleet.config = LIVE
+    live = fleet.one(NOW + 2 * TICK, 0.5)
+    assert (live.from_mode, live.reason) == ("full", Reason.PAUSE)
+
+
+def test_what_the_pool_keeps_is_not_earned() -> None:
+    config = replace(LIVE, earned=Earned(pool_fee=0.5))
+    decision = Fleet(config=config).one(NOW, 0.08)
+    assert (decision.reason, decision.numbers["hashprice_usd_per_ph_day"]) == (Reason.PAUSE, 20)
+    assert decision.numbers["breakeven_power_usd_per_kwh"] == pytest.approx(0.0342, abs=1e-4)
+
+
+def test_negative_prices_pay_for_hashing() -> None:
+    fleet = Fleet()
+    decision = fleet.one(NOW, -0.03)
+    assert (decision.reason, decision.to_mode) == (Reason.HOLD_ON, "full")
+    assert decision.flip == "down to eco above 3.64 ct/kWh"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"dead_band": 1.0},
+        {"dead_band": -0.1},
+        {"grace_s": -1},
+        {"unit_max_age_s": 0},
+        {"max_changes_per_minute": 0},
+    ],
+)
+def test_a_policy_that_could_never_decide_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        PolicyConfig(**bad)  # type: ignore[arg-type] # wrong on purpose
+
+
+# --- properties -------------------------------------------------------------------------------------
+
+PRICES = st.one_of(
+    st.none(), st.floats(), st.sampled_from([0.02, 0.05, 0.067, 0.069, 0.5, 9.0, -0.1, 10.5, math.nan])
+)
+HASHPRICES = st.one_of(st.none(), st.floats(), st.sampled_from([20.0, 40.0, 41.0, 80.0, 0.0]))
+STEPS = st.lists(
+    st.tuples(st.floats(0.5, 200), PRICES, HASHPRICES, st.sampled_from([0.0, 30.0, 59.0, 61.0, 500.0])),
+    min_size=1,
+    max_size=25,
+)
+ANY_UNIT = st.builds(
+    Unit,
+    id=st.just("u1"),
+    curve=st.just(CURVE),
+    min_on_s=st.sampled_from([0.0, 60.0, 600.0]),
+    min_off_s=st.sampled_from([0.0, 60.0, 600.0]),
+    safe_mode=st.sampled_from(["run", "pause", "eco"]),
+)
+PRICE_MOVES = {Reason.START, Reason.PAUSE, Reason.RESUME, Reason.STEP_UP, Reason.STEP_DOWN}
+
+
+def is_good(value: float | None, series: str, age_s: float) -> bool:
+    rule = RULES[series]
+    return value is not None and math.isfinite(value) and rule.low <= value <= rule.high and age_s < 60
+
+
+@settings(deadline=None)
+@given(ANY_UNIT, STEPS, st.sampled_from([None, "off", "eco", "full"]))
+def test_the_policy_never_acts_on_a_stale_or_unbelievable_price(
+    unit: Unit, steps: list[tuple[float, float | None, float | None, float]], mode: str | None
+) -> None:
+    fleet, now = Fleet(unit, mode=mode), NOW
+    for wait, power, hashprice, age_s in steps:
+        now += wait
+        decision = fleet.one(now, power, hashprice, age_s=age_s)
+        good = is_good(power, POWER, age_s) and is_good(hashprice, HASHPRICE, age_s)
+        assert good or decision.reason not in PRICE_MOVES
+        assert all(math.isfinite(value) for value in decision.numbers.values())
+        assert decision.flip
+
+
+@settings(deadline=None)
+@given(ANY_UNIT, STEPS, st.booleans())
+def test_dwell_is_never_violated_not_even_by_the_safe_mode_or_a_restart(
+    unit: Unit, steps: list[tuple[float, float | None, float | None, float]], forgetful: bool
+) -> None:
+    fleet, now = Fleet(unit, mode="off"), NOW
+    switched: float | None = None
+    for wait, power, hashprice, age_s in steps:
+        now += wait
+        if forgetful:  # a new process that has read the last decisions from the ledger
+            again = Fleet(unit, mode=fleet.modes["u1"])
+            again.last = fleet.last
+            fleet = again
+        before = fleet.modes["u1"]
+        decision = fleet.one(now, power, hashprice, age_s=age_s)
+        if (before == OFF) != (decision.to_mode == OFF):
+            least = unit.min_off_s if before == OFF else unit.min_on_s
+            assert switched is None or now - switched >= least - 1e-6
+            switched = now
+
+
+@settings(deadline=None)
+@given(ANY_UNIT, STEPS)
+def test_the_same_history_gives_the_same_decisions(
+    unit: Unit, steps: list[tuple[float, float | None, float | None, float]]
+) -> None:
+    def run() -> list[Decision]:
+        fleet, now, made = Fleet(unit), NOW, []
+        for wait, power, hashprice, age_s in steps:
+            now += wait
+            made.append(fleet.one(now, power, hashprice, age_s=age_s))
+        return made
+
+    assert run() == run()
+
+
+@settings(deadline=None)
+@given(st.floats(0.001, 0.2), st.floats(20, 80), st.floats(0.5, 0.999))
+def test_a_flip_point_is_where_the_decision_flips(power: float, hashprice: float, nearly: float) -> None:
+    off = Fleet(Unit("u1", CURVE), mode="off").one(NOW, power, hashprice)
+    step = CURVE.steps()[0]
+    runs_above = 24 * step.j_per_th * power / (1 - LIVE.dead_band)
+    assert (off.reason is Reason.CONFIRMING) == (hashprice > runs_above)
+    below = Fleet(Unit("u1", CURVE), mode="off").one(NOW, power, max(runs_above * nearly, 1.0))
+    assert below.to_mode == OFF
+    assert below.reason in {Reason.HOLD_OFF, Reason.DEAD_BAND} or runs_above * nearly < 1.0

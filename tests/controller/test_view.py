@@ -1,0 +1,119 @@
+"""Reports are plain data, with and without known prices."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from controller.hashprice import Earned
+from controller.market import Market, horizon_slots, read_market
+from controller.planner import plan
+from controller.policy import PolicyConfig, decide
+from controller.snapshot import Snapshot
+from controller.ticks import (
+    BTC_USD,
+    CHAIN_HEIGHT,
+    DIFFICULTY,
+    EPOCH_START,
+    FEES,
+    POWER,
+    SUBSIDY,
+    TIP_TIME,
+    UNITS,
+    Tick,
+)
+from controller.units import Mode, PowerCurve, Unit, UnitState
+from controller.validate import MAINNET_RULES
+from controller.view import View, hashprice_report, plan_report
+
+NOW = 1_768_176_000.0
+VALUES = {
+    BTC_USD: 91_000.0,
+    POWER: 0.05,
+    DIFFICULTY: 146472570619930.78,
+    SUBSIDY: 312_500_000.0,
+    FEES: 1_552_873.0,
+    CHAIN_HEIGHT: 931_900.0,
+    EPOCH_START: 1_767_859_543.0,
+    TIP_TIME: 1_768_175_900.0,
+}
+UNIT = Unit("rack1-07", PowerCurve([Mode("off", 0, 12), Mode("eco", 76, 1850), Mode("full", 100, 2970)]))
+
+
+def view(**changed: float) -> View:
+    ticks = {
+        series: (Tick(series, value, UNITS[series], 0, math.inf, NOW - 5, "test"),)
+        for series, value in {**VALUES, **changed}.items()
+    }
+    states = {UNIT.id: UnitState(UNIT.id, "full", 99.0, 2950.0, None, NOW)}
+    snapshot = Snapshot(NOW, ticks, (UNIT,), states)
+    config = PolicyConfig()
+    market = read_market(ticks, MAINNET_RULES, Earned(), NOW)
+    made = (
+        plan([UNIT], states, horizon_slots(market, ticks, 36 * 3600, 900))
+        if isinstance(market, Market)
+        else None
+    )
+    decisions = decide(snapshot, made, {}, config, NOW)
+    return View(snapshot, market, made, {one.unit_id: one for one in decisions}, 0.0, None, dry_run=True)
+
+
+def plain(report: dict[str, Any]) -> dict[str, Any]:
+    """The report as any client reads it; fails if it is more than plain data."""
+    read = json.loads(json.dumps(report, allow_nan=False))
+    assert isinstance(read, dict)
+    return read
+
+
+def test_hashprice_now_and_after_the_retarget_with_its_inputs() -> None:
+    report = plain(hashprice_report(view()))
+    assert report["known"]
+    assert report["hashprice_usd_per_ph_day"] == pytest.approx(39.25, abs=0.01)
+    assert report["gross_hashprice_btc_per_ph_day"] == pytest.approx(0.00043132, rel=1e-4)
+    retarget = report["retarget"]
+    assert retarget["ratio_low"] < retarget["ratio"] < retarget["ratio_high"]
+    assert retarget["hashprice_usd_per_ph_day"] == pytest.approx(
+        report["hashprice_usd_per_ph_day"] / retarget["ratio"]
+    )
+    assert {row["series"] for row in report["inputs"]} == set(VALUES)
+    assert report["inputs"][0] == {
+        "series": "btc_usd",
+        "value": 91_000.0,
+        "unit": "USD/BTC",
+        "source": "test",
+        "age_s": 5.0,
+        "valid_to_s": None,
+    }
+
+
+def test_a_hashprice_that_is_not_known_is_none_and_says_why() -> None:
+    report = plain(hashprice_report(view(btc_usd=0.0)))
+    assert not report["known"]
+    assert report["hashprice_usd_per_ph_day"] is None
+    assert report["problems"] == [
+        {"series": "btc_usd", "why": "0 is outside 1000 .. 1e+07", "since": None},
+    ]
+
+
+def test_the_plan_says_for_each_unit_what_why_and_what_would_change_it() -> None:
+    report = plain(plan_report(view()))
+    assert report["gap_ratio"] == 0
+    (unit,) = report["units"]
+    assert (unit["unit"], unit["from_mode"], unit["to_mode"]) == ("rack1-07", "full", "eco")
+    assert (unit["reason"], unit["why"]) == ("step_down", "the last watts do not pay")
+    assert "pauses below" in unit["flip"]
+    assert unit["next"] == [{"from_s": NOW, "to_s": NOW + 36 * 3600, "mode": "eco"}]
+    assert [mode["mode"] for mode in unit["modes"]] == ["off", "eco", "full"]
+    assert unit["modes"][2]["breakeven_power_usd_per_kwh"] == pytest.approx(39.25 / 24 / 29.7, rel=1e-3)
+    assert "j_per_th" not in unit["modes"][0]
+
+
+def test_a_plan_without_prices_still_says_what_happens_to_each_unit() -> None:
+    report = plain(plan_report(view(btc_usd=0.0)))
+    assert (report["known"], report["value_usd"], report["horizon_ends_at_s"]) == (False, None, None)
+    (unit,) = report["units"]
+    assert (unit["reason"], unit["next"]) == ("hold_stale", [])
+    assert "margin_usd_per_hour" not in unit["modes"][1]

@@ -1,0 +1,56 @@
+"""Fixtures of the node's tests: configuration files, and what is said of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from miner.config_file import ConfigError, load
+
+GOOD = """\
+network = "regtest"
+[[bitcoind]]
+rpc_url = "http://127.0.0.1:18443"
+cookie_file = "cookie"
+[solo]
+payout_address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+[market]
+btc_usd = 90000
+[power]
+usd_per_kwh = 0.06
+[cpu]
+threads = 2
+"""
+
+
+@pytest.fixture
+def good_text() -> str:
+    """A configuration without faults: 12 lines, [cpu] the last section."""
+    return GOOD
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a text to hashmill.toml in `tmp_path`."""
+
+    def write(text: str) -> Path:
+        file = tmp_path / "hashmill.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def problems(config_file: Callable[[str], Path]) -> Callable[..., list[str]]:
+    """What `load` finds wrong with a text, as `line: key: message`; nothing if it loads."""
+
+    def said(text: str, environ: dict[str, str] | None = None) -> list[str]:
+        file = config_file(text)
+        try:
+            load(file, environ or {})
+        except ConfigError as error:
+            return [str(problem).removeprefix(f"{file}:") for problem in error.problems]
+        return []
+
+    return said

@@ -1,0 +1,292 @@
+import asyncio
+import logging
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from miner.ledger import recorder as recorder_module
+from miner.ledger.reader import Reader
+from miner.ledger.recorder import Recorder
+from miner.ledger.rows import (
+    BlockRow,
+    DecisionRow,
+    LedgerError,
+    LedgerUnavailableError,
+    OutcomeRow,
+    TickRow,
+    UnknownBlockError,
+)
+from miner.ledger.store import Store, Write
+
+MakeBlock = Callable[..., BlockRow]
+MakeDecision = Callable[..., DecisionRow]
+MakeTick = Callable[..., TickRow]
+
+#: Several writers at once, so that commits are shared; every block is told on stdout once it was written.
+WRITER = """
+import asyncio, os, signal, sys
+from miner.ledger.recorder import Recorder
+from miner.ledger.rows import BlockRow
+from miner.ledger.store import Store
+
+async def write(recorder, name, count):
+    for number in range(count):
+        block = f"{name}{number}"
+        await recorder.add_block(BlockRow(block, number, "", 0.0, "cpu", "1", "solo", 50, 1.0, "51", bytes(500)))
+        print(block, flush=True)
+
+async def main():
+    async with Recorder(Store.open(sys.argv[1])) as recorder:
+        print("open", flush=True)
+        await asyncio.gather(*(write(recorder, name, int(sys.argv[2])) for name in "abcdefgh"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def recorder(store: Store) -> AsyncIterator[Recorder]:
+    async with Recorder(store, capacity=2) as opened:
+        yield opened
+
+
+@contextmanager
+def stuck(store: Store) -> Iterator[None]:
+    """While this lasts no write of the store gets anywhere."""
+    with store._lock:
+        yield
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """While this lasts another process holds the database."""
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.close()
+
+
+async def test_an_awaited_block_is_there_for_everyone(recorder: Recorder, url: str, block: MakeBlock) -> None:
+    await recorder.add_block(block())
+    with Reader.open(url) as reader:
+        assert reader.unsettled_blocks() == [block()]
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_blocks_are_on_disk_when_awaited_and_the_process_is_killed(url: str, count: int) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", WRITER, url, str(count)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert child.returncode == -signal.SIGKILL
+    with Store.open(url) as store:
+        assert {row.hash for row in store.unsettled_blocks()} == set(child.stdout.split()) - {"open"}
+        assert len(store.unsettled_blocks()) == 8 * count
+
+
+def test_no_awaited_block_is_lost_when_the_process_is_killed_at_random_moments(url: str) -> None:
+    dice = random.Random(4)
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, url, "100000"], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "open\n"
+            time.sleep(dice.uniform(0, 0.2))
+            os.kill(child.pid, signal.SIGKILL)
+            told = [line for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        with Store.open(url) as store:
+            assert {line.strip() for line in told} <= {row.hash for row in store.unsettled_blocks()}
+
+
+async def test_what_waits_together_shares_a_commit(
+    store: Store, block: MakeBlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[int] = []
+    commit = store.commit
+
+    def counted(group: Sequence[Write]) -> None:
+        commits.append(len(group))
+        commit(group)
+
+    monkeypatch.setattr(store, "commit", counted)
+    async with Recorder(store) as recorder:
+        with stuck(store):
+            writes = [asyncio.create_task(recorder.add_block(block(number))) for number in range(50)]
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*writes)
+    assert len(commits) <= 2  # the first may have left alone, before the others came
+    assert sum(commits) == 50
+
+
+async def test_writes_are_made_in_the_order_of_the_calls(recorder: Recorder, block: MakeBlock) -> None:
+    await asyncio.gather(
+        recorder.add_block(block()),
+        recorder.set_block_status(block().hash, "submitted", submitted_at=9.0),
+        recorder.set_block_status(block().hash, "accepted", confirmations=1),
+    )
+    (row,) = await recorder.blocks()
+    assert (row.status, row.submitted_at, row.confirmations) == ("accepted", 9.0, 1)
+
+
+async def test_a_bad_write_fails_alone(store: Store, block: MakeBlock) -> None:
+    async with Recorder(store) as recorder:
+        with stuck(store):
+            good = [asyncio.create_task(recorder.add_block(block(number))) for number in range(3)]
+            bad = asyncio.create_task(recorder.set_block_status("ff", "accepted"))
+            worse = asyncio.create_task(recorder.add_outcomes([OutcomeRow("none", 1.0, "applied")]))
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*good)
+        with pytest.raises(UnknownBlockError):
+            await bad
+        with pytest.raises(LedgerError, match="FOREIGN KEY"):
+            await worse
+        assert len(await recorder.blocks()) == 3
+
+
+async def test_any_error_of_a_write_reaches_its_caller(recorder: Recorder, block: MakeBlock) -> None:
+    await recorder.add_block(block())
+    with pytest.raises(ValueError, match="no-such"):
+        await recorder.set_block_status(block().hash, "no-such")
+    await recorder.set_block_status(block().hash, "accepted")
+
+
+async def test_ticks_are_dropped_and_counted_when_the_queue_is_full(
+    store: Store, recorder: Recorder, tick: MakeTick, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stuck(store):
+        for number in range(5):
+            await recorder.add_ticks([tick(number), tick(number, series="other")])
+    assert recorder.ticks_dropped == 6
+    assert caplog.messages == ["ticks_dropped"] * 3
+    await recorder.aclose()
+    assert store.latest_ticks()["btc_usd"] == tick(1)
+
+
+async def test_blocks_go_in_when_the_queue_is_full_and_decisions_wait_for_room(
+    store: Store, recorder: Recorder, block: MakeBlock, decision: MakeDecision, tick: MakeTick
+) -> None:
+    with stuck(store):
+        for number in range(2):
+            await recorder.add_ticks([tick(number)])
+        decided = asyncio.create_task(recorder.add_decisions([decision()]))
+        found = asyncio.create_task(recorder.add_block(block()))
+        await asyncio.sleep(0.05)
+        assert recorder._room.locked()
+        assert not decided.done()
+        assert not found.done()
+    await asyncio.gather(decided, found)
+    assert (len(await recorder.decisions()), len(await recorder.blocks())) == (1, 1)
+    assert recorder.ticks_dropped == 0
+
+
+async def test_a_block_is_written_even_if_its_caller_is_cancelled(
+    store: Store, recorder: Recorder, block: MakeBlock
+) -> None:
+    with stuck(store):
+        found = asyncio.create_task(recorder.add_block(block()))
+        await asyncio.sleep(0.01)
+        found.cancel()
+        await asyncio.wait([found])
+    await recorder.aclose()
+    assert [row.hash for row in store.blocks()] == [block().hash]
+
+
+async def test_a_block_waits_for_a_database_that_another_process_holds(
+    url: str, block: MakeBlock, decision: MakeDecision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.05)
+    with Store.open(url, busy_timeout_s=0.02) as store:
+        async with Recorder(store, block_wait_s=0.3) as recorder:
+            with locked(url):
+                with pytest.raises(LedgerUnavailableError, match="it stays queued"):
+                    await recorder.add_block(block(1))
+                with pytest.raises(LedgerUnavailableError, match="database is locked"):
+                    await recorder.add_decisions([decision()])
+                with pytest.raises(LedgerUnavailableError, match="it stays queued"):
+                    await recorder.set_block_status(block(1).hash, "accepted")
+            await recorder.add_block(block(2))
+            assert {row.height: row.status for row in await recorder.blocks()} == {1: "accepted", 2: "found"}
+
+
+async def test_a_block_that_never_reached_the_disk_is_told_at_the_end(
+    url: str, block: MakeBlock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store.open(url, busy_timeout_s=0.02) as store, locked(url):
+        recorder = Recorder(store)
+        found = asyncio.create_task(recorder.add_block(block()))
+        await asyncio.sleep(0.05)
+        await recorder.aclose()
+        with pytest.raises(LedgerUnavailableError, match="closed before it took this write"):
+            await found
+    assert [record.message for record in caplog.records if record.levelno == logging.CRITICAL] == [
+        "block_not_recorded"
+    ]
+
+
+async def test_closing_writes_what_is_queued_and_refuses_what_comes_later(
+    store: Store, block: MakeBlock, decision: MakeDecision, tick: MakeTick
+) -> None:
+    recorder = Recorder(store)
+    await recorder.add_ticks([tick()])
+    found = asyncio.create_task(recorder.add_block(block()))
+    await asyncio.sleep(0)
+    await recorder.aclose()
+    await found
+    assert (len(store.blocks()), len(store.latest_ticks())) == (1, 1)
+    for late in (
+        recorder.add_block(block(2)),
+        recorder.add_decisions([decision()]),
+        recorder.add_ticks([tick(2)]),
+    ):
+        with pytest.raises(LedgerError, match="the ledger is closed"):
+            await late
+    await recorder.aclose()
+
+
+async def test_reading_waits_for_no_write(store: Store, recorder: Recorder, block: MakeBlock) -> None:
+    await recorder.add_block(block(1))
+    with stuck(store):
+        found = asyncio.create_task(recorder.add_block(block(2)))
+        assert [row.height for row in await asyncio.wait_for(recorder.blocks(), 5)] == [1]
+    await found
+
+
+async def test_ticks_that_could_not_be_written_are_counted(
+    recorder: Recorder, tick: MakeTick, caplog: pytest.LogCaptureFixture
+) -> None:
+    await recorder.add_ticks([replace(tick(), value=float("nan"))])
+    await recorder.prune_raw(0)
+    assert recorder.ticks_dropped == 1
+    assert caplog.messages == ["ticks_dropped"]
+
+
+async def test_everything_written_can_be_read_from_the_loop(
+    recorder: Recorder, block: MakeBlock, decision: MakeDecision, tick: MakeTick
+) -> None:
+    await recorder.add_block(block(status="orphaned"))
+    await recorder.add_decisions([decision()])
+    outcome = OutcomeRow(decision().id, 2.0, "confirmed", mode_read="off")
+    await recorder.add_outcomes([outcome])
+    await recorder.add_ticks([tick()])
+    assert await recorder.unsettled_blocks() == [block(status="orphaned")]
+    await recorder.prune_raw(1)
+    assert await recorder.unsettled_blocks() == []
+    assert await recorder.block_counts() == {"orphaned": 1}
+    assert await recorder.decisions(1, unit="cpu", since=0.0) == [decision()]
+    assert await recorder.last_decisions() == {"cpu": decision()}
+    assert await recorder.outcomes([decision().id]) == {decision().id: [outcome]}
+    assert await recorder.latest_ticks(now=2e9) == {"btc_usd": tick()}

@@ -1,0 +1,308 @@
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from miner.node.nodes import Node, NodeSet
+from miner.node.tips import Pacing, Tip, TipWatcher
+from miner.work.template import template_request
+from regtest.bitcoind import Bitcoind
+from regtest.chain import mine
+from tests.miner.node.harness import Forward, Proxy, hang, refuse, result, until
+
+MakeNode = Callable[..., Node]
+MakeProxy = Callable[[Bitcoind], Awaitable[Proxy]]
+
+pytestmark = pytest.mark.bitcoind
+
+
+class Watch:
+    """A running TipWatcher and everything it said."""
+
+    def __init__(self, nodes: NodeSet, pacing: Pacing) -> None:
+        self.nodes = nodes
+        self.tips: list[Tip] = []
+        self.health: list[tuple[str, bool, str]] = []
+        self.refreshes = 0
+        self.watcher = TipWatcher(
+            nodes,
+            template_request(nodes.network),
+            on_health=lambda node, up, error: self.health.append((node.name, up, error)),
+            on_refresh=self._refresh,
+            pacing=pacing,
+        )
+
+    def _refresh(self) -> None:
+        self.refreshes += 1
+
+    def hashes(self) -> list[str]:
+        return [tip.hash[::-1].hex() for tip in self.tips]
+
+
+@asynccontextmanager
+async def watching(
+    *nodes: Node, network: str = "regtest", pacing: Pacing | None = None
+) -> AsyncIterator[Watch]:
+    watch = Watch(NodeSet(nodes, network), pacing or Pacing())
+    running = asyncio.ensure_future(watch.watcher.run(watch.tips.append))
+    try:
+        yield watch
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+def rarely() -> Pacing:
+    """So that the poll is not what sees a new tip."""
+    return Pacing(poll_s=60.0)
+
+
+async def mined(bitcoind: Bitcoind, blocks: int = 1) -> list[str]:
+    return await asyncio.to_thread(mine, bitcoind, blocks)
+
+
+async def test_zmq_tells_of_a_tip_within_milliseconds_and_only_once(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    mine(bitcoind, 1)  # a recent block: bitcoind publishes nothing in its initial download
+    async with watching(node_of(bitcoind), pacing=rarely()) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.sleep(0.3)  # subscribing takes a moment
+        (new,) = await mined(bitcoind)
+        await until(lambda: len(watch.tips) == 2)
+        await asyncio.sleep(0.3)
+
+    assert watch.hashes()[1:] == [new]
+    assert watch.tips[1].source in {"zmq", "longpoll"}
+
+
+async def test_longpoll_tells_of_a_tip_without_zmq(bitcoind: Bitcoind, node_of: MakeNode) -> None:
+    async with watching(node_of(bitcoind, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.sleep(0.3)
+        (new,) = await mined(bitcoind)
+        await until(lambda: len(watch.tips) == 2)
+
+    assert watch.hashes()[1] == new
+    assert watch.tips[1].source == "longpoll"
+
+
+async def test_the_poll_tells_of_a_tip_when_all_else_fails(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("getblocktemplate", refuse(-1, "no templates today"))
+    async with watching(node_of(proxy, zmq=False), pacing=Pacing(poll_s=0.05)) as watch:
+        await until(lambda: watch.tips)
+        before = time.time()
+        (new,) = await mined(bitcoind)
+        await until(lambda: len(watch.tips) == 2)
+
+    assert watch.hashes()[1] == new
+    assert watch.tips[1].source == "poll"
+    assert before <= watch.tips[1].seen_at <= time.time()
+
+
+async def test_many_blocks_end_at_the_right_tip_with_none_told_twice(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    mine(bitcoind, 1)
+    async with watching(node_of(bitcoind), pacing=Pacing(poll_s=0.02)) as watch:
+        await until(lambda: watch.tips)
+        for _ in range(30):
+            last = (await mined(bitcoind))[0]
+        await until(lambda: watch.hashes()[-1] == last)
+        await asyncio.sleep(0.2)
+
+    assert watch.hashes()[-1] == last
+    assert len(set(watch.hashes())) == len(watch.tips)
+
+
+async def test_a_chain_that_goes_back_to_an_old_tip_is_followed(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    first, second = mine(bitcoind, 2)
+    async with watching(node_of(bitcoind), pacing=Pacing(poll_s=0.1)) as watch:
+        await until(lambda: watch.hashes()[-1:] == [second])
+        await asyncio.to_thread(bitcoind.rpc, "invalidateblock", second)
+        await until(lambda: watch.hashes()[-1] == first)
+        await asyncio.to_thread(bitcoind.rpc, "reconsiderblock", second)
+        await until(lambda: watch.hashes()[-1] == second)
+
+    assert watch.hashes() == [second, first, second]
+
+
+async def test_changed_transactions_are_a_reason_to_refresh_and_not_a_tip(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    mine(bitcoind, 1)
+    proxy = await proxy_of(bitcoind)
+
+    async def soon(request: web.Request, _forward: Forward) -> web.StreamResponse:
+        # bitcoind looks for new transactions only a minute after the longpoll came; this answers as it does then.
+        await asyncio.sleep(0.1)
+        return await result(bitcoind.rpc("getblocktemplate", template_request("regtest")))(request, _forward)
+
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: watch.tips)
+        before = watch.refreshes
+        proxy.fail("getblocktemplate", soon, times=2)
+        await until(lambda: proxy.seen.count("getblocktemplate") >= 1)
+        await mined(bitcoind)
+        await until(lambda: watch.refreshes > before)
+
+    assert len(watch.tips) == 2
+
+
+async def test_a_nodes_death_and_return_are_told_once_each(
+    bitcoind: Bitcoind, node_of: MakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(node_of(bitcoind), pacing=Pacing(poll_s=0.1)) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.to_thread(bitcoind.kill)
+        await until(lambda: len(watch.health) == 2)
+        assert watch.nodes.active is None
+        await asyncio.sleep(3)  # many tries fail meanwhile, silently
+        refreshes = watch.refreshes
+        await asyncio.to_thread(bitcoind.start)
+        returned_at = time.monotonic()
+        await until(lambda: len(watch.health) == 3)
+        back_after_s = time.monotonic() - returned_at
+        assert watch.refreshes == refreshes + 1
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes()[-1] == new)
+
+    assert [(name, up) for name, up, _error in watch.health] == [("a", True), ("a", False), ("a", True)]
+    assert "is bitcoind running" in watch.health[1][2] or "connection lost" in watch.health[1][2]
+    assert back_after_s < 2.5
+    events = [record.message for record in caplog.records if record.message in {"node_up", "node_down"}]
+    assert events.count("node_down") <= 1
+
+
+async def test_zmq_works_again_after_the_node_was_restarted(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    mine(bitcoind, 1)
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("getblocktemplate", refuse(-1, "no templates today"))
+    async with watching(node_of(proxy), pacing=Pacing(poll_s=0.3)) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.to_thread(bitcoind.stop)
+        await asyncio.to_thread(bitcoind.start)
+        await mined(bitcoind)  # out of the initial download again
+        await until(lambda: watch.nodes.active is not None)
+        await asyncio.sleep(2.5)  # ZMQ's own reconnection
+        sources = set()
+        for _ in range(5):
+            count = len(watch.tips)
+            await mined(bitcoind)
+            await until(lambda count=count: len(watch.tips) > count)
+            sources.add(watch.tips[-1].source)
+
+    assert "zmq" in sources
+
+
+async def test_another_node_takes_over_and_the_first_comes_back(
+    bitcoind_factory: Callable[..., Bitcoind], node_of: MakeNode
+) -> None:
+    one, two = bitcoind_factory(), bitcoind_factory()
+    one.connect(two)
+    mine(one, 1)
+    async with watching(node_of(one, "one"), node_of(two, "two"), pacing=Pacing(poll_s=0.1)) as watch:
+        await until(lambda: len(watch.health) == 2 and watch.tips)
+        assert watch.nodes.active is not None
+        assert watch.nodes.active.name == "one"
+        await asyncio.to_thread(one.kill)
+        await until(lambda: watch.nodes.active is not None and watch.nodes.active.name == "two")
+        (new,) = await mined(two)
+        await until(lambda: watch.hashes()[-1] == new)
+        assert watch.tips[-1].node.name == "two"
+        await asyncio.to_thread(one.start)
+        await until(lambda: watch.nodes.active is not None and watch.nodes.active.name == "one")
+
+
+async def test_a_tip_only_another_node_has_is_not_acted_upon(
+    bitcoind_factory: Callable[..., Bitcoind], node_of: MakeNode
+) -> None:
+    one, two = bitcoind_factory(), bitcoind_factory()  # not connected
+    async with watching(node_of(one, "one"), node_of(two, "two"), pacing=Pacing(poll_s=0.05)) as watch:
+        await until(lambda: len(watch.health) == 2 and watch.tips)
+        (ahead,) = await mined(two)
+        await until(lambda: next(n for n in watch.nodes if n.name == "two").tip == bytes.fromhex(ahead)[::-1])
+        await asyncio.sleep(0.3)
+        assert len(watch.tips) == 1
+        await asyncio.to_thread(one.connect, two)
+        await until(lambda: watch.hashes()[-1] == ahead, limit_s=30)
+
+    assert watch.tips[-1].node.name == "one"
+
+
+async def test_a_node_that_hangs_is_down_and_up_again_when_it_answers(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    async with watching(
+        node_of(proxy, zmq=False), pacing=Pacing(poll_s=0.05, poll_limit_s=0.2, backoff_cap_s=0.2)
+    ) as watch:
+        await until(lambda: watch.tips)
+        proxy.fail("*", hang)
+        await until(lambda: len(watch.health) == 2)
+        assert "no answer within 0.2 s" in watch.health[1][2]
+        proxy.heal()
+        await until(lambda: len(watch.health) == 3)
+
+
+async def test_a_node_warming_up_is_down_until_it_is_warm(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("getblockchaininfo", refuse(-28, "Verifying blocks..."), times=4)
+    async with watching(node_of(proxy, zmq=False), pacing=Pacing(poll_s=0.05, backoff_cap_s=0.1)) as watch:
+        await until(lambda: watch.tips)
+
+    assert [(up, "Verifying blocks" in error) for _name, up, error in watch.health] == [
+        (False, True),
+        (True, False),
+    ]
+
+
+async def test_on_a_public_chain_a_node_in_its_initial_download_gives_no_work(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    # A fresh regtest node is in initial download until its first recent block, which on main would be disqualifying.
+    async with watching(node_of(bitcoind), network="main", pacing=Pacing(poll_s=0.05)) as watch:
+        await until(lambda: watch.health)
+        assert watch.nodes.active is None
+        assert watch.tips == []
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes() == [new])
+
+
+async def test_an_unusable_zmq_address_leaves_the_other_sources(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    node = node_of(bitcoind)
+    node.zmq_hashblock = "tcp://"
+    async with watching(node, pacing=Pacing(poll_s=0.05)) as watch:
+        await until(lambda: watch.tips)
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes()[-1] == new)
+
+
+async def test_the_watch_of_a_quiet_chain_costs_under_one_percent_of_a_core(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    mine(bitcoind, 1)
+    async with watching(node_of(bitcoind)) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.sleep(0.5)
+        before = time.process_time()
+        await asyncio.sleep(6)
+        spent = time.process_time() - before
+
+    assert spent / 6 < 0.01

@@ -1,0 +1,281 @@
+"""Jobs: built of templates, followed by the clock, assembled to blocks; and the book that keeps them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from bitcoin.core import CTransaction
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miner.chain.block import Header, header_hash
+from miner.chain.difficulty import bits_to_target
+from miner.chain.merkle import merkle_root, sha256d
+from miner.work.job import (
+    DEFAULT_VERSION_MASK,
+    KEPT_TIPS,
+    Active,
+    Job,
+    JobBook,
+    Past,
+    Stale,
+    block_bytes,
+    ntime_at,
+    solo_job,
+)
+from miner.work.template import Template
+
+E1, E2 = b"\x00\x00\x00\x07", b"\x00\x01\x02\x03\x04\x05\x06\x07"
+MakeJob = Callable[..., Job]
+
+
+def tip(n: int) -> bytes:
+    return bytes((n,)) * 32
+
+
+class TestSoloJob:
+    def test_a_job_is_the_template_with_its_coinbase_cut_around_the_extranonce(
+        self, template: Template
+    ) -> None:
+        job = solo_job(template, "2a", b"\x51", b"/tag/", 4, 8, clean=True, now=1000.0)
+        coinbase = CTransaction.deserialize(job.coinbase1 + E1 + E2 + job.coinbase2)
+        assert E1 + E2 in coinbase.vin[0].scriptSig
+        assert (job.id, job.origin, job.height, job.clean) == ("2a", "solo", 300, True)
+        assert (job.prev_hash, job.bits) == (template.prev_hash, template.bits)
+        assert (job.ntime_s, job.min_time_s) == (template.cur_time_s, template.min_time_s)
+        assert job.reward_sat == coinbase.vout[0].nValue == template.reward_sat
+        assert job.payout_script == coinbase.vout[0].scriptPubKey
+        assert job.txs == (b"one", b"two")
+        assert job.network_target == bits_to_target(template.bits)
+
+    def test_jobs_go_out_with_the_masked_version_bits_clear(self, template: Template) -> None:
+        job = solo_job(template, "1", b"\x51", b"", 4, 8, DEFAULT_VERSION_MASK, clean=False, now=0.0)
+        assert (template.version, job.version, job.version_mask) == (0x20002004, 0x20000004, 0x1FFFE000)
+        assert solo_job(template, "1", b"\x51", b"", 4, 8, 0, clean=False, now=0.0).version == 0x20002004
+
+    def test_a_header_of_the_job_is_the_one_that_hashlib_and_the_merkle_tree_give(
+        self, template: Template, make_job: MakeJob
+    ) -> None:
+        job = make_job()
+        header, digest = job.header(E1, E2, ntime_s=1_700_000_601, nonce=99, version=0x20006004)
+        txid = sha256d(job.coinbase1 + E1 + E2 + job.coinbase2)
+        root = merkle_root([txid, *(tx.txid for tx in template.txs)])
+        assert header == Header(0x20006004, job.prev_hash, root, 1_700_000_601, job.bits, 99).pack()
+        assert digest == header_hash(header)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"prev_hash": bytes(31)},
+            {"branch": (bytes(33),)},
+            {"branch": (bytes(32),) * 33},
+            {"version": 0x20002000},
+            {"version": 2**32},
+            {"version": -1},
+            {"version_mask": -1},
+            {"bits": 0},
+            {"extranonce1_size": -1},
+            {"extranonce2_size": 0},
+        ],
+        ids=str,
+    )
+    def test_a_job_that_no_share_could_be_judged_on_is_refused_at_once(
+        self, make_job: MakeJob, changes: dict[str, object]
+    ) -> None:
+        with pytest.raises(ValueError, match=r"\w"):
+            make_job(**changes)
+
+    def test_two_jobs_are_never_the_same_thing(self, make_job: MakeJob) -> None:
+        assert make_job() != make_job()
+        assert "one" not in repr(make_job())
+
+
+class TestNtime:
+    def test_the_header_s_time_follows_the_node_s_clock(self, make_job: MakeJob) -> None:
+        job = make_job()
+        assert ntime_at(job, 1000.0) == ntime_at(job, 1000.99) == 1_700_000_600
+        assert ntime_at(job, 1031.5) == 1_700_000_631
+
+    def test_a_local_clock_set_back_leaves_the_time_where_the_job_had_it(self, make_job: MakeJob) -> None:
+        assert ntime_at(make_job(), 10.0) == 1_700_000_600
+
+    def test_the_time_is_never_below_the_least_allowed_nor_above_32_bits(self, make_job: MakeJob) -> None:
+        assert ntime_at(make_job(min_time_s=1_700_000_700), 1000.0) == 1_700_000_700
+        assert ntime_at(make_job(), 1e10) == 2**32 - 1
+
+    @settings(deadline=None)
+    @given(st.floats(0, 1e10), st.floats(0, 1e10))
+    def test_time_never_runs_backwards(self, one: float, other: float) -> None:
+        job = JOB
+        early, late = sorted((one, other))
+        assert job.min_time_s <= ntime_at(job, early) <= ntime_at(job, late)
+
+
+JOB = Job(
+    id="pool-1",
+    origin="pool",
+    height=5,
+    version=0x20000000,
+    version_mask=DEFAULT_VERSION_MASK,
+    prev_hash=bytes(32),
+    coinbase1=b"c1",
+    coinbase2=b"c2",
+    branch=(bytes(32),),
+    bits=0x207FFFFF,
+    ntime_s=1_700_000_600,
+    min_time_s=1_700_000_600,
+    extranonce1_size=4,
+    extranonce2_size=8,
+    clean=True,
+    reward_sat=0,
+    payout_script=b"",
+    created_at=1000.0,
+)
+
+
+class TestBlockBytes:
+    def test_a_block_is_header_coinbase_with_witness_and_the_transactions(self, make_job: MakeJob) -> None:
+        job = make_job()
+        header, _ = job.header(E1, E2, ntime_s=job.ntime_s, nonce=0, version=job.version)
+        block = block_bytes(job, header, E1, E2)
+        assert block.startswith(header + b"\x03\x02\x00\x00\x00\x00\x01\x01")
+        assert block.endswith(bytes(32) + (299).to_bytes(4, "little") + b"onetwo")
+
+    def test_without_a_commitment_the_coinbase_has_no_witness(self, template: Template) -> None:
+        bare = replace(template, witness_commitment=None, txs=())
+        job = solo_job(bare, "1", b"\x51", b"", 4, 8, clean=True, now=0.0)
+        header, _ = job.header(E1, E2, ntime_s=job.ntime_s, nonce=0, version=job.version)
+        assert block_bytes(job, header, E1, E2) == header + b"\x01" + job.coinbase1 + E1 + E2 + job.coinbase2
+
+    def test_a_header_of_another_extranonce_is_refused_before_a_node_would(self, make_job: MakeJob) -> None:
+        job = make_job()
+        header, _ = job.header(E1, E2, ntime_s=job.ntime_s, nonce=0, version=job.version)
+        with pytest.raises(ValueError, match="not of job 1"):
+            block_bytes(job, header, E1, E2[::-1])
+
+    def test_a_pool_s_job_cannot_be_assembled(self) -> None:
+        header, _ = JOB.header(E1, E2, ntime_s=JOB.ntime_s, nonce=0, version=JOB.version)
+        with pytest.raises(ValueError, match="does not hold the transactions"):
+            block_bytes(JOB, header, E1, E2)
+
+
+class TestJobBook:
+    def test_an_empty_book_has_nothing_to_mine(self) -> None:
+        book = JobBook(grace_s=60)
+        assert (book.current, book.tip, book.lookup("1", 0.0)) == (None, None, None)
+
+    def test_the_newest_job_is_the_one_to_mine(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        first, second = make_job("1"), make_job("2")
+        book.add(first, 10)
+        assert book.current is first
+        book.add(second, 20)
+        assert book.current is second
+        assert book.lookup("2", 1e9) == Active(second)
+
+    def test_a_superseded_job_of_the_same_tip_is_good_within_the_grace_time(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        first = make_job("1")
+        book.add(first, 10)
+        book.add(make_job("2"), 20)
+        book.add(make_job("3"), 50)
+        assert book.lookup("1", 80) == Past(first)
+        assert book.lookup("1", 80.1) == Stale(first, tip_lost=False)
+
+    def test_a_new_tip_makes_the_jobs_of_the_old_one_stale_at_once(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        old = make_job("1", prev_hash=tip(1))
+        book.add(old, 10)
+        book.add(make_job("2", prev_hash=tip(2)), 20)
+        assert book.tip == tip(2)
+        assert book.lookup("1", 20) == Stale(old, tip_lost=True)
+
+    def test_a_new_tip_without_a_job_yet_ends_the_work_on_the_old_one(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        old = make_job("1", prev_hash=tip(1))
+        book.add(old, 10)
+        book.set_tip(tip(1), 15)
+        assert book.current is old
+        book.set_tip(tip(2), 20)
+        assert (book.tip, book.current) == (tip(2), None)
+        assert book.lookup("1", 20) == Stale(old, tip_lost=True)
+
+    def test_jobs_of_the_last_two_tips_can_be_looked_up_and_no_older_ones(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        for n in range(1, KEPT_TIPS + 2):
+            book.add(make_job(str(n), prev_hash=tip(n)), n)
+        assert book.lookup("1", 10) is None
+        assert isinstance(book.lookup("2", 10), Stale)
+        assert isinstance(book.lookup("3", 10), Stale)
+
+    def test_a_tip_that_comes_back_finds_its_jobs_and_its_hashes(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        first = make_job("1", prev_hash=tip(1))
+        book.add(first, 10)
+        book.remember(tip(1), b"seen")
+        book.add(make_job("2", prev_hash=tip(2)), 20)
+        assert book.is_duplicate(tip(1), b"seen")
+        book.add(make_job("3", prev_hash=tip(1)), 30)
+        assert book.tip == tip(1)
+        assert book.lookup("1", 80) == Past(first)
+        assert isinstance(book.lookup("2", 30), Stale)
+        assert book.is_duplicate(tip(1), b"seen")
+
+    def test_hashes_are_forgotten_with_their_tip(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        book.add(make_job("0", prev_hash=tip(0)), 0)
+        book.remember(tip(0), b"seen")
+        for n in range(1, KEPT_TIPS + 1):
+            book.add(make_job(str(n), prev_hash=tip(n)), n)
+        assert not book.is_duplicate(tip(0), b"seen")
+        with pytest.raises(ValueError, match="tip that is in the book"):
+            book.remember(tip(0), b"seen")
+
+    def test_a_hash_is_a_duplicate_only_under_its_own_tip(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        book.add(make_job("1", prev_hash=tip(1)), 1)
+        book.add(make_job("2", prev_hash=tip(2)), 2)
+        book.remember(tip(2), b"seen")
+        assert book.is_duplicate(tip(2), b"seen")
+        assert not book.is_duplicate(tip(1), b"seen")
+
+    def test_withdrawn_work_is_not_mined_but_its_shares_in_flight_are_good(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        job = make_job("1")
+        book.add(job, 10)
+        book.withdraw(20)
+        book.withdraw(70)
+        assert book.current is None
+        assert book.lookup("1", 80) == Past(job)
+        assert book.lookup("1", 81) == Stale(job, tip_lost=False)
+        successor = make_job("2")
+        book.add(successor, 90)
+        assert book.current is successor
+
+    def test_the_book_is_bounded_and_the_oldest_jobs_go_first(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=1e9, capacity=2)
+        for n in range(5):
+            book.add(make_job(str(n)), n)
+        assert [book.lookup(str(n), 5) is not None for n in range(5)] == [False, False, False, True, True]
+
+    def test_a_full_table_takes_no_more_hashes(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, duplicates=1)
+        book.add(make_job(prev_hash=tip(1)), 1)
+        assert not book.is_full(tip(1))
+        book.remember(tip(1), b"a")
+        assert book.is_full(tip(1))
+        with pytest.raises(ValueError, match="room"):
+            book.remember(tip(1), b"b")
+
+    def test_a_job_id_is_given_once(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        first = make_job("1")
+        book.add(first, 1)
+        with pytest.raises(ValueError, match="in the book already"):
+            book.add(make_job("1"), 2)
+        assert book.current is first
+
+    @pytest.mark.parametrize("bounds", [{"capacity": 0}, {"duplicates": 0}])
+    def test_a_book_without_room_is_refused(self, bounds: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            JobBook(grace_s=60, **bounds)
