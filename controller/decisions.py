@@ -67,7 +67,7 @@ REASON_TEXT: Mapping[Reason, str] = {
     Reason.MIN_OFF: "must rest for its minimum time first",
     Reason.CONFIRMING: "hashing pays; waiting for the price to hold on the next tick",
     Reason.STALE: "prices are not known; the last decision is held for the grace time",
-    Reason.NO_PLAN: "there is no plan for now",
+    Reason.NO_PLAN: "there is no plan to follow",
     Reason.BATCH_LIMIT: "enough units changed within this minute",
     Reason.UNREACHABLE: "the unit does not answer; its power counts as drawn",
 }

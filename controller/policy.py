@@ -232,7 +232,7 @@ def _toward(case: _Case, market: Market, present: Mode, target: Mode) -> _Propos
 def _pause(case: _Case, market: Market, present: Mode, target: Mode) -> _Proposal:
     """Turn off at once unless the unit must still run; then at least throttle it as far as that helps."""
     left = case.dwell_left_s(OFF)
-    if left <= 0:
+    if left <= 0 or case.actual == OFF:  # what already stands still is not started to serve its minimum time
         return _Proposal(OFF, Reason.PAUSE, _flips(case, case.unit.curve.off, market))
     flip = f"pauses at {time_text(case.now + left)} if it still does not pay"
     least = _worth_going_to(case, market, present, target, allow_off=False)
@@ -287,12 +287,12 @@ def _limit_batch(
     moving.sort(key=lambda index: (_added_watts(cases[index], proposals[index]), cases[index].unit.id))
     limited = list(proposals)
     for index in moving[max(left, 0) :]:
-        proposal = proposals[index]
+        wanted = cases[index].remembered(WANTED)
         limited[index] = _Proposal(
             cases[index].intended,
             Reason.BATCH_LIMIT,
-            f"changes to {proposal.to_mode} when fewer units changed within a minute",
-            proposal.numbers,
+            f"changes to {proposals[index].to_mode} when fewer units changed within a minute",
+            {} if wanted is None else {WANTED: wanted},
         )
     return limited
 

@@ -1,4 +1,4 @@
-"""Types of the compiled core; native/hashmill.h says what each function does."""
+# Types of the compiled core; native/hashmill.h says what each function does.
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class _Lib:
     def hm_share_header(
         self,
         header: Any,
-        hash: Any,
+        digest: Any,
         job: Any,
         extranonce1: Any,
         extranonce1_length: int,

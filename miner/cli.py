@@ -90,9 +90,7 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     loaded = _load(config)
     from miner import daemon  # noqa: PLC0415 - slow to import
 
-    with _failures_told():
-        code = daemon.run(loaded)
-    raise typer.Exit(code)
+    raise typer.Exit(daemon.run(loaded))
 
 
 @app.command()
@@ -122,10 +120,11 @@ def init(
 def check(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Try out configuration, nodes, payout, a block, units, prices."""
     loaded = _load(config)
+    _log_warnings(loaded)
     from miner import daemon, render  # noqa: PLC0415 - slow to import
     from miner.checks import exit_code  # noqa: PLC0415
 
-    with _failures_told():
+    with _failures_told(daemon.CONFIGURATION_ERRORS):
         rows = daemon.check(loaded)
     if as_json:
         _print_json([{"subject": row.subject, "ok": row.ok, "detail": row.detail} for row in rows])
@@ -138,23 +137,27 @@ def check(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
 def hashprice(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Print what hashing earns now and after the next retarget."""
     loaded = _load(config)
+    _log_warnings(loaded)
     from miner import daemon, render  # noqa: PLC0415 - slow to import
 
-    with _failures_told():
+    with _failures_told(daemon.CONFIGURATION_ERRORS):
         report = daemon.hashprice(loaded)
     if as_json:
         _print_json(report)
     else:
         render.show(*render.hashprice(report))
+    if not report["known"]:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
 def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Print what the controller would do, and why; touches nothing."""
     loaded = _load(config)
+    _log_warnings(loaded)
     from miner import daemon, render  # noqa: PLC0415 - slow to import
 
-    with _failures_told():
+    with _failures_told(daemon.CONFIGURATION_ERRORS):
         report = daemon.plan(loaded)
     if as_json:
         _print_json(report)
@@ -239,6 +242,13 @@ def _load(file: Path) -> "Config":
         _fail(str(error), WRONG_CONFIGURATION)
 
 
+def _log_warnings(config: "Config") -> None:
+    """Say on standard error what fails on the way; the answer itself goes to standard output."""
+    from miner import log as logs  # noqa: PLC0415 - only needed here
+
+    logs.configure("warning", config.log.format)
+
+
 def _ledger(config: "Config") -> "Reader":
     from miner.ledger.reader import Reader  # noqa: PLC0415 - SQLAlchemy is slow to import
 
@@ -246,16 +256,20 @@ def _ledger(config: "Config") -> "Reader":
 
 
 @contextmanager
-def _failures_told() -> "Iterator[None]":
-    """Turn what may go wrong in the outer world into a message and an exit code; a fault of ours keeps its traceback."""
+def _failures_told(wrong: tuple[type[Exception], ...] = ()) -> "Iterator[None]":
+    """Turn what may go wrong in the outer world into a message and an exit code; a fault of ours keeps its traceback.
+
+    `wrong`: errors that are the configuration's beside ConfigError.
+    """
     from miner.config_file import ConfigError  # noqa: PLC0415 - slow to import, all of them
     from miner.kernel import KernelError  # noqa: PLC0415
     from miner.ledger.rows import LedgerError  # noqa: PLC0415
     from miner.node.rpc import RpcError  # noqa: PLC0415
 
+    configuration: tuple[type[Exception], ...] = (ConfigError, *wrong)
     try:
         yield
-    except ConfigError as error:
+    except configuration as error:
         _fail(str(error), WRONG_CONFIGURATION)
     except (KernelError, LedgerError, RpcError) as error:
         _fail(str(error), FAILED)

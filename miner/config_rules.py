@@ -188,6 +188,11 @@ def cpu(draft: Draft) -> Iterator[Finding]:
         yield from _mode(section, mode, path)
 
 
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def _mode(section: CpuConfig, mode: CpuMode, path: KeyPath) -> Iterator[Finding]:
     if mode.name in RESERVED_NAMES:
         yield Finding((*path, "name"), f'"{mode.name}" has a meaning of its own: choose another name')
@@ -204,7 +209,7 @@ def _mode(section: CpuConfig, mode: CpuMode, path: KeyPath) -> Iterator[Finding]
     )
     if mode.watts is not None and mode.watts < idle:
         yield Finding((*path, "watts"), f"{mode.watts:g} W is less than the {idle:g} W drawn while off")
-    most = os.cpu_count() or 1 if section.threads == "auto" else section.threads
+    most = section.thread_count(_cores())
     if mode.threads > most:
         has = f"this machine has {most} cores" if section.threads == "auto" else f"[cpu] threads is {most}"
         yield Finding((*path, "threads"), f"{mode.threads} threads, but {has}")
@@ -265,7 +270,7 @@ def _safe_mode(draft: Draft, path: KeyPath, name: str) -> Iterator[Finding]:
     section = draft.sections.get(("cpu",))
     if section is None or section.threads == 0 or not draft.sound("cpu", "threads", "modes"):
         return
-    known = ["run", "pause", *(mode.name for mode in section.resolved_modes(os.cpu_count() or 1))]
+    known = ["run", "pause", *(mode.name for mode in section.resolved_modes(_cores()))]
     if name not in known:
         yield Finding(path, f'"{name}" is no mode of the unit cpu: choose one of {", ".join(known)}')
 

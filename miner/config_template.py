@@ -24,12 +24,14 @@ _PACING: Final = (
     "min_block_interval_s = 1.0              # every second hash is a block here: at most one a second\n"
 )
 
+_COMMENT_COLUMN: Final = 44
+
 _TEXT: Final = Template("""\
 # Hashmill's configuration. Every key and its meaning: docs/configuration.md.
 # 1. Fill in payout_address.  2. hashmill check --config FILE  3. hashmill plan --config FILE  4. hashmill run --config FILE
 # Relative paths are seen from this file's folder.
 
-network = "$network"                        # main, test, testnet4, signet, regtest
+network = "$network"  # main, test, testnet4, signet, regtest
 
 # Your own node. More than one [[bitcoind]] is fine: the first that is well gives the work, blocks go to all.
 [[bitcoind]]
@@ -39,39 +41,39 @@ cookie_file = "~/.bitcoin/$folder.cookie"
 # environment variable HASHMILL_RPC_PASSWORD:
 # rpc_user = "hashmill"
 # rpc_password_file = "rpc-password"
-# zmq_hashblock = "tcp://127.0.0.1:28332"   # bitcoind's -zmqpubhashblock: new blocks are seen at once
+# zmq_hashblock = "tcp://127.0.0.1:28332"  # bitcoind's -zmqpubhashblock: new blocks are seen at once
 
 [solo]
-payout_address = ""                         # block rewards go here: an address of your own wallet, $address
-coinbase_tag = "/hashmill/"                 # text in your blocks, up to 60 bytes
+payout_address = ""  # block rewards go here: an address of your own wallet, $address
+coinbase_tag = "/hashmill/"  # text in your blocks, up to 60 bytes
 $pacing
 # The unit "cpu": hashing threads of this machine.
 [cpu]
-threads = 1                                 # 0: no CPU unit; "auto": all cores
-watts_per_thread = 10.0                     # a rough figure: measure what one thread adds at the wall
-idle_watts = 0.0                            # what counts as the unit's while it is off
+threads = 1  # 0: no CPU unit; "auto": all cores
+watts_per_thread = 10.0  # a rough figure: measure what one thread adds at the wall
+idle_watts = 0.0  # what counts as the unit's while it is off
 # modes = [{ name = "eco", threads = 1 }, { name = "full", threads = 2, watts = 25.0 }]
 
 [market]
-btc_usd = 90000.0                           # price of a bitcoin
+btc_usd = 90000.0  # price of a bitcoin
 
 [power]
-usd_per_kwh = 0.06                          # price of power, everything included
+usd_per_kwh = 0.06  # price of power, everything included
 
 # Recorded prices instead of the fixed ones above, replayed:
 # [tape]
-# file = "prices.csv"                       # start_utc and btc_usd, usd_per_kwh, ...
-# speed = 60.0                              # a minute of tape each second
-# at_end = "hold"                           # or "loop"
+# file = "prices.csv"  # start_utc and btc_usd, usd_per_kwh, ...
+# speed = 60.0  # a minute of tape each second
+# at_end = "hold"  # or "loop"
 
 # What decides when to hash.
 [controller]
 enabled = true
-dry_run = true                              # decides and records, but touches nothing: false lets it switch units
-tick_s = 60                                 # time between two decisions
-min_on_s = 300                              # a unit that was started runs at least this long
-min_off_s = 300                             # a unit that was stopped rests at least this long
-safe_mode = "pause"                         # when prices stay unknown: "run", "pause" or a mode's name
+dry_run = true  # decides and records, but touches nothing: false lets it switch units
+tick_s = 60  # time between two decisions
+min_on_s = 300  # a unit that was started runs at least this long
+min_off_s = 300  # a unit that was stopped rests at least this long
+safe_mode = "pause"  # when prices stay unknown: "run", "pause" or a mode's name
 
 # A unit's own times instead of those above.
 # [[unit]]
@@ -79,24 +81,30 @@ safe_mode = "pause"                         # when prices stay unknown: "run", "
 # min_on_s = 60
 
 [ledger]
-url = "sqlite:///hashmill.db"               # found blocks, decisions, outcomes
+url = "sqlite:///hashmill.db"  # found blocks, decisions, outcomes
 
 [http]
-listen = "127.0.0.1:8340"                   # /metrics, /healthz, /readyz, /api/v1/status; "" for none
-# token_file = "api-token"                  # needed for anything that changes something
+listen = "127.0.0.1:8340"  # /metrics, /healthz, /readyz, /api/v1/status; "" for none
+# token_file = "api-token"  # needed for anything that changes something
 
 [log]
-level = "info"                              # debug, info, warning, error
-format = "text"                             # or "json"
+level = "info"  # debug, info, warning, error
+format = "text"  # or "json"
 """)
 
 
 def template(network: str) -> str:
     """The configuration to start from on `network`; KeyError for a network there is not."""
-    return _TEXT.substitute(
+    text = _TEXT.substitute(
         network=network,
         port=RPC_PORTS[network],
         folder=_FOLDERS[network],
         address=_ADDRESSES[network],
         pacing=_PACING if network == "regtest" else "",
     )
+    return "".join(f"{_aligned(line)}\n" for line in text.splitlines())
+
+
+def _aligned(line: str) -> str:
+    key, gap, comment = line.partition("  # ")
+    return f"{key:{_COMMENT_COLUMN}}# {comment}" if gap else line

@@ -60,7 +60,7 @@ def _model_at(model: type[BaseModel], loc: KeyPath) -> type[BaseModel]:
 def unknown(path: KeyPath, model: type[BaseModel]) -> str:
     """What may have been meant by an unknown key: one written alike, or one that belongs to another section."""
     key = str(path[-1])
-    close = difflib.get_close_matches(key.lower(), model.model_fields, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(key.lower(), model.model_fields, n=1, cutoff=0.6)
     if close:
         return f"is unknown: did you mean {close[0]}?"
     if model is not Config and key == "network":

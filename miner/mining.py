@@ -9,9 +9,9 @@ from miner.desk import Desk
 from miner.hashing.station import UNIT_ID, CpuStation
 from miner.keeper import BlockBooks, BlockKeeper
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import BlockRow
+from miner.ledger.rows import BlockRow, LedgerError
 from miner.metrics import Metrics
-from miner.node.blocks import BlockCourier, FoundBlock
+from miner.node.blocks import MATURE_CONFIRMATIONS, BlockCourier, FoundBlock
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcError
 from miner.node.templates import NetworkMismatchError, TemplatePacing, TemplateService, check_chain
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 60.0
 """How long a superseded job of the present tip is good for shares: submissions in flight, slow devices."""
+HOUSEKEEPING_S = 600.0
 DRAIN_S = 10.0
 """How long a stop waits for blocks under way; what no node has by then is sent at the next start."""
 
@@ -94,6 +95,7 @@ class Mining:
         async with asyncio.TaskGroup() as group:
             desk = group.create_task(self.desk.run(closing), name="desk")
             services = [
+                group.create_task(self._housekeep(), name="housekeeping"),
                 group.create_task(self.courier.run(), name="courier"),
                 group.create_task(self._templates.run(), name="templates"),
                 group.create_task(self._watcher.run(self._templates.new_tip), name="tips"),
@@ -101,12 +103,12 @@ class Mining:
             ]
             await self.courier.resume(courier_block(row) for row in await self._recorder.unsettled_blocks())
             await closing.wait()
-            left = await self.courier.drain(DRAIN_S)
-            if left:
-                log.warning("blocks_left_for_next_start", extra={"count": left})
-            for service in services:
-                service.cancel()
-            await desk
+            # Every block the desk was given is on disk and with the courier before the courier goes.
+            _, undelivered = await asyncio.wait([desk], timeout=DRAIN_S)
+            if undelivered or await self.courier.drain(DRAIN_S):
+                log.warning("blocks_left_for_next_start")
+            for task in (desk, *services):
+                task.cancel()
 
     def _credit(self, unit_id: str, difficulty: float) -> None:
         if self._station is not None and unit_id == UNIT_ID:
@@ -128,6 +130,7 @@ class Mining:
 
     def _take_tip(self, tip: Tip) -> None:
         self._tip = tip
+        self._claims.reopen(tip.hash)
         self.solo.take_tip(tip.hash)
         self.courier.tip_changed()
 
@@ -154,6 +157,17 @@ class Mining:
                 await self.courier.resume(
                     courier_block(row) for row in await self._recorder.unsettled_blocks()
                 )
+
+    async def _housekeep(self) -> None:
+        """Let the ledger forget the bytes of blocks that no reorganisation can bring back."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            job = self.book.current
+            if job is not None:
+                try:
+                    await self._recorder.prune_raw(job.height - 1 - MATURE_CONFIRMATIONS)
+                except LedgerError as error:
+                    log.warning("ledger_not_pruned", extra={"error": str(error)})
 
 
 def courier_block(row: BlockRow) -> FoundBlock:

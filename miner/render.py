@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from miner.checks import CheckRow
     from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
 
-PIPED_WIDTH: Final = 160
+PIPED_WIDTH: Final = 200
 """Columns of a table that goes to a file or a pipe, where no terminal says how wide it may be."""
 SHOWN_STRETCHES: Final = 6
 SECONDS_PER_HOUR: Final = 3600
+ABSURD: Final = 1e9
+"""Prices from here on, as regtest's difficulty makes them, are told by their power of ten."""
 
 
 def show(*parts: RenderableType) -> None:
@@ -57,7 +59,7 @@ def hashprice(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     table = _table("series", "value", "unit", "from", "age", right=(1, 4))
     for row in report["inputs"]:
         table.add_row(
-            row["series"], f"{row['value']:,.10g}", row["unit"], row["source"], duration_text(row["age_s"])
+            row["series"], value_text(row["value"]), row["unit"], row["source"], duration_text(row["age_s"])
         )
     yield table
 
@@ -75,7 +77,7 @@ def _prices(report: Mapping[str, Any]) -> Iterator[Text]:
     if gross is not None and gross != report["hashprice_usd_per_ph_day"]:
         line += f" after fee and stale work, {hashprice_text(gross)} before"
     if btc is not None:
-        line += f" ({btc:.8f} BTC)"
+        line += f" ({btc:.8f} BTC)" if btc < ABSURD else f" ({btc:.3g} BTC)"
     yield Text(line)
     yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}")
 
@@ -216,10 +218,15 @@ def _number(text: Any, value: object) -> str:
 # ---- words for numbers ---------------------------------------------------------------------------------------
 
 
+def value_text(value: float) -> str:
+    """Any number: whole where it is large, to eight digits where it is not."""
+    return f"{value:,.0f}" if abs(value) >= 1e6 else f"{value:,.8g}"  # noqa: PLR2004 - its digits say enough
+
+
 def usd_text(value: float) -> str:
     """Dollars, to the cent or, where a cent would say nothing, to three digits."""
     sign, size = ("-" if value < 0 else ""), abs(value)
-    return f"{sign}${size:,.2f}" if size >= 1 or size == 0 else f"{sign}${size:.3g}"
+    return f"{sign}${size:,.2f}" if 1 <= size < ABSURD or size == 0 else f"{sign}${size:.3g}"
 
 
 def hashprice_text(usd_per_ph_day: float) -> str:
@@ -230,7 +237,7 @@ def hashprice_text(usd_per_ph_day: float) -> str:
 def power_text(usd_per_kwh: float) -> str:
     """Such as 5.9 ct/kWh."""
     cents = usd_per_kwh * 100
-    return f"{cents:,.1f} ct/kWh" if abs(cents) >= 100 else f"{cents:.3g} ct/kWh"  # noqa: PLR2004 - three digits end there
+    return f"{cents:,.1f} ct/kWh" if 100 <= abs(cents) < ABSURD else f"{cents:.3g} ct/kWh"  # noqa: PLR2004 - three digits end there
 
 
 def rate_text(th_s: float) -> str:
@@ -261,5 +268,11 @@ def _table(*columns: str, right: Iterable[int] = ()) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     numbers = set(right)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="right" if position in numbers else "left", overflow="fold")
+        # A hash is for copying: other columns make room for it.
+        table.add_column(
+            column,
+            justify="right" if position in numbers else "left",
+            overflow="fold",
+            no_wrap=column == "hash",
+        )
     return table

@@ -86,8 +86,8 @@ class Solo:
     def take_tip(self, tip: bytes) -> None:
         """The chain has a new tip: work on another one is stale from now on."""
         current = self._book.current
+        self._book.set_tip(tip, self._clock())
         if current is not None and current.prev_hash != tip:
-            self._book.withdraw(self._clock())
             self._on_job(None)
 
     def withdraw(self) -> None:

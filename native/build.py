@@ -4,6 +4,8 @@ setup.py calls miner_ffi through cffi's cffi_modules. `python native/build.py ch
 with every C compiler that is installed, all warnings being errors.
 """
 
+# ruff: noqa: INP001  a script beside the C files, no package
+
 import re
 import shutil
 import subprocess

@@ -291,6 +291,9 @@ SHANI static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job,
     search_context ctx = {.fixed = constants_of(job), .versions = job->versions};
     uint32_t start[8];
 
+    /* The SHA instructions have only the old encoding, which waits for whatever was left in the upper halves of
+     * the registers. */
+    _mm256_zeroupper();
     memcpy(start, hm_initial, sizeof start);
     hm_rounds(start, hm_k, 0, 1);
     ctx.start = state_from(start);

@@ -188,10 +188,14 @@ def _tell_blocks(daemon: HashmillProcess, node: Bitcoind, story: Story, at: floa
     for block in reversed(daemon.blocks(limit=20)):
         if block["hash"] in story.blocks or block["status"] not in {"accepted", "mature"}:
             continue
+        try:
+            stats = node.rpc("getblockstats", block["hash"], ["totalfee", "txs"])
+        except RpcFailure:
+            return  # accepted a moment ago: the node has its statistics at the next look
         story.blocks.add(block["hash"])
-        stats = node.rpc("getblockstats", block["hash"], ["totalfee", "txs"])
         story.fees_sat += stats["totalfee"]
-        _say(at, f"block {block['height']} accepted by bitcoind: {stats['txs'] - 1} transactions, {stats['totalfee']} sat fees")
+        paid = f"{stats['txs'] - 1} transactions, {stats['totalfee']} sat fees"
+        _say(at, f"block {block['height']} accepted by bitcoind: {paid}")
 
 
 def _summary(status: dict[str, Any], story: Story, code: int, seconds: float) -> int:

@@ -108,7 +108,7 @@ class TapeSource:
         self._started = started
         self._speed = speed
         self._start_at_s = start_at_s
-        self._loop = loop
+        self._loop = loop and math.isfinite(tape.length_s)
 
     def tape_time(self, now: float) -> float:
         """Seconds on the tape at `now`, counted on over loops."""
@@ -117,11 +117,10 @@ class TapeSource:
     async def read(self, now: float) -> list[Tick]:
         """The values of the row in force, observed now."""
         played = self.tape_time(now)
-        rounds = math.floor(played / self._tape.length_s) if self._loop else 0
-        origin = rounds * self._tape.length_s
-        last = self._tape.rows[-1]
-        over = not self._loop and played >= last.end_s
-        row = last if over else self._tape.row_at(played - origin)
+        length_s = self._tape.length_s
+        origin = math.floor(played / length_s) * length_s if self._loop else 0.0
+        over = not self._loop and played >= length_s
+        row = self._tape.rows[-1] if over else self._tape.row_at(played - origin)
         if row is None:
             return []
         valid_from = self._started + (origin + row.start_s - self._start_at_s) / self._speed
@@ -216,7 +215,7 @@ class _Reader:
         regular = time_column != "offset_s"
         gaps: list[str] = []
         ends: list[float] = []
-        for (number, at, _), (_, later, _) in pairwise(rows):
+        for (_, at, _), (number, later, _) in pairwise(rows):
             hole = regular and later - at > usual
             ends.append(at + usual if hole else later)
             if hole:

@@ -49,18 +49,27 @@ class Recorder:
 
     An awaited write of blocks, decisions or outcomes is on the disk when it returns, and raises what the store
     raised. When more than `capacity` writes wait, decisions and outcomes wait for room, and ticks are dropped and
-    counted in `ticks_dropped`; a tick is not waited for, and a failed write of it is logged and counted too.
+    counted in `ticks_dropped` (and told to `on_ticks_dropped`); a tick is not waited for, and a failed write of it
+    is logged and counted too.
 
     Blocks go in all the same, and stay: once `add_block` or `set_block_status` has been called, what it says is
     written even if its caller is cancelled, and tried again while the disk is full or another process holds the
-    database. The caller does not hear of it for ever: after `block_wait_s` it gets LedgerUnavailableError, while
+    database. The caller does not wait for ever: after `block_wait_s` it gets LedgerUnavailableError, while
     the write goes on waiting.
 
     Reading goes to other threads and waits for no write. Use it as an async context manager, or call `aclose`.
     """
 
-    def __init__(self, store: Store, *, capacity: int = 1024, block_wait_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        capacity: int = 1024,
+        block_wait_s: float = 5.0,
+        on_ticks_dropped: Callable[[int], None] | None = None,
+    ) -> None:
         self.ticks_dropped = 0
+        self._on_ticks_dropped = on_ticks_dropped
         self._store = store
         self._block_wait_s = block_wait_s
         self._loop = asyncio.get_running_loop()
@@ -197,6 +206,8 @@ class Recorder:
 
     def _dropped(self, count: int, reason: str) -> None:
         self.ticks_dropped += count
+        if self._on_ticks_dropped is not None:
+            self._on_ticks_dropped(count)
         log.warning("ticks_dropped", extra={"count": count, "in_all": self.ticks_dropped, "reason": reason})
 
 

@@ -89,6 +89,8 @@ class TipWatcher:
         self._publish: Callable[[Tip], None] = lambda _tip: None
         self._published: deque[bytes] = deque(maxlen=_REMEMBERED_TIPS)
         self._generation = 0  # counts published tips
+        self._told: dict[tuple[Node, Source], bytes] = {}  # what each source said last
+        self._unconfirmed: dict[bytes, Tip] = {}  # first sightings that the poll is asked about
         self._active: Node | None = None
         self._active_moved = asyncio.Event()
         self._wake = {node.name: asyncio.Event() for node in nodes}
@@ -237,20 +239,30 @@ class TipWatcher:
 
     def _seen(self, node: Node, tip: bytes, source: Source) -> None:
         node.tip = tip
-        if self._published and tip == self._published[-1]:
+        before = self._told.get((node, source))
+        self._told[node, source] = tip
+        current = self._published[-1] if self._published else None
+        if tip == current:
+            if source == "poll":
+                self._unconfirmed.clear()
             return
         if node is not self._active:
             if self._active is not None:
                 self._wake[self._active.name].set()
             return
-        if source != "poll" and tip in self._published:
-            # A late message about an old tip, or the chain really went back: only an answer to a question of now
-            # can tell.
+        if source != "poll" and current is not None and (before != current or tip in self._published):
+            # This source lags behind another, so its news may be of an old tip; or the chain really went back. Only
+            # an answer to a question of now can tell.
+            self._unconfirmed[tip] = Tip(tip, node, source, self._clock())
             self._wake[node.name].set()
             return
+        seen = self._unconfirmed.get(tip)
+        self._unconfirmed.clear()
         self._published.append(tip)
         self._generation += 1
-        self._publish(Tip(tip, node, source, self._clock()))
+        self._publish(
+            seen if seen is not None and seen.node is node else Tip(tip, node, source, self._clock())
+        )
 
     def _elect(self) -> None:
         active = self._nodes.active

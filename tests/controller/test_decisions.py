@@ -43,7 +43,7 @@ def test_codes_that_hold_never_act() -> None:
     [("full", Reason.PAUSE, True), ("off", Reason.SAFE_MODE, False), ("full", Reason.BATCH_LIMIT, False)],
 )
 def test_a_decision_changes_a_unit_only_if_it_acts_and_the_mode_differs(
-    from_mode: str, reason: Reason, changes: bool
+    from_mode: str, reason: Reason, *, changes: bool
 ) -> None:
     assert Decision("1", 0.0, "u", from_mode, "off", reason).changes == changes
 

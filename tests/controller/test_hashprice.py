@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_every_retarget_of_the_shared_data_is_projected_and_nine_of_ten_lie_with
         blocks = [(int(r["height"]), int(r["time"]), float(r["difficulty"])) for r in csv.DictReader(lines)]
     starts = [index for index, (height, _, _) in enumerate(blocks) if height % 2016 == 0]
     inside = total = 0
-    for start, after in zip(starts, starts[1:], strict=False):
+    for start, after in pairwise(starts):
         first, last, before = blocks[start][1], blocks[after - 1][1], blocks[start][2]
         assert next_difficulty(before, first, last) == pytest.approx(blocks[after][2], rel=1e-5)
         for done in (144, 500, 1000, 1500, 1900):

@@ -329,20 +329,24 @@ async def test_ticks_are_recorded_when_they_say_something_new(tmp_path: Path) ->
 async def test_run_ticks_at_its_pace_until_cancelled_and_outlives_a_broken_journal(tmp_path: Path) -> None:
     home = house(tmp_path, UP_AND_DOWN)
     home.journal.broken = True
-    task = asyncio.create_task(home.loop.run())
-    while not home.alerts.alerts:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        home.clock.now += seconds
+        slept.append(seconds)
+        home.journal.broken = False
+        if len(slept) == 3:
+            raise asyncio.CancelledError
         await asyncio.sleep(0)
-    assert home.alerts.alerts[0] == "None: tick failed: disk full"
-    home.journal.broken = False
-    while len(home.journal.decisions) < 3:
-        await asyncio.sleep(0)
-    task.cancel()
+
+    home.loop._sleep = sleep
     with pytest.raises(asyncio.CancelledError):
-        await task
-    times = [decision.at for decision in home.journal.decisions]
-    assert times[1] - times[0] == pytest.approx(10)
+        await home.loop.run()
+    assert home.alerts.alerts == ["None: tick failed: disk full"]
+    assert slept == [10, 10, 10]
+    assert [decision.at for decision in home.journal.decisions] == [START + 10, START + 20]
     assert home.loop.last_view is not None
-    assert home.loop.last_view.next_tick_at == pytest.approx(home.loop.last_view.at + 10)
+    assert home.loop.last_view.next_tick_at == START + 30
 
 
 async def test_two_ticks_at_the_same_time_get_decisions_with_different_ids(tmp_path: Path) -> None:

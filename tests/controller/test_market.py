@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -147,4 +148,4 @@ def test_slots_are_cut_at_the_grid_and_the_horizon() -> None:
     assert isinstance(market, Market)
     slots = horizon_slots(replace(market, at=NOW + 100), {}, 2000, 900)
     assert [slot.duration_s for slot in slots] == [800, 900, 300]
-    assert all(one.stop == other.start for one, other in zip(slots, slots[1:], strict=False))
+    assert all(one.stop == other.start for one, other in pairwise(slots))

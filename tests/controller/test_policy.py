@@ -78,8 +78,10 @@ class Fleet:
                     self.modes[decision.unit_id] = decision.to_mode
         return decisions
 
-    def one(self, now: float, power: float | None, hashprice: float | None = 40.0, **how: float) -> Decision:
-        return self.decide(now, power, hashprice, **how)[0]
+    def one(
+        self, now: float, power: float | None, hashprice: float | None = 40.0, age_s: float = 0.0
+    ) -> Decision:
+        return self.decide(now, power, hashprice, age_s)[0]
 
 
 def reasons(decisions: Sequence[Decision]) -> list[Reason]:
@@ -285,6 +287,22 @@ def test_steps_down_go_before_steps_up() -> None:
     assert decisions[0].flip == "changes to full when fewer units changed within a minute"
 
 
+def test_a_unit_that_waits_for_its_turn_need_not_confirm_its_price_again() -> None:
+    units = [replace(UNIT, id=f"u{index}") for index in range(2)]
+    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=1), mode="off")
+    assert reasons(fleet.decide(NOW, 0.02)) == [Reason.CONFIRMING] * 2
+    assert reasons(fleet.decide(NOW + TICK, 0.02)) == [Reason.RESUME, Reason.BATCH_LIMIT]
+    assert reasons(fleet.decide(NOW + TICK + 60, 0.02)) == [Reason.HOLD_ON, Reason.RESUME]
+
+
+def test_a_unit_that_already_stands_still_is_not_started_to_serve_its_minimum_time() -> None:
+    fleet = Fleet(replace(UNIT, min_on_s=1000), mode=None)
+    fleet.one(NOW, 0.02)
+    fleet.modes["u1"] = "off"
+    assert fleet.one(NOW + TICK, 0.5).reason is Reason.PAUSE
+    assert fleet.modes["u1"] == "off"
+
+
 def test_a_dry_run_takes_units_to_be_as_decided_and_means_nothing_to_a_live_one() -> None:
     fleet = Fleet(config=replace(LIVE, dry_run=True))
     assert fleet.one(NOW, 0.5).reason is Reason.PAUSE
@@ -367,15 +385,15 @@ def test_the_policy_never_acts_on_a_stale_or_unbelievable_price(
 
 
 @settings(deadline=None)
-@given(ANY_UNIT, STEPS, st.booleans())
+@given(ANY_UNIT, STEPS, st.sampled_from(["one process", "restarted each tick"]))
 def test_dwell_is_never_violated_not_even_by_the_safe_mode_or_a_restart(
-    unit: Unit, steps: list[tuple[float, float | None, float | None, float]], forgetful: bool
+    unit: Unit, steps: list[tuple[float, float | None, float | None, float]], how: str
 ) -> None:
     fleet, now = Fleet(unit, mode="off"), NOW
     switched: float | None = None
     for wait, power, hashprice, age_s in steps:
         now += wait
-        if forgetful:  # a new process that has read the last decisions from the ledger
+        if how == "restarted each tick":  # a new process that has read the last decisions from the ledger
             again = Fleet(unit, mode=fleet.modes["u1"])
             again.last = fleet.last
             fleet = again

@@ -48,6 +48,6 @@ def test_a_key_nobody_knows_gets_the_list_of_those_there_are() -> None:
 
 
 def test_every_wording_names_only_what_it_is_given() -> None:
-    facts = {name: 1 for name in ("gt", "ge", "lt", "le", "max_length")}
+    facts = dict.fromkeys(("gt", "ge", "lt", "le", "max_length"), 1)
     for wording in WORDS.values():
         assert "{" not in wording.format(**facts, shown="x", expected="y")

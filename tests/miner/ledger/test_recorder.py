@@ -266,11 +266,13 @@ async def test_reading_waits_for_no_write(store: Store, recorder: Recorder, bloc
 
 
 async def test_ticks_that_could_not_be_written_are_counted(
-    recorder: Recorder, tick: MakeTick, caplog: pytest.LogCaptureFixture
+    store: Store, tick: MakeTick, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await recorder.add_ticks([replace(tick(), value=float("nan"))])
-    await recorder.prune_raw(0)
-    assert recorder.ticks_dropped == 1
+    told: list[int] = []
+    async with Recorder(store, on_ticks_dropped=told.append) as recorder:
+        await recorder.add_ticks([replace(tick(), value=float("nan"))])
+        await recorder.prune_raw(0)
+    assert (recorder.ticks_dropped, told) == (1, [1])
     assert caplog.messages == ["ticks_dropped"]
 
 

@@ -137,6 +137,28 @@ async def test_a_chain_that_goes_back_to_an_old_tip_is_followed(
     assert watch.hashes() == [second, first, second]
 
 
+async def test_late_news_of_an_old_tip_are_not_believed(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    old, new = mine(bitcoind, 2)
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("getblocktemplate", refuse(-1, "no templates today"))
+    node = node_of(proxy, zmq=False)
+    async with watching(node, pacing=rarely()) as watch:
+        await until(lambda: watch.tips)
+        for late in (
+            old,
+            new,
+        ):  # bitcoind publishes from a queue: both may come after the poll has seen the new one
+            watch.watcher._seen(node, bytes.fromhex(late)[::-1], "zmq")
+        await asyncio.sleep(0.3)
+        assert watch.hashes() == [new]
+
+        (next_one,) = await mined(bitcoind)
+        watch.watcher._seen(node, bytes.fromhex(next_one)[::-1], "zmq")  # no longer behind: believed at once
+        assert watch.hashes() == [new, next_one]
+
+
 async def test_changed_transactions_are_a_reason_to_refresh_and_not_a_tip(
     bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
 ) -> None:

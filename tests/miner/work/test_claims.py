@@ -64,11 +64,33 @@ def test_a_refusal_of_another_block_changes_nothing() -> None:
     assert claims.solved(bytes(32))
 
 
-def test_a_block_on_a_stale_tip_is_always_sent() -> None:
+def test_a_block_on_a_stale_tip_is_sent_as_a_competitor_whatever_the_pace() -> None:
     claims = BlockClaims(min_block_interval_s=100.0)
     claims.claim(found(1), 0.0)
-    assert claims.claim(found(2, stale=True), 0.1) is Claim.SUBMIT
     assert claims.claim(found(3, b"\x01" * 32, stale=True), 0.1) is Claim.SUBMIT
+
+
+def test_no_block_of_ours_competes_with_another_of_ours() -> None:
+    claims = BlockClaims()
+    claims.claim(found(1), 0.0)
+    claims.claim(found(2, b"\x01" * 32), 1.0)
+    assert claims.claim(found(3, stale=True), 1.1) is Claim.RESERVE
+
+
+def test_a_tip_that_the_chain_comes_back_to_is_open_again() -> None:
+    claims = BlockClaims()
+    claims.claim(found(1), 0.0)
+    claims.reopen(bytes(32))
+    assert not claims.solved(bytes(32))
+    assert claims.claim(found(2), 1.0) is Claim.SUBMIT
+
+
+def test_tips_of_long_ago_are_forgotten() -> None:
+    claims = BlockClaims()
+    for number in range(10):
+        claims.claim(found(number, bytes([number]) * 32), float(number))
+    assert not claims.solved(bytes(32))
+    assert claims.solved(bytes([9]) * 32)
 
 
 def test_the_next_tip_is_open_again() -> None:

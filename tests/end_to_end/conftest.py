@@ -1,0 +1,58 @@
+"""The daemon as a process of its own, against real bitcoinds."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from regtest import chain
+from regtest.process import HashmillProcess, bitcoind_sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from regtest.bitcoind import Bitcoind
+
+EASY_SHARES = 1e-5
+"""About 43,000 hashes: a millisecond of one thread, so that a test does not wait for luck."""
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[..., HashmillProcess]]:
+    """Makes a daemon for nodes, not started: `make(nodes, payout_address=..., **sections)`; all are stopped at the end.
+
+    Sections are merged over a small live configuration. The second daemon of a test gets the folder of the first, as a restart
+    with a new configuration does.
+    """
+    with contextlib.ExitStack() as daemons:
+
+        def make(nodes: Sequence[Bitcoind], payout_address: str = "", **sections: dict[str, Any]) -> HashmillProcess:
+            settings: dict[str, Any] = {
+                "network": nodes[0].chain,
+                "bitcoind": bitcoind_sections(nodes),
+                "solo": {"payout_address": payout_address or chain.new_address(nodes[0])},
+                "cpu": {"threads": 1, "share_difficulty": EASY_SHARES},
+                "controller": {"enabled": False},
+            }
+            for name, section in sections.items():
+                settings[name] = {**settings.get(name, {}), **section}
+            daemon = HashmillProcess(tmp_path, settings)
+            daemons.callback(daemon.close)
+            return daemon
+
+        yield make
+
+
+@pytest.fixture
+def start_daemon(make_daemon: Callable[..., HashmillProcess]) -> Callable[..., HashmillProcess]:
+    """Like `make_daemon`, started and answering."""
+
+    def start(*args: Any, **options: Any) -> HashmillProcess:
+        daemon = make_daemon(*args, **options)
+        daemon.start()
+        return daemon
+
+    return start

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from miner import checks, kernel
+from miner.checks import CheckRow, check_nodes, check_units, exit_code
+from miner.config import Config
+from miner.site import node_set
+from regtest import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from regtest.bitcoind import Bitcoind
+
+ANYONE = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+
+
+def config_for(
+    *nodes: dict[str, Any], address: str = ANYONE, network: str = "regtest", threads: int = 1
+) -> Config:
+    return Config.model_validate(
+        {
+            "network": network,
+            "bitcoind": list(nodes),
+            "solo": {"payout_address": address},
+            "cpu": {"threads": threads},
+        }
+    )
+
+
+def login(node: Bitcoind, **more: Any) -> dict[str, Any]:
+    return {"rpc_url": node.rpc_url, "cookie_file": str(node.cookie_file), **more}
+
+
+async def rows_of(config: Config) -> list[CheckRow]:
+    nodes = node_set(config)
+    try:
+        return await check_nodes(config, nodes)
+    finally:
+        await nodes.close()
+
+
+def told(rows: list[CheckRow]) -> dict[str, bool | None]:
+    return {row.subject: row.ok for row in rows}
+
+
+def test_the_gravest_row_gives_the_exit_code() -> None:
+    fine, failed = CheckRow("a", ok=True, detail=""), CheckRow("b", ok=False, detail="", exit_code=1)
+    wrong, warning = CheckRow("c", ok=False, detail="", exit_code=2), CheckRow("d", ok=None, detail="")
+    assert exit_code([]) == 0
+    assert exit_code([fine, warning]) == 0
+    assert exit_code([fine, failed, warning]) == 1
+    assert exit_code([wrong, failed]) == 2
+
+
+@pytest.mark.bitcoind
+async def test_a_good_node_passes_everything(bitcoind: Bitcoind) -> None:
+    chain.mine(bitcoind, 1)
+    rows = await rows_of(
+        config_for(login(bitcoind, name="home"), address=chain.new_address(bitcoind, "bech32m"))
+    )
+    assert {**told(rows), "block weight": True} == dict.fromkeys(
+        ("bitcoind home", "network", "sync", "payout", "template", "block weight"), True
+    )
+    assert exit_code(rows) == 0
+    assert "accepts our block 2" in next(row.detail for row in rows if row.subject == "template")
+
+
+@pytest.mark.bitcoind
+async def test_knots_is_asked_to_fill_its_blocks(bitcoind: Bitcoind) -> None:
+    chain.mine(bitcoind, 1)
+    rows = await rows_of(config_for(login(bitcoind)))
+    row = next(row for row in rows if row.subject == "block weight")
+    knots = "Knots" in bitcoind.rpc("getnetworkinfo")["subversion"]
+    assert row.ok is (None if knots else True)
+    assert ("blockmaxweight" in row.detail) is knots
+    assert row.exit_code == 0
+
+
+@pytest.mark.bitcoind
+async def test_fees_left_behind_by_the_nodes_own_limit_are_told(
+    bitcoind_factory: Callable[..., Bitcoind],
+) -> None:
+    node = bitcoind_factory(extra=["-blockmaxweight=9000", "-blockreservedweight=8000"])
+    chain.fund(node, 6)
+    chain.send_transactions(node, [1000] * 6)
+    rows = await rows_of(config_for(login(node)))
+    row = next(row for row in rows if row.subject == "block weight")
+    assert row.ok is None
+    assert "fees stay behind" in row.detail
+
+
+@pytest.mark.bitcoind
+@pytest.mark.parametrize(
+    "address",
+    ["bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", ANYONE[:-1] + "q"],
+)
+async def test_an_address_the_node_does_not_own_up_to_is_a_wrong_configuration(
+    bitcoind: Bitcoind, address: str
+) -> None:
+    rows = await rows_of(config_for(login(bitcoind), address=address))
+    assert told(rows)["payout"] is False
+    assert "template" not in told(rows)
+    assert exit_code(rows) == 2
+
+
+@pytest.mark.bitcoind
+async def test_a_node_of_another_chain_is_a_wrong_configuration(bitcoind: Bitcoind) -> None:
+    rows = await rows_of(config_for(login(bitcoind), network="main"))
+    assert told(rows)["network"] is False
+    assert "payout" not in told(rows)
+    assert exit_code(rows) == 2
+
+
+@pytest.mark.bitcoind
+async def test_a_login_the_node_refuses_is_a_wrong_configuration(bitcoind: Bitcoind) -> None:
+    wrong = {"rpc_url": bitcoind.rpc_url, "rpc_user": "me", "rpc_password": "hunter2"}
+    (row,) = await rows_of(config_for(wrong))
+    assert row.ok is False
+    assert row.exit_code == 2
+    assert "hunter2" not in row.detail
+
+
+@pytest.mark.bitcoind
+async def test_rows_of_several_nodes_say_whose_they_are(bitcoind: Bitcoind, tmp_path: Path) -> None:
+    dead = {
+        "rpc_url": "http://127.0.0.1:1",
+        "cookie_file": str(tmp_path / "none"),
+        "name": "dead",
+    }
+    rows = await rows_of(config_for(login(bitcoind, name="home"), dead))
+    assert told(rows)["network (home)"] is True
+    assert told(rows)["bitcoind dead"] is False
+    assert exit_code(rows) == 1
+
+
+async def test_a_node_that_is_down_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "ANSWER_LIMIT_S", 0.1)
+    (tmp_path / "cookie").write_text("__cookie__:x")
+    dead = {"rpc_url": "http://127.0.0.1:1", "cookie_file": str(tmp_path / "cookie")}
+    (row,) = await rows_of(config_for(dead))
+    assert row.ok is False
+    assert row.exit_code == 1
+    assert "is bitcoind running" in row.detail
+
+
+def test_units_name_the_kernel_and_the_threads() -> None:
+    rows = list(check_units(config_for({"rpc_url": "http://h:1"}, threads=2), cores=4))
+    assert told(rows) == {"kernel": True, "unit cpu": True}
+    assert kernel.selected() in rows[0].detail
+    assert "off 0 (0 W), half 1 (10 W), full 2 (20 W)" in rows[1].detail
+
+
+def test_more_threads_than_cores_is_a_warning() -> None:
+    (_, row) = check_units(config_for({"rpc_url": "http://h:1"}, threads=3), cores=2)
+    assert row.ok is None
+    assert "set [cpu] threads to 2" in row.detail
+
+
+def test_no_thread_at_all_is_a_warning() -> None:
+    (_, row) = check_units(config_for({"rpc_url": "http://h:1"}, threads=0), cores=2)
+    assert row.ok is None
+    assert "nothing will hash" in row.detail
+
+
+def test_a_kernel_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "faulty", lambda: ("avx2",))
+    (row, _) = check_units(config_for({"rpc_url": "http://h:1"}), cores=2)
+    assert row.ok is None
+    assert "avx2 fails its self-test" in row.detail
+
+
+def test_without_any_kernel_the_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise kernel.KernelUnknownError("HASHMILL_KERNEL: there is no kernel 'x'")
+
+    monkeypatch.setattr(kernel, "selected", broken)
+    (row,) = check_units(config_for({"rpc_url": "http://h:1"}), cores=2)
+    assert row.ok is False
+    assert row.exit_code == 1

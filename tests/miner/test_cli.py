@@ -1,0 +1,311 @@
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from miner import daemon
+from miner.checks import CheckRow
+from miner.cli import app
+from miner.config import Config
+from miner.config_file import ConfigError, Problem
+from miner.kernel import KernelFaultError
+from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow
+from miner.ledger.store import Store
+from miner.node.rpc import NodeUnreachableError
+
+NOON = 1768219200.0  # 2026-01-12 12:00:00 UTC
+
+
+def hashmill(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands set up logging for a process of their own."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def good(config_file: Callable[[str], Path], good_text: str) -> Path:
+    return config_file(good_text)
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Replaces the daemon's functions: what they answer, by name; and, under "config", what they were given."""
+    answers: dict[str, Any] = {}
+
+    def stands_in(name: str) -> Callable[[Config], Any]:
+        def answer(config: Config) -> Any:
+            answers["config"] = config
+            if isinstance(answers[name], Exception):
+                raise answers[name]
+            return answers[name]
+
+        return answer
+
+    for name in ("run", "check", "hashprice", "plan"):
+        monkeypatch.setattr(daemon, name, stands_in(name))
+    return answers
+
+
+def test_help_lists_every_command_without_loading_what_is_slow() -> None:
+    loaded = (
+        "import sys; from typer.testing import CliRunner; from miner.cli import app; "
+        "print(CliRunner().invoke(app, ['--help']).output); "
+        "print(sorted({'pydantic', 'aiohttp', 'sqlalchemy', 'miner._native', 'zmq'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    for command in ("run", "init", "check", "hashprice", "plan", "bench", "log", "demo"):
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_the_version_is_the_packages() -> None:
+    result = hashmill("--version")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"hashmill \d+\.\d+\.\d+\S*\n", result.output)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("dig",),
+        ("run", "--config"),
+        ("init", "--network", "mainnet"),
+        ("log",),
+        ("log", "blocks", "-n", "0"),
+        ("demo", "--seconds", "soon"),
+    ],
+)
+def test_wrong_use_ends_with_two(arguments: tuple[str, ...]) -> None:
+    assert hashmill(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command", [("run",), ("check",), ("hashprice",), ("plan",), ("log", "blocks"), ("log", "decisions")]
+)
+def test_a_bad_configuration_ends_with_two_and_all_its_errors(
+    config_file: Callable[[str], Path], good_text: str, command: tuple[str, ...]
+) -> None:
+    file = config_file(good_text.replace("threads = 2", "threads = -2\nspeed = 3"))
+    result = hashmill(*command, "--config", file)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [f"{file}:12", f"{file}:13"]
+
+
+def test_a_missing_configuration_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = hashmill("run")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("hashmill.toml: there is no such file")
+
+
+def test_init_prints_or_writes_and_never_overwrites(tmp_path: Path) -> None:
+    printed = hashmill("init", "--network", "signet")
+    assert 'network = "signet"' in printed.output
+    file = tmp_path / "new.toml"
+    written = hashmill("init", "--network", "signet", "--out", file)
+    assert written.exit_code == 0
+    assert f"hashmill check --config {file}" in written.output
+    assert file.read_text() == printed.output
+    again = hashmill("init", "--out", file)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+    assert file.read_text() == printed.output
+
+
+def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:
+    result = hashmill("init", "--out", tmp_path / "no" / "where.toml")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_run_hands_over_the_configuration_and_ends_as_the_daemon_did(
+    good: Path, called: dict[str, Any], code: int
+) -> None:
+    called["run"] = code
+    assert hashmill("run", "--config", good).exit_code == code
+    assert called["config"].cpu.threads == 2
+
+
+def test_check_prints_rows_and_ends_with_the_gravest(good: Path, called: dict[str, Any]) -> None:
+    called["check"] = [
+        CheckRow("network", ok=True, detail="regtest"),
+        CheckRow("payout", ok=False, detail="refused", exit_code=2),
+    ]
+    result = hashmill("check", "--config", good)
+    assert result.exit_code == 2
+    assert "refused" in result.output
+    as_json = hashmill("check", "--config", good, "--json")
+    assert as_json.exit_code == 2
+    assert json.loads(as_json.output)[1] == {"subject": "payout", "ok": False, "detail": "refused"}
+
+
+def test_hashprice_prints_its_report(good: Path, called: dict[str, Any]) -> None:
+    report = {
+        "known": True,
+        "hashprice_usd_per_ph_day": 38.0,
+        "power_usd_per_kwh": 0.06,
+        "retarget": None,
+        "inputs": [],
+        "problems": [],
+    }
+    called["hashprice"] = report
+    assert "$38.00/PH/day" in hashmill("hashprice", "--config", good).output
+    assert json.loads(hashmill("hashprice", "--config", good, "--json").output) == report
+
+
+def test_a_hashprice_nobody_knows_has_failed(good: Path, called: dict[str, Any]) -> None:
+    called["hashprice"] = {
+        "known": False,
+        "retarget": None,
+        "inputs": [],
+        "problems": [{"series": "btc_usd", "why": "no value was ever seen", "since": None}],
+    }
+    result = hashmill("hashprice", "--config", good)
+    assert result.exit_code == 1
+    assert "btc_usd: no value was ever seen" in result.output
+
+
+def test_plan_prints_its_report(good: Path, called: dict[str, Any]) -> None:
+    report = {
+        "dry_run": True,
+        "known": True,
+        "hashprice_usd_per_ph_day": 38.0,
+        "power_usd_per_kwh": 0.06,
+        "problems": [],
+        "value_usd": None,
+        "units": [],
+    }
+    called["plan"] = report
+    result = hashmill("plan", "-c", good)
+    assert result.exit_code == 0
+    assert "Dry run" in result.output
+    assert json.loads(hashmill("plan", "-c", good, "--json").output) == report
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NodeUnreachableError("no node"), 1),
+        (LedgerError("no ledger"), 1),
+        (KernelFaultError("no kernel"), 1),
+        (ConfigError([Problem(Path("tape.csv"), 3, "", "no number")]), 2),
+        (daemon.CONFIGURATION_ERRORS[0]("another chain"), 2),
+    ],
+)
+def test_what_goes_wrong_outside_is_a_message_and_a_code(
+    good: Path, called: dict[str, Any], error: Exception, code: int
+) -> None:
+    called["plan"] = error
+    result = hashmill("plan", "--config", good)
+    assert result.exit_code == code
+    assert result.stderr == f"{error}\n"
+
+
+def test_bench_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = pytest.importorskip("miner.hashing.bench")
+    row = {
+        "kernel": "portable",
+        "versions": 8,
+        "threads": 1,
+        "mh_s_best": 5.5,
+        "mh_s_median": 5.25,
+        "cycles_per_hash": 500.0,
+    }
+    monkeypatch.setattr(bench, "measure", lambda: [row])
+    assert "5.25" in hashmill("bench").output
+    assert json.loads(hashmill("bench", "--json").output) == [row]
+
+
+@pytest.mark.parametrize(("arguments", "seconds"), [((), None), (("--seconds", "60"), 60.0)])
+def test_demo_runs_for_as_long_as_asked(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], seconds: float | None
+) -> None:
+    asked = []
+
+    def main(given: float | None) -> int:
+        asked.append(given)
+        return 1
+
+    monkeypatch.setattr("regtest.demo.main", main)
+    assert hashmill("demo", *arguments).exit_code == 1
+    assert asked == [seconds]
+
+
+def filled_ledger(file: Path) -> None:
+    def block(height: int) -> BlockRow:
+        return BlockRow(
+            hash=f"{height:064x}",
+            height=height,
+            prev_hash="11" * 32,
+            found_at=NOON + height,
+            unit_id="cpu",
+            job_id="a",
+            origin="solo",
+            reward_sat=5_000_000_000,
+            difficulty=1.0,
+            payout_script="0014",
+            raw=b"raw",
+        )
+
+    def decision(number: int, unit: str) -> DecisionRow:
+        numbers = {"hashprice_usd_per_ph_day": 38.0}
+        return DecisionRow(
+            str(number),
+            NOON + number,
+            unit,
+            "full",
+            "off",
+            "pause_unprofitable",
+            numbers,
+            "flips",
+            dry_run=False,
+        )
+
+    with Store.open(f"sqlite:///{file}") as store:
+        for height in (1, 2, 3):
+            store.add_block(block(height))
+        store.add_decisions([decision(1, "cpu"), decision(2, "other"), decision(3, "cpu")])
+        store.add_outcomes([OutcomeRow("3", NOON + 4, "confirmed", "", "off")])
+
+
+def test_blocks_are_read_from_the_ledger(good: Path, tmp_path: Path) -> None:
+    filled_ledger(tmp_path / "hashmill.db")
+    table = hashmill("log", "blocks", "--config", good, "--limit", "2").output
+    assert f"{3:064x}" in table
+    assert f"{1:064x}" not in table
+    rows = json.loads(hashmill("log", "blocks", "--config", good, "--json").output)
+    assert [row["height"] for row in rows] == [3, 2, 1]
+    assert "raw" not in rows[0]
+
+
+def test_decisions_are_read_from_the_ledger_with_what_came_of_them(good: Path, tmp_path: Path) -> None:
+    filled_ledger(tmp_path / "hashmill.db")
+    assert "confirmed" in hashmill("log", "decisions", "--config", good).output
+    rows = json.loads(hashmill("log", "decisions", "--config", good, "--unit", "cpu", "--json").output)
+    assert [row["id"] for row in rows] == ["3", "1"]
+    assert [outcome["outcome"] for outcome in rows[0]["outcomes"]] == ["confirmed"]
+    assert rows[1]["outcomes"] == []
+
+
+def test_a_ledger_that_is_not_there_yet_has_failed(good: Path) -> None:
+    result = hashmill("log", "blocks", "--config", good)
+    assert result.exit_code == 1
+    assert "no ledger at" in result.stderr

@@ -1,0 +1,55 @@
+"""The C core under the sanitizers, and without a single warning."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "native"
+SOURCES = [*sorted(NATIVE.glob("*.c")), Path(__file__).with_name("core.c")]
+COMPILERS = [compiler for compiler in ("cc", "clang") if shutil.which(compiler)]
+
+
+def run(command: list[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=240, env=os.environ | environment
+    )
+
+
+def build(compiler: str, program: Path, *flags: str) -> None:
+    built = run([compiler, "-std=c11", "-g", *flags, f"-I{NATIVE}", *SOURCES, "-o", program])
+    assert built.returncode == 0, built.stderr
+    assert not built.stderr
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_core_is_right_and_clean_under_address_and_undefined_behaviour_sanitizers(
+    compiler: str, tmp_path: Path
+) -> None:
+    build(compiler, tmp_path / "core", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    # AddressSanitizer cannot look for leaks under ptrace, which some sandboxes use; the core has no heap.
+    tested = run([tmp_path / "core"], ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="print_stacktrace=1")
+    assert tested.returncode == 0, tested.stderr
+    assert tested.stdout.endswith("portable: good\n")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_core_is_right_as_it_is_shipped(compiler: str, tmp_path: Path) -> None:
+    build(compiler, tmp_path / "core", "-O3")
+    tested = run([tmp_path / "core"])
+    assert tested.returncode == 0, tested.stderr
+
+
+def test_the_core_and_its_tests_compile_without_a_warning(tmp_path: Path) -> None:
+    for compiler in COMPILERS:
+        build(compiler, tmp_path / "core", "-O3", "-Wall", "-Wextra", "-Werror")
+
+
+def test_the_check_of_make_lint_passes() -> None:
+    checked = run([sys.executable, NATIVE / "build.py", "check"])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "0 with warnings" in checked.stdout
