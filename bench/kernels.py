@@ -5,7 +5,6 @@ Usage: python bench/kernels.py [--json] [--rounds N]
 
 import argparse
 import json
-from dataclasses import asdict
 
 from miner.hashing.bench import Measurement, cpu_name, measure
 
@@ -14,8 +13,8 @@ def table(measured: list[Measurement]) -> str:
     """One line a measurement."""
     lines = ["kernel      K  threads   MH/s min   median      max   cycles/hash"]
     lines += [
-        f"{m.kernel:<9}{m.versions:>4}{m.threads:>9}{m.mh_s_worst:>11.2f}{m.mh_s_median:>9.2f}"
-        f"{m.mh_s_best:>9.2f}{m.cycles_per_hash:>14.1f}"
+        f"{m['kernel']:<9}{m['versions']:>4}{m['threads']:>9}{m['mh_s_worst']:>11.2f}{m['mh_s_median']:>9.2f}"
+        f"{m['mh_s_best']:>9.2f}{m['cycles_per_hash']:>14.1f}"
         for m in measured
     ]
     return "\n".join(lines)
@@ -31,7 +30,7 @@ def main() -> None:
     options = arguments.parse_args()
     measured = measure(rounds=options.rounds)
     if options.json:
-        print(json.dumps({"cpu": cpu_name(), "kernels": [asdict(m) for m in measured]}, indent=2))
+        print(json.dumps({"cpu": cpu_name(), "kernels": measured}, indent=2))
     else:
         print(f"{cpu_name()}\n{table(measured)}")
 

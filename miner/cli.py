@@ -169,14 +169,14 @@ def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
 def bench(*, as_json: JsonOption = False) -> None:
     """Measure every kernel on this CPU: MH/s, cycles per hash."""
     from miner import render  # noqa: PLC0415 - slow to import
-    from miner.hashing.bench import measure  # noqa: PLC0415
+    from miner.hashing.bench import cpu_name, measure  # noqa: PLC0415
 
     with _failures_told():
         results = measure()
     if as_json:
         _print_json(results)
     else:
-        render.show(render.bench(results))
+        render.show(cpu_name(), render.bench(results))
 
 
 @app.command()

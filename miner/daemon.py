@@ -172,26 +172,33 @@ class Daemon:
 
     async def _first_node(self) -> Payout | None:
         """Wait for a node that is on our chain, and have it translate the payout address; None when stopped before."""
-        waiting = False
-        while not self._closing.is_set():
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self._ask_nodes(), name="first node")
+            closing = group.create_task(self._closing.wait(), name="closing")
+            done, _ = await asyncio.wait({asking, closing}, return_when=asyncio.FIRST_COMPLETED)
+            asking.cancel()
+            closing.cancel()
+        return asking.result() if asking in done else None
+
+    async def _ask_nodes(self) -> Payout | None:
+        address = self._config.solo.payout_address
+        told = False
+        while True:
             for node in self._nodes:
                 try:
                     await check_chain(node, self._config.network)
-                    script = await validate_payout(node, self._config.solo.payout_address)
+                    script = await validate_payout(node, address)
+                except CONFIGURATION_ERRORS as error:
+                    self._fail(error)
+                    return None
                 except RpcError as error:
                     node.error = str(error)
-                    if not waiting:
+                    if not told:
                         log.warning("node_awaited", extra={"node": node.name, "error": str(error)})
                 else:
-                    tag = self._config.solo.coinbase_tag.encode()
-                    return Payout(self._config.solo.payout_address, script, tag)
-            waiting = True
-            try:
-                async with asyncio.timeout(NODE_RETRY_S):
-                    await self._closing.wait()
-            except TimeoutError:
-                continue
-        return None
+                    return Payout(address, script, self._config.solo.coinbase_tag.encode())
+            told = True
+            await asyncio.sleep(NODE_RETRY_S)
 
     async def _work(self, recorder: Recorder, payout: Payout) -> None:
         """Mine and control until stopped, then stop the hashing first and the delivery of blocks last."""

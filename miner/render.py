@@ -12,6 +12,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from miner.checks import CheckRow
+    from miner.hashing.bench import Measurement
     from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
 
 PIPED_WIDTH: Final = 200
@@ -150,20 +151,19 @@ def _if_known(text: Any, value: float | None) -> str:
 # ---- bench and log -------------------------------------------------------------------------------------------
 
 
-def bench(results: Iterable[Mapping[str, Any]]) -> Table:
-    """Speed of each kernel; cycles are left empty where the CPU's clock is not known."""
-    table = _table(
-        "kernel", "versions", "threads", "MH/s best", "MH/s median", "cycles per hash", right=range(1, 6)
-    )
+def bench(results: Iterable["Measurement"]) -> Table:
+    """Speed of each kernel, by the versions hashed side by side and the threads."""
+    heads = ("kernel", "versions", "threads", "MH/s best", "median", "worst", "cycles per hash")
+    table = _table(*heads, right=range(1, 7))
     for row in results:
-        cycles = row["cycles_per_hash"]
         table.add_row(
             row["kernel"],
             str(row["versions"]),
             str(row["threads"]),
             f"{row['mh_s_best']:.2f}",
             f"{row['mh_s_median']:.2f}",
-            "" if cycles is None else f"{cycles:.1f}",
+            f"{row['mh_s_worst']:.2f}",
+            f"{row['cycles_per_hash']:.1f}",
         )
     return table
 

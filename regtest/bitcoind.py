@@ -29,6 +29,7 @@ START_LIMIT_S: Final = 60.0
 STOP_LIMIT_S: Final = 30.0
 TERM_LIMIT_S: Final = 10.0
 KILL_LIMIT_S: Final = 10.0
+OP_TRUE_CHALLENGE: Final = "51"
 POLL_S: Final = 0.02
 RPC_IN_WARMUP: Final = -28
 LOG_TAIL_LINES: Final = 5
@@ -58,7 +59,7 @@ COMMON_OPTIONS: Final = (
 CHAIN_OPTIONS: Final[dict[Chain, tuple[str, ...]]] = {
     "regtest": ("-regtest",),
     # Challenge 51 is OP_TRUE: a chain of our own on which blocks need work, and no signature.
-    "signet": ("-signet", "-signetchallenge=51"),
+    "signet": ("-signet",),
 }
 # A file, since a bitcoind that does not know an option refuses it on the command line and skips it here.
 CONFIGURATION: Final = "softwareexpiry=0\n"
@@ -85,10 +86,12 @@ class Bitcoind:
         wallet: bool = True,
         zmq: bool = True,
         mocktime_s: int | None = None,
+        signet_challenge: str = OP_TRUE_CHALLENGE,
         extra: Sequence[str] = (),
     ) -> None:
         self.chain = chain
         self.mocktime_s = mocktime_s
+        self._signet_challenge = signet_challenge
         self._command = bitcoind_command()
         self._extra = tuple(extra)
         self._wallet = wallet
@@ -262,6 +265,8 @@ class Bitcoind:
             options += (f"-zmqpubhashblock={self.zmq_hashblock}",)
         if not self._wallet:
             options += ("-disablewallet",)
+        if self.chain == "signet":
+            options += (f"-signetchallenge={self._signet_challenge}",)
         if self.mocktime_s is not None:
             options += (f"-mocktime={self.mocktime_s}",)
         return options + self._extra

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from miner import kernel
 
@@ -25,8 +25,7 @@ _VERSION_SHIFT: Final = 13
 _TRIAL_HASHES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(TypedDict):
     """Rates in million hashes a second, of all `threads` together; cycles are those of one thread's core."""
 
     kernel: str

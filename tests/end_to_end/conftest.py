@@ -29,9 +29,11 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., HashmillProcess]]:
     """
     with contextlib.ExitStack() as daemons:
 
-        def make(nodes: Sequence[Bitcoind], payout_address: str = "", **sections: dict[str, Any]) -> HashmillProcess:
+        def make(
+            nodes: Sequence[Bitcoind], payout_address: str = "", network: str = "", **sections: dict[str, Any]
+        ) -> HashmillProcess:
             settings: dict[str, Any] = {
-                "network": nodes[0].chain,
+                "network": network or nodes[0].chain,
                 "bitcoind": bitcoind_sections(nodes),
                 "solo": {"payout_address": payout_address or chain.new_address(nodes[0])},
                 "cpu": {"threads": 1, "share_difficulty": EASY_SHARES},

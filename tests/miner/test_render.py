@@ -157,19 +157,18 @@ def test_hashprice_shows_now_then_and_the_inputs(capsys: pytest.CaptureFixture[s
     assert "3.3 min" in text
 
 
-def test_bench_leaves_unknown_cycles_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {
-        "kernel": "sha-ni",
+def test_bench_shows_rates_and_cycles(capsys: pytest.CaptureFixture[str]) -> None:
+    row: Any = {
+        "kernel": "shani",
         "versions": 8,
         "threads": 1,
         "mh_s_best": 12.25,
         "mh_s_median": 12.0,
-        "cycles_per_hash": None,
+        "mh_s_worst": 11.5,
+        "cycles_per_hash": 199.96,
     }
-    text = printed(capsys, render.bench([row, {**row, "cycles_per_hash": 199.96}]))
-    assert "12.25" in text
-    assert "200.0" in text
-    assert "None" not in text
+    lines = [" ".join(line.split()) for line in printed(capsys, render.bench([row])).splitlines()]
+    assert "shani 8 1 12.25 12.00 11.50 200.0" in lines
 
 
 def test_decisions_show_their_numbers_and_what_came_of_them(capsys: pytest.CaptureFixture[str]) -> None:
