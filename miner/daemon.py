@@ -144,7 +144,9 @@ class Daemon:
         store = await asyncio.to_thread(Store.open, self._config.ledger.url)
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
-            recorder = await stack.enter_async_context(Recorder(store, on_ticks_dropped=self._metrics.ticks_dropped))
+            recorder = await stack.enter_async_context(
+                Recorder(store, on_ticks_dropped=self._metrics.ticks_dropped)
+            )
             stack.push_async_callback(self._nodes.close)
             if self._config.http.address is not None:
                 app = make_app(

@@ -61,7 +61,8 @@ class Story:
 
 def main(seconds: float | None) -> int:
     """Run the demo for `seconds`, or until Ctrl-C; returns 0 only if blocks were accepted and the unit was paused and
-    resumed by price."""
+    resumed by price.
+    """
     story = Story()
     started = time.monotonic()
     try:
@@ -147,14 +148,19 @@ def tape_csv(difficulty: float) -> str:
 def _introduce(daemon: HashmillProcess, node: Bitcoind) -> None:
     status = daemon.status()
     _say(0.0, f"bitcoind {node.rpc('getnetworkinfo')['subversion'].strip('/')} on {node.rpc_url}, regtest")
-    _say(0.0, f"hashmill {status['version']}, kernel {status['kernel']}, API http://127.0.0.1:{daemon.http_port}/")
+    _say(
+        0.0,
+        f"hashmill {status['version']}, kernel {status['kernel']}, API http://127.0.0.1:{daemon.http_port}/",
+    )
     _say(
         0.0,
         f"a day of prices plays in {DAY_S:.0f} s; this CPU breaks even at {BREAKEVEN_USD_PER_KWH * 100:.0f} ct/kWh",
     )
 
 
-def _watch(daemon: HashmillProcess, node: Bitcoind, story: Story, began: float, seconds: float | None) -> None:
+def _watch(
+    daemon: HashmillProcess, node: Bitcoind, story: Story, began: float, seconds: float | None
+) -> None:
     """Print what happens until the time is over or Ctrl-C, with a transaction in the mempool now and then."""
     next_payment = 0.0
     while True:
@@ -181,7 +187,10 @@ def _tell_decisions(daemon: HashmillProcess, story: Story, at: float) -> None:
             story.resumes += 1
         price = decision["numbers"].get("power_usd_per_kwh")
         known = "" if price is None else f" at {price * 100:.1f} ct/kWh"
-        _say(at, f"{decision['unit_id']}: {decision['to_mode']} ({decision['reason']}){known}; {decision['flip']}")
+        _say(
+            at,
+            f"{decision['unit_id']}: {decision['to_mode']} ({decision['reason']}){known}; {decision['flip']}",
+        )
 
 
 def _tell_blocks(daemon: HashmillProcess, node: Bitcoind, story: Story, at: float) -> None:
@@ -208,7 +217,9 @@ def _summary(status: dict[str, Any], story: Story, code: int, seconds: float) ->
         f"{unit['hashes'] / 1e6:,.0f} million hashes; paused {story.pauses} and resumed {story.resumes} times by price"
     )
     good = accepted > 0 and story.pauses > 0 and story.resumes > 0 and code == 0
-    print("demo: all of it worked" if good else "demo: NOT everything worked (run it for at least 50 seconds)")
+    print(
+        "demo: all of it worked" if good else "demo: NOT everything worked (run it for at least 50 seconds)"
+    )
     return 0 if good else 1
 
 

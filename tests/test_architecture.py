@@ -13,32 +13,40 @@ PACKAGES = ("miner", "controller", "regtest")
 # A module may import modules of its own layer's folder and of any lower layer, never of a higher one.
 # The first prefix that fits a module gives its layer.
 LAYERS = (
-    ("miner.cli", 10),
     ("miner.__main__", 11),
+    ("miner.cli", 10),
     ("regtest.demo", 9),
     ("miner.daemon", 8),
     ("miner.overview", 7),
     ("miner.control", 7),
-    ("miner.mining", 6),
     ("miner.checks", 6),
+    ("miner.mining", 6),
     ("miner.web", 6),
     ("controller.loop", 6),
     ("miner.desk", 5),
     ("miner.keeper", 5),
     ("miner.site", 5),
     ("miner.solo", 5),
-    ("controller.report", 5),
+    ("controller.actuation", 5),
     ("miner.node", 4),
     ("miner.hashing", 4),
     ("miner.ledger", 4),
-    ("controller.sources", 4),
     ("controller.actuators", 4),
-    ("controller.policy", 4),
-    ("controller.planner", 3),
+    ("controller.ports", 4),
+    ("controller.sources", 4),
     ("miner.work", 3),
+    ("controller.view", 3),
+    ("controller.policy", 3),
+    ("controller.planner", 2),
+    ("controller.snapshot", 2),
+    ("controller.market", 2),
+    ("controller.book", 2),
+    ("controller.flip", 2),
     ("miner.chain", 2),
     ("controller.economics", 2),
     ("controller.hashprice", 2),
+    ("controller.decisions", 2),
+    ("controller.validate", 2),
     ("controller.ticks", 1),
     ("controller.units", 1),
     ("miner.kernel", 1),
@@ -51,12 +59,19 @@ PURE = (
     "miner.chain",
     "miner.work",
     "miner.kernel",
-    "controller.units",
-    "controller.ticks",
-    "controller.hashprice",
+    "controller.book",
+    "controller.decisions",
     "controller.economics",
+    "controller.flip",
+    "controller.hashprice",
+    "controller.market",
     "controller.planner",
     "controller.policy",
+    "controller.snapshot",
+    "controller.ticks",
+    "controller.units",
+    "controller.validate",
+    "controller.view",
 )
 IMPURE = {"aiohttp", "asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "sqlalchemy", "sqlite3", "subprocess", "threading", "time", "zmq"}  # fmt: skip
 # The C core's kernel may be forced from the environment; that is read once, where the core is loaded.
@@ -134,7 +149,9 @@ def house(names: set[str]) -> set[str]:
 
 
 def test_every_module_has_a_place_in_the_layers() -> None:
-    homeless = [n for n in MODULES if "." in n and layer(n) is None and not any(within(n, free) for free in FREE)]
+    homeless = [
+        n for n in MODULES if "." in n and layer(n) is None and not any(within(n, free) for free in FREE)
+    ]
     assert homeless == []
 
 
@@ -199,7 +216,8 @@ def test_tasks_live_in_task_groups_only(name: str) -> None:
         for node in ast.walk(tree(name))
         if isinstance(node, ast.Attribute)
         and node.attr in {"create_task", "ensure_future"}
-        and ast.unparse(node.value) in {"asyncio", "loop", "asyncio.get_running_loop()", "self._loop", "self.loop"}
+        and ast.unparse(node.value)
+        in {"asyncio", "loop", "asyncio.get_running_loop()", "self._loop", "self.loop"}
     ]
     assert bare == []
 

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CpuReading:
-    """What the hashing threads are doing: mode in force, measured TH/s, W, and degrees Celsius where known."""
+    """What the hashing threads are doing: TH/s measured, W and degrees Celsius where known.
 
-    mode: str
+    `mode` is None while they go from one mode to another.
+    """
+
+    mode: str | None
     hashrate_th_s: float
     power_w: float | None = None
     temp_c: float | None = None

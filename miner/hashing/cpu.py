@@ -130,7 +130,9 @@ class CpuUnit:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
             self._run(index)
         except BaseException as error:
-            log.critical("hashing_thread_failed", extra={"unit": self.unit_id, "hashing_thread": index}, exc_info=True)
+            log.critical(
+                "hashing_thread_failed", extra={"unit": self.unit_id, "hashing_thread": index}, exc_info=True
+            )
             self._on_failure(error)
         finally:
             self._awake[index] = False
@@ -163,7 +165,9 @@ class CpuUnit:
         while generation == self._generation:
             extranonce2 = next(slices)
             ntime_s = ntime_at(job, self._clock())
-            header, _ = kernel.share_header(job.share_job, self._extranonce1, extranonce2, ntime_s, 0, job.version)
+            header, _ = kernel.share_header(
+                job.share_job, self._extranonce1, extranonce2, ntime_s, 0, job.version
+            )
             scan_job = kernel.ScanJob(header, versions, work.share_target)
             until = time.monotonic() + HEADER_SECONDS
             nonce = 0

@@ -20,7 +20,9 @@ class Rapl:
     """
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
-        self._zones = [zone for path in sorted(powercap.glob("intel-rapl:[0-9]")) if (zone := _zone(path)) is not None]
+        self._zones = [
+            zone for path in sorted(powercap.glob("intel-rapl:[0-9]")) if (zone := _zone(path)) is not None
+        ]
         self._last: tuple[float, list[int]] | None = None
 
     @property

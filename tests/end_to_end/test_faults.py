@@ -206,7 +206,9 @@ def test_a_stop_while_no_node_was_ever_there_is_clean(
     assert daemon.stop(signal.SIGINT) == 0
 
 
-def test_a_taken_port_is_told_and_fails(bitcoind: Bitcoind, start_daemon: Callable[..., HashmillProcess]) -> None:
+def test_a_taken_port_is_told_and_fails(
+    bitcoind: Bitcoind, start_daemon: Callable[..., HashmillProcess]
+) -> None:
     daemon = start_daemon([bitcoind])
     configuration = daemon.config_file.read_text()
     other = HashmillProcess(daemon.folder, {})

@@ -68,7 +68,12 @@ def found() -> Found:
 @pytest.fixture
 def unit(found: Found) -> Iterator[CpuUnit]:
     made = CpuUnit(
-        "cpu", MODES, versions=8, extranonce1=b"\xaa" * 4, on_submission=found.take, on_failure=found.failures.append
+        "cpu",
+        MODES,
+        versions=8,
+        extranonce1=b"\xaa" * 4,
+        on_submission=found.take,
+        on_failure=found.failures.append,
     )
     yield made
     made.stop()
@@ -175,7 +180,12 @@ def test_an_unknown_mode_is_refused_and_changes_nothing(unit: CpuUnit) -> None:
 def test_a_unit_that_could_never_hash_is_refused(found: Found) -> None:
     with pytest.raises(ValueError, match="no mode with a hashing thread"):
         CpuUnit(
-            "cpu", {"off": 0}, versions=1, extranonce1=bytes(4), on_submission=found.take, on_failure=found.failures.append
+            "cpu",
+            {"off": 0},
+            versions=1,
+            extranonce1=bytes(4),
+            on_submission=found.take,
+            on_failure=found.failures.append,
         )
 
 
@@ -183,7 +193,9 @@ def test_a_thread_that_fails_says_so_and_does_not_count_as_hashing(found: Found)
     def broken(_submission: Submission, _target: int) -> None:
         raise RuntimeError("nobody listens")
 
-    unit = CpuUnit("cpu", MODES, versions=1, extranonce1=bytes(4), on_submission=broken, on_failure=found.failures.append)
+    unit = CpuUnit(
+        "cpu", MODES, versions=1, extranonce1=bytes(4), on_submission=broken, on_failure=found.failures.append
+    )
     unit.set_work(Work(job(), EASY))
     unit.start("half")
     eventually(lambda: bool(found.failures))

@@ -28,7 +28,9 @@ def job(prev_hash: bytes = bytes(32)) -> Job:
 
 def found(number: int, prev_hash: bytes = bytes(32), *, stale: bool = False) -> BlockFind:
     digest = number.to_bytes(32, "big")
-    block = Block(hash=digest, header=bytes(80), difficulty=1.0, stale=stale, job=job(prev_hash), credited=1.0)
+    block = Block(
+        hash=digest, header=bytes(80), difficulty=1.0, stale=stale, job=job(prev_hash), credited=1.0
+    )
     return BlockFind(block, Submission("cpu", "1", bytes(4), bytes(8), 0, number), 0.0)
 
 
