@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_POLLS_PER_CONFIRM: Final = 50
-_LEAST_POLL_S: Final = 0.02
+_LOOKS_PER_CONFIRM: Final = 50
+_FIRST_LOOK_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +113,23 @@ class Actuation:
         actuator = self._actuators[decision.unit_id]
         told = False
         mode_read: str | None = None
-        polls = max(
-            min(math.ceil(self._config.confirm_s / _LEAST_POLL_S), _POLLS_PER_CONFIRM),
-            1,
-        )
         try:
             async with asyncio.timeout(self._config.confirm_s):
                 await actuator.apply(Setpoint(decision.unit_id, decision.to_mode), self._clock())
                 told = True
                 await self._record(decision, OutcomeKind.APPLIED)
-                for _ in range(polls):
+                waited_s, wait_s = 0.0, _FIRST_LOOK_S
+                while True:
                     state = await actuator.read(self._clock())
                     mode_read = state.mode
                     if state.reachable and mode_read == decision.to_mode:
                         break
-                    await self._sleep(self._config.confirm_s / polls)
-                else:
-                    return _Missed(f"told, but still in mode {mode_read!r}", mode_read)
+                    if waited_s >= self._config.confirm_s:
+                        return _Missed(f"told, but still in mode {mode_read!r}", mode_read)
+                    # A thread stops within a millisecond, a machine within minutes: look soon, then less and less often.
+                    await self._sleep(wait_s)
+                    waited_s += wait_s
+                    wait_s = min(2 * wait_s, self._config.confirm_s / _LOOKS_PER_CONFIRM)
         except UnsupportedModeError:
             raise
         except TimeoutError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from controller.validate import Refused, SeriesRule, check_tick
@@ -26,12 +28,14 @@ class TickBook:
         self._rules = rules
         self._ticks: dict[str, tuple[Tick, ...]] = {}
         self._rank: dict[str, int] = {}
+        self._refusals: dict[str, str] = {}
 
     def copy(self) -> TickBook:
         """A book with the same ticks that can be written in without touching this one."""
         other = TickBook(self._rules)
         other._ticks = dict(self._ticks)
         other._rank = dict(self._rank)
+        other._refusals = dict(self._refusals)
         return other
 
     def admit(self, ticks: Iterable[Tick], rank: int, now: float) -> tuple[list[Tick], list[Refused]]:
@@ -47,7 +51,9 @@ class TickBook:
             verdict = check_tick(tick, self._rules, now)
             if isinstance(verdict, Refused):
                 refused.append(verdict)
+                self._refusals[tick.series] = verdict.why
                 continue
+            self._refusals.pop(tick.series, None)
             if rank < self._rank.get(tick.series, rank):
                 self._ticks.pop(tick.series, None)
             self._rank[tick.series] = rank
@@ -59,8 +65,15 @@ class TickBook:
         """Of every series its ticks by the start of their validity; a snapshot that will not change."""
         return dict(self._ticks)
 
+    def refusals(self) -> Mapping[str, str]:
+        """Why the last value of a series was refused, of those without a good one since."""
+        return dict(self._refusals)
+
     def _put(self, tick: Tick, now: float) -> bool:
         known = self._ticks.get(tick.series, ())
+        before = current(known, now)
+        if before is not None and _goes_on(before, tick, now):
+            tick = replace(tick, valid_from=before.valid_from)
         is_news = not any(tick.same_fact(other) for other in known)
         kept = [other for other in known if other.valid_from != tick.valid_from]
         kept.append(tick)
@@ -70,6 +83,15 @@ class TickBook:
         first = begun[-1] if begun else 0
         self._ticks[tick.series] = tuple(kept[first : first + CAPACITY])
         return is_news
+
+
+def _goes_on(before: Tick, tick: Tick, now: float) -> bool:
+    """Whether `tick` is the value in force, seen again: sources without intervals date every reading anew."""
+    return (
+        before.valid_from <= tick.valid_from <= now
+        and before.valid_to == tick.valid_to == math.inf
+        and (before.value, before.source) == (tick.value, tick.source)
+    )
 
 
 def current(ticks: Iterable[Tick], at: float) -> Tick | None:

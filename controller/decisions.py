@@ -59,7 +59,7 @@ REASON_TEXT: Mapping[Reason, str] = {
     Reason.STEP_UP: "the next watts pay",
     Reason.STEP_DOWN: "the last watts do not pay",
     Reason.RESTORE: "the unit was found in another mode than decided",
-    Reason.SAFE_MODE: "prices are not known, past the grace time",
+    Reason.SAFE_MODE: "prices are not known, and no decision is left to hold",
     Reason.HOLD_ON: "this mode pays best",
     Reason.HOLD_OFF: "hashing would cost more than it earns",
     Reason.DEAD_BAND: "too close to breakeven to be worth a change",

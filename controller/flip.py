@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from controller.economics import breakeven_hashprice, breakeven_power_price
 from controller.units import OFF, Mode, PowerCurve, Step
 
 if TYPE_CHECKING:
     from controller.market import Market
+
+
+ABSURD: Final = 1e9
+"""Prices from here on, as regtest's difficulty makes them, are told by their power of ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +79,16 @@ def _words(verb: str, point: FlipPoint, hashprice_side: str, power_side: str) ->
 
 
 def hashprice_text(usd_per_ph_day: float) -> str:
-    """Such as "$41.20/PH/day"; more digits where cents would say nothing."""
-    digits = f"{usd_per_ph_day:,.2f}" if usd_per_ph_day >= 1 else f"{usd_per_ph_day:.3g}"
-    return f"${digits}/PH/day"
+    """Such as "$41.20/PH/day"; three digits where cents would say nothing, or more than anybody reads."""
+    size = abs(usd_per_ph_day)
+    digits = f"{size:,.2f}" if 1 <= size < ABSURD or size == 0 else f"{size:.3g}"
+    return f"{'-' if usd_per_ph_day < 0 else ''}${digits}/PH/day"
 
 
 def power_text(usd_per_kwh: float) -> str:
     """Such as "5.9 ct/kWh", to three digits."""
     cents = usd_per_kwh * 100
-    digits = f"{cents:,.0f}" if abs(cents) >= 1000 else f"{cents:.3g}"  # noqa: PLR2004 - three digits end there
+    digits = f"{cents:,.0f}" if 1000 <= abs(cents) < ABSURD else f"{cents:.3g}"  # noqa: PLR2004 - three digits end there
     return f"{digits} ct/kWh"
 
 

@@ -162,8 +162,8 @@ class ControllerLoop:
         last: Mapping[str, Decision] | None = None,
     ) -> View:
         policy = self._config.policy
-        snapshot = Snapshot(now, book.ticks(), self._units, dict(states))
-        market = read_market(snapshot.ticks, policy.rules, policy.earned, now)
+        snapshot = Snapshot(now, book.ticks(), self._units, dict(states), book.refusals())
+        market = read_market(snapshot.ticks, policy.rules, policy.earned, now, snapshot.refused)
         planned: Plan | None = None
         began = time.perf_counter()
         if isinstance(market, Market):
@@ -201,7 +201,7 @@ class ControllerLoop:
             async with asyncio.timeout(self._config.read_timeout_s):
                 return await source.read(now)
         except Exception as error:  # noqa: BLE001 - whatever a source does, the others and the fail-safe go on
-            log.warning("source_failed", extra={"source": source.name, "error": repr(error)})
+            log.warning("source_failed", extra={"source": source.name, "error": _told(error)})
             return []
 
     async def _read_units(self, now: float) -> dict[str, UnitState]:
@@ -214,7 +214,7 @@ class ControllerLoop:
             async with asyncio.timeout(self._config.read_timeout_s):
                 return await self._actuators[unit_id].read(now)
         except Exception as error:  # noqa: BLE001 - a unit that cannot be read is unreachable, whatever the cause
-            log.warning("unit_unreadable", extra={"unit": unit_id, "error": repr(error)})
+            log.warning("unit_unreadable", extra={"unit": unit_id, "error": _told(error)})
             return None
 
     def _advance(self) -> float:
@@ -225,3 +225,8 @@ class ControllerLoop:
 
     def _next_tick_at(self) -> float:
         return self._now + self._config.tick_s
+
+
+def _told(error: Exception) -> str:
+    """What an error says; its kind where it says nothing."""
+    return str(error) or type(error).__name__

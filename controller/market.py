@@ -6,7 +6,7 @@ A market is either known or it is not; there is no half-known price. What is mis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from controller import hashprice
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CHAIN_INPUTS = (BTC_USD, DIFFICULTY, SUBSIDY, FEES)
 """What hashprice is made of when no source gives it directly."""
+
+NEVER_SEEN = "no value was ever seen"
 
 _PRICES = frozenset({BTC_USD, POWER, HASHPRICE})
 
@@ -65,6 +67,17 @@ class Market:
         """Age of every input in seconds."""
         return {tick.series: max(self.at - tick.observed_at, 0.0) for tick in self.inputs}
 
+    @property
+    def net_hashprice_btc_per_ph_day(self) -> float | None:
+        """Hashprice in BTC after pool fee and stale work; None where only a dollar hashprice is given."""
+        if self.hashprice_btc_per_ph_day is None:
+            return None
+        return (
+            self.hashprice_btc_per_ph_day
+            * self.hashprice_usd_per_ph_day
+            / self.gross_hashprice_usd_per_ph_day
+        )
+
     def confirmed_since(self, at: float) -> bool:
         """Whether each price was observed again after `at`, or was known before its time (a schedule, a day-ahead price)."""
         return all(
@@ -93,8 +106,9 @@ def read_market(
     rules: Mapping[str, SeriesRule],
     earned: hashprice.Earned,
     now: float,
+    refused: Mapping[str, str] | None = None,
 ) -> Market | MarketUnknown:
-    """The prices at `now`, or what is wrong with them.
+    """The prices at `now`, or what is wrong with them; `refused` says by series why its last value was not believed.
 
     A hashprice given directly outranks one computed from the chain, also when it is stale: a feed that fell silent is not replaced
     behind the operator's back.
@@ -107,7 +121,7 @@ def read_market(
             case Tick() as tick:
                 usable[series] = tick
             case SeriesProblem() as problem:
-                problems.append(problem)
+                problems.append(_with_cause(problem, (refused or {}).get(series)))
     if problems:
         return MarketUnknown(now, tuple(problems))
     gross, btc = _hashprice(usable)
@@ -174,14 +188,25 @@ def _usable(
     rule = rules.get(series)
     tick = current(ticks.get(series, ()), now)
     if tick is None or rule is None:
-        return SeriesProblem(series, "no value was ever seen")
+        return SeriesProblem(series, NEVER_SEEN)
     verdict = check_tick(tick, rules, now)
     if isinstance(verdict, Refused):
         return SeriesProblem(series, verdict.why)
     limit = stale_at(tick, rule)
+    if now >= tick.valid_to:
+        return SeriesProblem(series, f"the last one known ended {now - tick.valid_to:.0f} s ago", limit)
     if now >= limit:
         return SeriesProblem(series, f"last seen {now - tick.observed_at:.0f} s ago", limit)
     return tick
+
+
+def _with_cause(problem: SeriesProblem, refusal: str | None) -> SeriesProblem:
+    """The problem with what its source gave instead of a good value, where it gave something."""
+    if refusal is None:
+        return problem
+    if problem.why == NEVER_SEEN:
+        return replace(problem, why=f"no good value was ever seen; refused: {refusal}")
+    return replace(problem, why=f"{problem.why}; since then refused: {refusal}")
 
 
 def _hashprice(usable: Mapping[str, Tick]) -> tuple[float, float | None]:

@@ -98,8 +98,9 @@ class _Case:
         return self.intended if self.config.dry_run or self.found == UNKNOWN else self.found
 
     def remembered(self, key: str) -> float | None:
-        """A number of the last decision."""
-        return None if self.last is None else self.last.numbers.get(key)
+        """A time in the last decision, now at the latest: a clock that was set back makes no wait longer."""
+        value = None if self.last is None else self.last.numbers.get(key)
+        return None if value is None else min(value, self.now)
 
     def dwell_left_s(self, to_mode: str) -> float:
         """How long the unit must still stay as it is before it may be turned on or off; 0 when free."""
@@ -130,7 +131,7 @@ def decide(
     `last` holds the last decision of each unit; those of a dry run mean nothing to a live one, and the other way round.
     Prices are read from the snapshot's ticks and not taken from the plan: a plan made of stale prices changes nothing.
     """
-    market = read_market(snapshot.ticks, config.rules, config.earned, now)
+    market = read_market(snapshot.ticks, config.rules, config.earned, now, snapshot.refused)
     cases = [
         _Case(
             unit=unit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 class Snapshot:
     """Ticks by series (ordered by validity), units, and what was read from them, at one time (UTC unix seconds).
 
-    A unit without a state could not be read.
+    A unit without a state could not be read. `refused` says, by series, why its last value was not believed.
     """
 
     at: float
     ticks: Mapping[str, tuple[Tick, ...]]
     units: tuple[Unit, ...]
     states: Mapping[str, UnitState]
+    refused: Mapping[str, str] = field(default_factory=dict)

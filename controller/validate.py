@@ -94,7 +94,8 @@ def check_tick(tick: Tick, rules: Mapping[str, SeriesRule], now: float) -> Tick 
     if tick.unit != unit:
         return Refused(tick, f"unit {tick.unit!r} is not {unit!r}")
     if not rule.low <= tick.value <= rule.high:  # not a number is within no bounds
-        return Refused(tick, f"{tick.value:g} is outside {rule.low:g} .. {rule.high:g}")
+        value = f"{tick.value:g}" if unit == "1" else f"{tick.value:g} {unit}"
+        return Refused(tick, f"{value} is outside {rule.low:g} .. {rule.high:g}")
     if not tick.valid_from < tick.valid_to:
         return Refused(tick, "its validity is empty")
     if not tick.observed_at <= now + CLOCK_SKEW_S:

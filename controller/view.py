@@ -17,6 +17,7 @@ from controller.economics import (
     breakeven_power_price,
     margin_usd_per_hour,
 )
+from controller.flip import flip_point, step_below
 from controller.market import Market, MarketUnknown
 
 if TYPE_CHECKING:
@@ -158,11 +159,19 @@ def _stretches(plan: Plan | None, path: UnitPlan | None) -> list[dict[str, Any]]
 
 
 def _modes(view: View, unit: Unit) -> list[dict[str, Any]]:
-    """Every mode with its margin and average breakevens at present prices."""
+    """Every mode with its margin and its breakevens at present prices: on average, and of its last step alone.
+
+    The step is what decides; a mode that is not `on_hull` is never the best one and has none.
+    """
     market = view.market if isinstance(view.market, Market) else None
     modes = []
     for mode in unit.curve.modes:
-        row: dict[str, Any] = {"mode": mode.name, "th_s": mode.th_s, "watts": mode.watts}
+        row: dict[str, Any] = {
+            "mode": mode.name,
+            "th_s": mode.th_s,
+            "watts": mode.watts,
+            "on_hull": mode in unit.curve.hull(),
+        }
         if market is not None:
             hashprice, power = market.hashprice_usd_per_ph_day, market.power_usd_per_kwh
             row["margin_usd_per_hour"] = margin_usd_per_hour(mode, hashprice, power)
@@ -170,5 +179,10 @@ def _modes(view: View, unit: Unit) -> list[dict[str, Any]]:
                 row["j_per_th"] = mode.j_per_th
                 row["breakeven_hashprice_usd_per_ph_day"] = breakeven_hashprice(mode.j_per_th, power)
                 row["breakeven_power_usd_per_kwh"] = breakeven_power_price(mode.j_per_th, hashprice)
+            step = step_below(unit.curve, mode)
+            if step is not None and row["on_hull"]:
+                point = flip_point(step, market, 1.0)
+                row["step_breakeven_hashprice_usd_per_ph_day"] = point.hashprice_usd_per_ph_day
+                row["step_breakeven_power_usd_per_kwh"] = point.power_usd_per_kwh
         modes.append(row)
     return modes

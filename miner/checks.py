@@ -11,7 +11,7 @@ import msgspec
 from miner import kernel
 from miner.config import Config
 from miner.node.nodes import Node, NodeSet
-from miner.node.rpc import RpcError, UnauthorizedError
+from miner.node.rpc import RpcError, RpcRefusedError, UnauthorizedError
 from miner.node.templates import (
     NetworkMismatchError,
     PayoutAddressError,
@@ -67,6 +67,11 @@ class _Network(msgspec.Struct):
     subversion: str
 
 
+class _Publication(msgspec.Struct):
+    type: str
+    address: str
+
+
 class _Mempool(msgspec.Struct):
     size: int
     bytes: int  # virtual
@@ -105,6 +110,8 @@ async def _check_node(config: Config, nodes: NodeSet, node: Node) -> list[CheckR
     name = f"bitcoind {node.name}"
     if await passes(name, _answers(name, node)) and await passes("network", _is_on(config.network, node)):
         synced = await passes("sync", _is_synced(nodes, node))
+        if node.zmq_hashblock is not None:
+            await passes("zmq", _publishes(node, node.zmq_hashblock))
         if await passes("payout", _owns_up(config, node)) and synced:
             template = await passes("template", _proposal(config, nodes, node))
             if template:
@@ -136,6 +143,22 @@ async def _is_synced(nodes: NodeSet, node: Node) -> CheckRow:
         )
         return CheckRow("sync", ok=False, detail=detail, exit_code=FAILED)
     return CheckRow("sync", ok=True, detail=f"at block {chain.blocks:,}")
+
+
+async def _publishes(node: Node, endpoint: str) -> CheckRow:
+    """Whether the node publishes block hashes where they are looked for; hosts may differ (0.0.0.0), ports not."""
+    advice = f"start it with -zmqpubhashblock={endpoint}, or correct zmq_hashblock; until then longpoll and poll tell"
+    try:
+        published = await node.rpc.call("getzmqnotifications", decode=list[_Publication])
+    except RpcRefusedError:  # a bitcoind built without ZMQ does not know the call
+        return CheckRow("zmq", ok=None, detail=f"the node cannot publish block hashes; {advice}")
+    where = [each.address for each in published if each.type == "pubhashblock"]
+    if any(address.rpartition(":")[2] == endpoint.rpartition(":")[2] for address in where):
+        return CheckRow("zmq", ok=True, detail=f"the node publishes block hashes at {endpoint}")
+    told = (
+        f"the node publishes block hashes at {', '.join(where)}" if where else "it publishes no block hashes"
+    )
+    return CheckRow("zmq", ok=None, detail=f"{told}, not at {endpoint}: {advice}")
 
 
 async def _owns_up(config: Config, node: Node) -> CheckRow:

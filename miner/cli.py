@@ -158,7 +158,7 @@ def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
     from miner import daemon, render  # noqa: PLC0415 - slow to import
 
     with _failures_told(daemon.CONFIGURATION_ERRORS):
-        report = daemon.plan(loaded)
+        report = {"enabled": loaded.controller.enabled, **daemon.plan(loaded)}
     if as_json:
         _print_json(report)
     else:
@@ -186,7 +186,7 @@ def demo(
         float | None, typer.Option(min=1, help="Stop after this time; without it, at Ctrl-C.")
     ] = None,
 ) -> None:
-    """Mine on a private bitcoind while an accelerated tape sets prices."""
+    """Mine on a private bitcoind, power prices changing."""
     from regtest import demo as show  # noqa: PLC0415 - slow to import, and only needed here
 
     raise typer.Exit(show.main(seconds))
@@ -200,7 +200,7 @@ def log_decisions(
     unit: Annotated[str | None, typer.Option(help="Only those of this unit.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What units were told, why, what would change it, and what came of it."""
+    """What units were told, why, and what came of it."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from miner import render  # noqa: PLC0415 - slow to import

@@ -253,8 +253,10 @@ class ControllerConfig(Section):
 
     enabled: bool = Field(default=True, description="false: every unit runs whatever it costs.")
     dry_run: bool = Field(default=True, description="Decide and record, but touch nothing.")
-    tick_s: PositiveFloat = Field(default=60.0, description="Time between two decisions.")
-    horizon_hours: PositiveFloat = Field(default=36.0, description="How far the plan looks ahead.")
+    tick_s: Annotated[float, Field(ge=0.1)] = Field(default=60.0, description="Time between two decisions.")
+    horizon_hours: Annotated[float, Field(gt=0, le=720)] = Field(
+        default=36.0, description="How far the plan looks ahead."
+    )
     min_on_s: NonNegativeFloat = Field(
         default=300.0, description="A unit that was started runs at least this long."
     )

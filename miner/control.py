@@ -87,6 +87,11 @@ class Control:
             clock=clock,
         )
 
+    @property
+    def dry_run(self) -> bool:
+        """Whether it only decides, and touches nothing."""
+        return self._settings.dry_run
+
     async def run(self) -> None:
         """Decide and act until cancelled."""
         await self._loop.run()
@@ -96,7 +101,7 @@ class Control:
         view = self._loop.last_view
         return ControllerStatus(
             enabled=True,
-            dry_run=self._settings.dry_run,
+            dry_run=self.dry_run,
             next_tick_at=view.next_tick_at if view is not None else None,
         )
 
@@ -134,7 +139,10 @@ class Control:
         running = mode if mode.th_s > 0 else next(each for each in curve.hull() if each.th_s > 0)
         return UnitWorth(
             margin_usd_per_hour=margin_usd_per_hour(mode, hashprice, power),
-            breakeven_usd_per_kwh=breakeven_power_price(running.j_per_th, hashprice),
+            # Where power is counted as nothing, no price of it is too high.
+            breakeven_usd_per_kwh=breakeven_power_price(running.j_per_th, hashprice)
+            if running.watts > 0
+            else None,
             wanted_mode=decision.to_mode,
             last_decision=said,
         )
@@ -206,12 +214,18 @@ class _Ears(Listener):
         self._alert("controller", "")
         for series, ticks in view.snapshot.ticks.items():
             self._metrics.series_observed(series, max(tick.observed_at for tick in ticks))
+        if view.plan is not None:
+            self._metrics.plan_made(view.plan_seconds, view.plan.gap_ratio)
+        else:
+            self._metrics.plan_missing()
         market = view.market
         if isinstance(market, Market):
             values = {tick.series: tick.value for tick in market.inputs}
+            net = market.hashprice_usd_per_ph_day / market.gross_hashprice_usd_per_ph_day
+            gross_btc = market.hashprice_btc_per_ph_day
             self._metrics.market_valued(
                 hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day,
-                hashprice_btc_per_ph_day=market.hashprice_btc_per_ph_day,
+                hashprice_btc_per_ph_day=None if gross_btc is None else gross_btc * net,
                 btc_usd=values.get(BTC_USD),
                 power_usd_per_kwh=market.power_usd_per_kwh,
                 network_difficulty=values.get(DIFFICULTY),
@@ -420,13 +434,16 @@ def _loop_config(config: Config) -> LoopConfig:
     return LoopConfig(
         policy=PolicyConfig(
             rules=rules,
-            earned=Earned(pool_fee=settings.pool_fee),
+            earned=Earned(pool_fee=settings.pool_fee, stale=settings.stale_ratio),
             dead_band=settings.dead_band_ratio,
             grace_s=settings.grace_s,
+            unit_max_age_s=settings.unit_max_age_s,
             max_changes_per_minute=settings.max_changes_per_minute,
             dry_run=settings.dry_run,
         ),
-        actuation=ActuationConfig(confirm_s=settings.confirm_s),
+        actuation=ActuationConfig(
+            confirm_s=settings.confirm_s, attempts=settings.attempts, retry_after_s=settings.retry_after_s
+        ),
         tick_s=settings.tick_s,
         horizon_hours=settings.horizon_hours,
     )

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
@@ -72,7 +72,9 @@ def check(config: Config) -> list[CheckRow]:
         async with _asking(config) as nodes:
             found = await check_nodes(config, nodes)
             found += check_units(config, _cores())
-            return found + (await Preview.make(config, nodes, await _modes(config))).price_rows()
+            if config.controller.enabled:
+                found += (await Preview.make(config, nodes, await _modes(config))).price_rows()
+            return found
 
     return asyncio.run(rows())
 
@@ -134,13 +136,17 @@ class Daemon:
         self._control: Control | None = None
 
     async def run(self) -> None:
-        """Live until stopped. Raises what made it end otherwise: LedgerError, WebError, one of CONFIGURATION_ERRORS."""
+        """Live until stopped.
+
+        Raises what made it end otherwise: LedgerError, WebError, HashingError, KernelError, one of CONFIGURATION_ERRORS.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._close, number.name)
         log.info(
             "starting",
             extra={"version": self._version, "kernel": kernel.selected(), "network": self._config.network},
         )
+        self._warn_of_kernels(await asyncio.to_thread(kernel.faulty))
         store = await asyncio.to_thread(Store.open, self._config.ledger.url)
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
@@ -163,6 +169,14 @@ class Daemon:
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
+
+    def _warn_of_kernels(self, faulty: Sequence[str]) -> None:
+        if faulty:
+            names, used = ", ".join(faulty), kernel.selected()
+            log.warning("kernel_faulty", extra={"kernels": names, "used": used})
+            self._alert(
+                "kernel", f"{names} fails its self-test, {used} is used: this machine may compute wrongly"
+            )
 
     def _close(self, reason: str) -> None:
         log.info("stopping", extra={"reason": reason})
@@ -206,12 +220,13 @@ class Daemon:
         """Mine and control until stopped, then stop the hashing first and the delivery of blocks last."""
         unsettled = {row.hash: row.status for row in await recorder.unsettled_blocks()}
         self._books = BlockBooks(recorder, self._metrics, unsettled, await recorder.block_counts())
-        self._station = await self._make_station()
+        station = self._station = await self._make_station()
+        control = self._control = self._make_control(station, recorder)
         mining = self._mining = Mining(
             self._config.solo,
             self._nodes,
             payout,
-            station=self._station,
+            station=station,
             recorder=recorder,
             books=self._books,
             metrics=self._metrics,
@@ -223,15 +238,20 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             group.create_task(mining.run(hashing_ended), name="mining")
             side = [group.create_task(self._sample(), name="sample")]
-            if self._station is not None:
-                side += self._start_control(group, self._station, recorder)
-            await self._closing.wait()
-            for task in side:
-                task.cancel()
-            if self._station is not None:
-                # What the threads found is handed to the loop before this returns, so no block is cut off.
-                await asyncio.to_thread(self._station.stop)
-            hashing_ended.set()
+            if control is not None:
+                side.append(group.create_task(control.run(), name="controller"))
+            try:
+                if station is not None:
+                    # Until the controller has looked, nothing is hashed that may not pay.
+                    station.start(station.full if control is None or control.dry_run else OFF)
+                await self._closing.wait()
+            finally:
+                for task in side:
+                    task.cancel()
+                if station is not None:
+                    # What the threads found is handed to the loop before this returns, so no block is cut off.
+                    await asyncio.to_thread(station.stop)
+                hashing_ended.set()
 
     async def _make_station(self) -> CpuStation | None:
         """The CPU unit, its threads not started yet; None where the configuration gives it no threads."""
@@ -260,24 +280,18 @@ class Daemon:
         if self._mining is not None:
             self._mining.desk.take(submission, share_target)
 
-    def _start_control(
-        self, group: asyncio.TaskGroup, station: CpuStation, recorder: Recorder
-    ) -> list[asyncio.Task[None]]:
-        """Start the unit, and the controller over it. In a dry run, or without a controller, it simply runs."""
-        settings = self._config.controller
-        if settings.enabled:
-            self._control = Control(
-                self._config,
-                self._nodes,
-                station,
-                recorder,
-                self._metrics,
-                alert=self._alert,
-                clock=self._clock,
-            )
-        station.start(OFF if settings.enabled and not settings.dry_run else station.full)
-        return (
-            [group.create_task(self._control.run(), name="controller")] if self._control is not None else []
+    def _make_control(self, station: CpuStation | None, recorder: Recorder) -> Control | None:
+        """The controller over the unit, if there is one and it is to be controlled. Raises TapeRefusedError."""
+        if station is None or not self._config.controller.enabled:
+            return None
+        return Control(
+            self._config,
+            self._nodes,
+            station,
+            recorder,
+            self._metrics,
+            alert=self._alert,
+            clock=self._clock,
         )
 
     def _alert(self, name: str, message: str) -> None:
@@ -285,9 +299,9 @@ class Daemon:
         if not message:
             self._alerts.pop(name, None)
             return
-        self._alerts.setdefault(
-            name, Alert(name=name, message=message, since=self._clock(), severity="critical")
-        )
+        known = self._alerts.get(name)
+        since = self._clock() if known is None else known.since
+        self._alerts[name] = Alert(name=name, message=message, since=since, severity="critical")
         while len(self._alerts) > MOST_ALERTS:
             del self._alerts[next(iter(self._alerts))]
 

@@ -36,8 +36,8 @@ class Keeper(Protocol):
 class Desk:
     """Judges submissions; a block is on disk and on its way to every node before its finder hears of it.
 
-    `on_credit(unit_id, difficulty)` hears of every good share. `on_solved` is called when a tip needs no more hashing since a block of ours for it is on its way, `on_reopened`
-    when that block was refused and hashing must go on.
+    `on_credit(unit_id, difficulty)` hears of every good share. `on_solved` is called when a tip needs no more hashing
+    since a block of ours for it is on its way, `on_reopened` when that block was refused and hashing must go on.
     """
 
     def __init__(
@@ -79,7 +79,9 @@ class Desk:
                     self._reject(submission, shares, Reason.STALE)
                 else:
                     self._credit(submission, shares, block.hash, block.credited)
-                self._found(block, submission, now)
+                found = BlockFind(block, submission, now)
+                if self._claims.claim(found, now) is Claim.SUBMIT:
+                    self._send(found)
             case Accepted() as accepted:
                 self._credit(submission, shares, accepted.hash, accepted.difficulty)
             case Rejected() as rejected:
@@ -101,17 +103,17 @@ class Desk:
             extra={"unit": submission.unit_id, "job": submission.job_id, "reason": reason.value},
         )
 
-    def _found(self, block: Block, submission: Submission, now: float) -> None:
-        found = BlockFind(block, submission, now)
-        claim = self._claims.claim(found, now)
-        if claim is not Claim.SUBMIT:
-            return
+    def _send(self, found: BlockFind) -> None:
+        """Have a claimed block kept and sent, in the background."""
+        if self._deliveries is None:
+            raise RuntimeError("a block was found before the desk ran")
+        block = found.block
         log.info(
             "block_found",
             extra={
                 "height": block.job.height,
                 "hash": block.hash[::-1].hex(),
-                "unit": submission.unit_id,
+                "unit": found.submission.unit_id,
                 "reward_sat": block.job.reward_sat,
                 "txs": len(block.job.txs),
                 "stale": block.stale,
@@ -120,11 +122,6 @@ class Desk:
         self._metrics.block_found()
         if not block.stale:
             self._on_solved()
-        self._deliver(found)
-
-    def _deliver(self, found: BlockFind) -> None:
-        if self._deliveries is None:
-            raise RuntimeError("a block was found before the desk ran")
         self._deliveries.create_task(self._delivery(found), name=f"block-{found.block.job.height}")
 
     async def _delivery(self, found: BlockFind) -> None:
@@ -132,6 +129,6 @@ class Desk:
             return
         reserve = self._claims.refused(found.block.hash)
         if reserve is not None and self._claims.claim(reserve, self._clock()) is Claim.SUBMIT:
-            self._deliver(reserve)
+            self._send(reserve)
         else:
             self._on_reopened()

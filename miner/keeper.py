@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
-from bitcoin.core import CBlock, CheckBlock, CheckBlockError
-from bitcoin.core.serialize import SerializationError
+from bitcoin.core import CBlock, CheckBlock
 
 from miner.chain.block import header_hash
+from miner.kernel import KernelFaultError
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import BlockRow, LedgerError
 from miner.metrics import Metrics
@@ -68,24 +69,30 @@ class BlockBooks:
 
 
 class BlockKeeper:
-    """Writes a found block to the ledger, has it sent to every node, and says whether all of them refused it."""
+    """Writes a found block to the ledger, has it sent to every node, and says whether all of them refused it.
 
-    def __init__(self, books: BlockBooks, courier: BlockCourier) -> None:
+    `on_fault(error)` hears that hashlib disagrees with the C core: this machine computes wrongly and must not mine on.
+    """
+
+    def __init__(
+        self, books: BlockBooks, courier: BlockCourier, on_fault: Callable[[Exception], None]
+    ) -> None:
         self._books = books
         self._courier = courier
+        self._on_fault = on_fault
 
     async def keep_and_send(self, find: BlockFind) -> bool:
         """Returns False only if every node refused the block for good.
 
         A ledger that fails does not hold the block back: losing the row is an alarm, losing the block is money.
         """
-        block, submission = find.block, find.submission
-        raw = block_bytes(block.job, block.header, submission.extranonce1, submission.extranonce2)
+        try:
+            find, raw = self._rehashed(find)
+        except ValueError as error:
+            self._on_fault(KernelFaultError(f"a block cannot be assembled: {error}"))
+            return False
+        block = find.block
         name = block.hash[::-1].hex()
-        if header_hash(block.header) != block.hash:
-            log.critical(
-                "hash_differs", extra={"hash": name, "hashlib": header_hash(block.header)[::-1].hex()}
-            )
         try:
             await self._books.found(block_row(find, raw))
         except LedgerError as error:
@@ -95,6 +102,19 @@ class BlockKeeper:
         if complaint is not None:
             log.error("block_check_failed", extra={"hash": name, "complaint": complaint})
         return not isinstance(result, Rejected)
+
+    def _rehashed(self, find: BlockFind) -> tuple[BlockFind, bytes]:
+        """The find under the hash that hashlib gives its header, and the block; the nodes judge it in any case.
+
+        Raises ValueError if hashlib finds another merkle root.
+        """
+        block, submission = find.block, find.submission
+        digest = header_hash(block.header)
+        if digest != block.hash:
+            said, true = block.hash[::-1].hex(), digest[::-1].hex()
+            self._on_fault(KernelFaultError(f"the C core hashed a header to {said}, hashlib to {true}"))
+            find = replace(find, block=replace(block, hash=digest))
+        return find, block_bytes(block.job, block.header, submission.extranonce1, submission.extranonce2)
 
 
 def block_row(find: BlockFind, raw: bytes) -> BlockRow:
@@ -124,6 +144,6 @@ def independent_complaint(raw: bytes) -> str | None:
     """
     try:
         CheckBlock(CBlock.deserialize(raw), fCheckPoW=False)
-    except (CheckBlockError, SerializationError) as error:
-        return str(error)
+    except Exception as error:  # noqa: BLE001 - a second opinion: whatever it stumbles over must not end the miner
+        return str(error) or repr(error)
     return None

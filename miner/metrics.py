@@ -6,7 +6,8 @@ A value that is not known is absent, never zero: a price that nobody told is not
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -19,19 +20,37 @@ HASHES_PER_DIFFICULTY: Final = 2**32
 #: From the block's first sight to work on it everywhere: 5 ms to 10 s.
 TIP_TO_WORK_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
+#: Planning one unit takes milliseconds, a hundred thousand of them seconds.
+PLAN_BUCKETS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
 #: What can become of a block; each is there from the start, so that the first one is seen to happen.
 BLOCK_RESULTS: Final = ("found", "accepted", "rejected", "orphaned", "mature")
 
 READINGS: Final = {
-    "hashmill_hashprice_usd_per_ph_day": "Expected revenue of one PH/s for a day, in US dollars.",
-    "hashmill_hashprice_btc_per_ph_day": "Expected revenue of one PH/s for a day, in BTC.",
+    "hashmill_hashprice_usd_per_ph_day": "Expected revenue of one PH/s for a day, in US dollars, after pool fee and stale work.",
+    "hashmill_hashprice_btc_per_ph_day": "Expected revenue of one PH/s for a day, in BTC, after pool fee and stale work.",
     "hashmill_btc_usd": "Price of one BTC in US dollars.",
     "hashmill_power_usd_per_kwh": "Price of power in US dollars.",
     "hashmill_network_difficulty": "Difficulty that hashprice is reckoned with.",
     "hashmill_retarget_expected_ratio": "Expected difficulty after the next retarget, over today's.",
+    "hashmill_plan_gap_ratio": "How far the plan may be from the best one, over what that could earn at most.",
     "hashmill_template_height": "Height of the block being worked on.",
     "hashmill_best_share_difficulty": "Difficulty of the best share since the daemon started.",
 }
+
+
+TEMPLATE_AGE: Final = ("hashmill_template_age_seconds", "Age of the block template being worked on.")
+SERIES_AGE: Final = ("hashmill_series_age_seconds", "Time since a series was last observed.")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """A metric as a person looks it up: name, kind, labels, and what it says."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    labels: tuple[str, ...]
+    text: str
 
 
 class _Readings(Collector):
@@ -48,11 +67,8 @@ class _Readings(Collector):
         for name, value in self.values.items():
             yield GaugeMetricFamily(name, READINGS[name], value=value)
         if self.template_at is not None:
-            name, text = "hashmill_template_age_seconds", "Age of the block template being worked on."
-            yield GaugeMetricFamily(name, text, value=now - self.template_at)
-        ages = GaugeMetricFamily(
-            "hashmill_series_age_seconds", "Time since a series was last observed.", labels=["series"]
-        )
+            yield GaugeMetricFamily(*TEMPLATE_AGE, value=now - self.template_at)
+        ages = GaugeMetricFamily(*SERIES_AGE, labels=["series"])
         for series, observed_at in self.series_at.copy().items():
             ages.add_metric([series], now - observed_at)
         yield ages
@@ -83,12 +99,21 @@ class Metrics:
         registry.register(self._readings)
         ProcessCollector(registry=registry)
         self._unit_modes: dict[str, set[str]] = {}
+        catalogue = [MetricInfo(name, "gauge", (), text) for name, text in READINGS.items()]
+        catalogue.append(MetricInfo(TEMPLATE_AGE[0], "gauge", (), TEMPLATE_AGE[1]))
+        catalogue.append(MetricInfo(SERIES_AGE[0], "gauge", ("series",), SERIES_AGE[1]))
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
+            catalogue.append(MetricInfo(name, "gauge", labels, text))
             return Gauge(name, text, labels, registry=registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
+            catalogue.append(MetricInfo(name, "counter", labels, text))
             return Counter(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            catalogue.append(MetricInfo(name, "histogram", (), text))
+            return Histogram(name, text, buckets=buckets, registry=registry)
 
         self._unit_hashrate = gauge(
             "hashmill_unit_hashrate_hashes_per_second",
@@ -126,14 +151,17 @@ class Metrics:
         self._ticks_dropped = counter(
             "hashmill_ledger_ticks_dropped_total", "Observations that the ledger had no room for."
         )
-        self._tip_to_work = Histogram(
+        self._plan_seconds = histogram(
+            "hashmill_plan_seconds", "Time that making a plan took.", PLAN_BUCKETS_S
+        )
+        self._tip_to_work = histogram(
             "hashmill_tip_to_work_seconds",
             "Time from the first sight of a new block to work on top of it everywhere.",
-            buckets=TIP_TO_WORK_BUCKETS_S,
-            registry=registry,
+            TIP_TO_WORK_BUCKETS_S,
         )
         build = gauge("hashmill_build_info", "Always 1; the labels say what is running.", "version", "kernel")
         build.labels(version, kernel).set(1)
+        self.catalogue: Final = tuple(catalogue)
 
     def market_valued(
         self,
@@ -152,6 +180,15 @@ class Metrics:
         self._read("hashmill_power_usd_per_kwh", power_usd_per_kwh)
         self._read("hashmill_network_difficulty", network_difficulty)
         self._read("hashmill_retarget_expected_ratio", retarget_expected_ratio)
+
+    def plan_made(self, seconds: float, gap_ratio: float) -> None:
+        """A plan was made, in so many seconds, at most so far from the best."""
+        self._plan_seconds.observe(seconds)
+        self._read("hashmill_plan_gap_ratio", gap_ratio)
+
+    def plan_missing(self) -> None:
+        """There is no plan, since prices are not known: its gap is not shown."""
+        self._read("hashmill_plan_gap_ratio", None)
 
     def series_observed(self, series: str, observed_at: float) -> None:
         """A series had this value at `observed_at`; its age counts from there."""

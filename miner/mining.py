@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from miner.config import SoloConfig
 from miner.desk import Desk
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 GRACE_S = 60.0
 """How long a superseded job of the present tip is good for shares: submissions in flight, slow devices."""
 HOUSEKEEPING_S = 600.0
+TEMPLATE_ALERTS = ("template_refused", "proposal_refused")
+"""Alerts of the template service that a good template ends."""
 DRAIN_S = 10.0
 """How long a stop waits for blocks under way; what no node has by then is sent at the next start."""
 
@@ -54,9 +57,10 @@ class Mining:
         self._station = station
         self._recorder = recorder
         self._metrics = metrics
+        self._on_alert = on_alert
         self._on_fatal = on_fatal
         self._clock = clock
-        self._tip: Tip | None = None
+        self._awaited: Tip | None = None  # the tip seen last, while there is no work on it yet
         self._node_ups: asyncio.Queue[Node] = asyncio.Queue(maxsize=16 * len(nodes))
         self.book = JobBook(GRACE_S)
         self._claims = BlockClaims(config.min_block_interval_s)
@@ -64,7 +68,7 @@ class Mining:
         self.desk = Desk(
             self.book,
             self._claims,
-            BlockKeeper(books, self.courier),
+            BlockKeeper(books, self.courier, on_fatal),
             metrics,
             on_credit=self._credit,
             on_solved=lambda: self._hash(None),
@@ -101,7 +105,6 @@ class Mining:
                 group.create_task(self._watcher.run(self._templates.new_tip), name="tips"),
                 group.create_task(self._welcome_nodes(), name="nodes"),
             ]
-            await self.courier.resume(courier_block(row) for row in await self._recorder.unsettled_blocks())
             await closing.wait()
             # Every block the desk was given is on disk and with the courier before the courier goes.
             _, undelivered = await asyncio.wait([desk], timeout=DRAIN_S)
@@ -121,17 +124,25 @@ class Mining:
         solved = job is not None and self._claims.solved(job.prev_hash)
         self._station.set_job(None if solved else job)
 
-    def _take_template(self, template: Template, _node: Node, fetched_at: float) -> None:
-        fresh = self.book.current is None or self.book.current.prev_hash != template.prev_hash
+    def _take_template(self, template: Template, node: Node, fetched_at: float) -> None:
+        if self.book.tip != template.prev_hash:
+            self._move_to(template.prev_hash)  # it was fetched before the watch saw the tip
         self.solo.take_template(template)
         self._metrics.template_taken(template.height, fetched_at)
-        if fresh and self._tip is not None and self._tip.hash == template.prev_hash:
-            self._metrics.work_switched(self._clock() - self._tip.seen_at)
+        if node is self._nodes.active:  # while another one stands in for it, it has not got over its trouble
+            for name in TEMPLATE_ALERTS:
+                self._on_alert(name, "")
+        if self._awaited is not None and self._awaited.hash == template.prev_hash:
+            self._metrics.work_switched(self._clock() - self._awaited.seen_at)
+            self._awaited = None
 
     def _take_tip(self, tip: Tip) -> None:
-        self._tip = tip
-        self._claims.reopen(tip.hash)
-        self.solo.take_tip(tip.hash)
+        self._awaited = tip
+        self._move_to(tip.hash)
+
+    def _move_to(self, prev_hash: bytes) -> None:
+        self._claims.reopen(prev_hash)
+        self.solo.take_tip(prev_hash)
         self.courier.tip_changed()
 
     def _withdraw(self) -> None:
@@ -141,7 +152,8 @@ class Mining:
     def _node_health(self, node: Node, up: bool, _error: str) -> None:  # noqa: FBT001 - the watcher's call
         self._metrics.node_seen(node.name, up=up)
         if up:
-            self._node_ups.put_nowait(node)
+            with suppress(asyncio.QueueFull):  # a node that comes and goes like that is in it already
+                self._node_ups.put_nowait(node)
 
     async def _welcome_nodes(self) -> None:
         """A node that came (back) is on our chain, or the daemon must not go on; and it gets the blocks it missed."""
@@ -154,9 +166,16 @@ class Mining:
             except RpcError as error:
                 log.warning("node_unchecked", extra={"node": node.name, "error": str(error)})
             else:
-                await self.courier.resume(
-                    courier_block(row) for row in await self._recorder.unsettled_blocks()
-                )
+                await self._resume_blocks()
+
+    async def _resume_blocks(self) -> None:
+        """Take up what the ledger does not know the end of: of this run, and at its first node of earlier ones."""
+        try:
+            rows = await self._recorder.unsettled_blocks()
+        except LedgerError as error:
+            log.error("blocks_not_resumed", extra={"error": str(error)})  # noqa: TRY400 - the message says it all
+        else:
+            await self.courier.resume(courier_block(row) for row in rows)
 
     async def _housekeep(self) -> None:
         """Let the ledger forget the bytes of blocks that no reorganisation can bring back."""

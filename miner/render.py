@@ -19,6 +19,8 @@ PIPED_WIDTH: Final = 200
 """Columns of a table that goes to a file or a pipe, where no terminal says how wide it may be."""
 SHOWN_STRETCHES: Final = 6
 SECONDS_PER_HOUR: Final = 3600
+UNKNOWN: Final = "unknown"
+"""A mode nobody could read, in the controller's reports."""
 ABSURD: Final = 1e9
 """Prices from here on, as regtest's difficulty makes them, are told by their power of ten."""
 
@@ -88,7 +90,13 @@ def _prices(report: Mapping[str, Any]) -> Iterator[Text]:
 
 def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The report of `hashmill plan`: what happens to each unit now, why, what would change it, and what comes later."""
-    if report["dry_run"]:
+    if not report.get("enabled", True):
+        yield Text(
+            "The controller is off ([controller] enabled = false): every unit runs, whatever it costs. "
+            "Switched on, it would do this:",
+            "yellow",
+        )
+    elif report["dry_run"]:
         yield Text(
             "Dry run: this is what it would do; no unit is touched until [controller] dry_run = false.",
             "yellow",
@@ -102,7 +110,9 @@ def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield Text(f"  changes  {unit['flip']}")
         yield Text(f"  later    {_path(unit['next'])}")
         yield _modes(unit)
-    if report["value_usd"] is not None:
+    if not report["units"]:
+        yield Text("No unit to plan for: [cpu] threads = 0, so nothing hashes here.", "yellow")
+    elif report["value_usd"] is not None:
         gap = report["gap_ratio"] or 0.0
         yield Text(
             f"Worth {usd_text(report['value_usd'])} until {time_text(report['horizon_ends_at_s'])}; no plan could earn "
@@ -113,6 +123,8 @@ def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _headline(unit: Mapping[str, Any]) -> Text:
     before, after = unit["from_mode"], unit["to_mode"]
     move = f"stays {after}" if before == after else f"goes from {before} to {after}"
+    if before == UNKNOWN:
+        move = f"goes to {after} (the mode it is in is not known)"
     return Text(f"{unit['unit']} {move}", "bold" if before == after else "bold cyan")
 
 
@@ -127,6 +139,7 @@ def _path(stretches: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _modes(unit: Mapping[str, Any]) -> Table:
+    """Each mode; it pays where its last step does, since the next watt decides and not the average."""
     table = _table(
         "mode", "hashrate", "power", "earns per hour", "pays above", "or with power below", right=range(1, 6)
     )
@@ -137,8 +150,10 @@ def _modes(unit: Mapping[str, Any]) -> Table:
             rate_text(mode["th_s"]),
             f"{mode['watts']:,.6g} W",
             _if_known(usd_text, mode.get("margin_usd_per_hour")),
-            _if_known(hashprice_text, mode.get("breakeven_hashprice_usd_per_ph_day")),
-            _if_known(power_text, mode.get("breakeven_power_usd_per_kwh")),
+            _if_known(hashprice_text, mode.get("step_breakeven_hashprice_usd_per_ph_day"))
+            if mode["on_hull"]
+            else "never best",
+            _if_known(power_text, mode.get("step_breakeven_power_usd_per_kwh")),
             style="bold" if chosen else "",
         )
     return table
@@ -230,14 +245,14 @@ def usd_text(value: float) -> str:
 
 
 def hashprice_text(usd_per_ph_day: float) -> str:
-    """Such as $41.20/PH/day."""
+    """Such as $41.20/PH/day; in the words of the controller's own `flip`."""
     return f"{usd_text(usd_per_ph_day)}/PH/day"
 
 
 def power_text(usd_per_kwh: float) -> str:
-    """Such as 5.9 ct/kWh."""
+    """Such as 5.9 ct/kWh, to three digits; in the words of the controller's own `flip`."""
     cents = usd_per_kwh * 100
-    return f"{cents:,.1f} ct/kWh" if 100 <= abs(cents) < ABSURD else f"{cents:.3g} ct/kWh"  # noqa: PLR2004 - three digits end there
+    return f"{cents:,.0f} ct/kWh" if 1000 <= abs(cents) < ABSURD else f"{cents:.3g} ct/kWh"  # noqa: PLR2004 - three digits end there
 
 
 def rate_text(th_s: float) -> str:

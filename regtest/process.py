@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import toml_rs
@@ -93,10 +94,14 @@ class HashmillProcess:
     def start(self) -> None:
         """Start it and wait until its HTTP port answers. Raises DaemonError if it ends or does not answer in time."""
         self.launch()
-        self.wait_until(lambda: self.http("/healthz")[0] == 200, "answer on its HTTP port", START_LIMIT_S)
+        self.wait_until(
+            lambda: self.http("/healthz")[0] == HTTPStatus.OK, "answer on its HTTP port", START_LIMIT_S
+        )
 
     def launch(self, environ: Mapping[str, str] | None = None) -> None:
-        """Start it without waiting for anything."""
+        """Start it without waiting for anything. Raises DaemonError if it runs already."""
+        if self.running:
+            raise DaemonError("the daemon is running already")
         with self.log_file.open("ab") as sink:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "miner", "run", "--config", str(self.config_file)],
@@ -206,7 +211,7 @@ class HashmillProcess:
 
     def _document(self, path: str) -> dict[str, Any]:
         status, body = self.http(path)
-        if status != 200:  # noqa: PLR2004 - HTTP's OK
+        if status != HTTPStatus.OK:
             raise DaemonError(f"{path} answered {status}: {body[:200]}")
         document: dict[str, Any] = json.loads(body)
         return document

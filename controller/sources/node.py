@@ -20,10 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 DEFAULT_REFRESH_S: Final = 60.0
+NEVER_RETARGETS: Final = "regtest"
+"""The chain whose difficulty stays as it is: a projected retarget there would be a lie."""
 
 
 class ChainFacts(Protocol):
     """What the node says of its best chain; times are those in block headers, unix seconds."""
+
+    @property
+    def chain(self) -> str:
+        """The chain's name as bitcoind says it."""
+        ...
 
     @property
     def height(self) -> int:
@@ -76,7 +83,7 @@ class NodeSource:
         self._ticks: list[Tick] = []
 
     async def read(self, now: float) -> list[Tick]:
-        """Six ticks of the chain, from memory while they are young."""
+        """Six ticks of the chain, from memory while they are young; no epoch's where difficulty never changes."""
         if self._tried_at <= now < self._tried_at + self._refresh_s:
             return list(self._ticks)
         self._tried_at = now
@@ -86,9 +93,10 @@ class NodeSource:
             SUBSIDY: float(facts.subsidy_sat),
             FEES: facts.fees_sat_mean_144,
             CHAIN_HEIGHT: float(facts.height),
-            EPOCH_START: float(facts.epoch_start_time_s),
-            TIP_TIME: float(facts.tip_time_s),
         }
+        if facts.chain != NEVER_RETARGETS:
+            values[EPOCH_START] = float(facts.epoch_start_time_s)
+            values[TIP_TIME] = float(facts.tip_time_s)
         self._ticks = [
             Tick(series, value, UNITS[series], now, math.inf, now, self.name)
             for series, value in values.items()

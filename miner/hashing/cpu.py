@@ -14,8 +14,12 @@ from miner.work.share import Submission
 
 log = logging.getLogger(__name__)
 
-SLICE_NONCES = 1 << 20
-"""Nonces a scan takes at once; a stop word ends it sooner, so this bounds only how often Python is asked."""
+SLICE_SECONDS = 0.01
+"""How long a scan should take. What it finds is handed in when it ends, so a block waits up to this long; a stop word ends
+a scan sooner.
+"""
+LEAST_NONCES = 1 << 10
+MOST_NONCES = 1 << 20
 HEADER_SECONDS = 15.0
 """How long one extranonce is hashed before the next is taken with a fresh time."""
 NICENESS = 10
@@ -77,6 +81,7 @@ class CpuUnit:
         self._closing = False
         self._awake = [False] * count
         self._hashes = [0] * count
+        self._slice_nonces = [LEAST_NONCES] * count
         self._stops = [kernel.StopWord() for _ in range(count)]
         self._threads = [
             threading.Thread(target=self._guarded, args=(index,), name=f"{unit_id}-{index}", daemon=True)
@@ -172,7 +177,7 @@ class CpuUnit:
             until = time.monotonic() + HEADER_SECONDS
             nonce = 0
             while nonce < NONCES and generation == self._generation and time.monotonic() < until:
-                result = kernel.scan(scan_job, nonce, min(SLICE_NONCES, NONCES - nonce), self._stops[index])
+                result = self._scan(index, scan_job, nonce)
                 nonce += result.scanned
                 self._hashes[index] += result.scanned * len(versions)
                 for hit in result.hits:
@@ -186,6 +191,20 @@ class CpuUnit:
                         version_bits=hit.version & job.version_mask,
                     )
                     self._on_submission(submission, work.share_target)
+
+    def _scan(self, index: int, scan_job: kernel.ScanJob, nonce: int) -> kernel.ScanResult:
+        """One scan from `nonce` on, of about SLICE_SECONDS by what this thread's last one took."""
+        count = min(self._slice_nonces[index], NONCES - nonce)
+        began = time.monotonic()
+        result = kernel.scan(scan_job, nonce, count, self._stops[index])
+        self._slice_nonces[index] = slice_nonces(result.scanned, time.monotonic() - began)
+        return result
+
+
+def slice_nonces(scanned: int, took_s: float) -> int:
+    """How many nonces fit into SLICE_SECONDS if `scanned` took `took_s` seconds, within what a scan may be."""
+    fitting = scanned * SLICE_SECONDS / max(took_s, 1e-6)
+    return min(max(round(fitting), LEAST_NONCES), MOST_NONCES)
 
 
 def rolled_versions(version: int, mask: int, count: int) -> tuple[int, ...]:

@@ -22,7 +22,8 @@ OFF: Final = "off"
 SECONDS_PER_SHARE: Final = 1.0
 """Aim of the automatic share difficulty: two minutes of shares then tell the hashrate to about a tenth."""
 MEASURE_SECONDS: Final = 0.25
-MEASURE_NONCES: Final = 1 << 16
+MEASURE_NONCES: Final = 1 << 14
+"""Few enough that on a busy machine some scans fit between two interruptions by others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class CpuStation:
         self._clock = clock
         self._own_target = target_of_difficulty(share_difficulty(config, modes))
         self._rapl = Rapl()
-        self._job: Job | None = None
+        self._told = ""
         self._unit = CpuUnit(
             UNIT_ID,
             {mode.name: mode.threads for mode in modes},
@@ -125,14 +126,12 @@ class CpuStation:
 
     def set_mode(self, name: str) -> None:
         """Run in `name` from now on. Raises ValueError for a mode the unit has not."""
-        before = self._unit.read().mode
         self._unit.set_mode(name)
-        if name != before:
+        if name != self._told:
             self._follow(name)
 
     def set_job(self, job: Job | None) -> None:
         """Hash this job from now on; None is no work."""
-        self._job = job
         self._unit.set_work(None if job is None else Work(job, self._target(job)))
 
     def read(self) -> StationReading:
@@ -158,7 +157,8 @@ class CpuStation:
         return self.modes[reading.mode].watts
 
     def _follow(self, mode: str) -> None:
-        """The hashrate of one mode says nothing of another."""
+        """Begin to count anew: the hashrate of one mode says nothing of another."""
+        self._told = mode
         if self.modes[mode].threads:
             self.rate.start(self._clock())
         else:

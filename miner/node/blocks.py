@@ -118,6 +118,8 @@ async def submit_to(node: Node, block: FoundBlock, limit_s: float) -> SubmitResu
             result = await _look_up(node, block, answer, limit_s)
         case "prev-blk-not-found":
             result = Unknown(f"{node.name} does not have the block before it yet")
+        case "time-too-new":
+            result = Unknown(f"{node.name}'s clock is more than two hours behind the block's time")
         case str():
             result = Rejected(answer)
         case _:
@@ -184,7 +186,8 @@ class BlockCourier:
     async def submit(self, block: FoundBlock) -> SubmitResult:
         """Bring `block` to every node; Accepted as soon as one has it, while the others go on in the background.
 
-        Without an acceptance, Rejected once every node refused, Unknown once the budget of the last is spent.
+        Rejected as soon as a node refused it and every other one was asked at least once without accepting it: the
+        others may accept it yet, and the ledger hears of that. Unknown once the budget of the last is spent.
         Cancelling the caller does not stop the delivery.
         """
         await self._running.wait()
@@ -228,12 +231,13 @@ class BlockCourier:
 
     async def _deliver(self, block: FoundBlock, outcome: asyncio.Future[SubmitResult]) -> None:
         answers: asyncio.Queue[tuple[Node, SubmitResult]] = asyncio.Queue(len(self._nodes))
+        latest: dict[str, SubmitResult] = {}
         results: dict[str, SubmitResult] = {}
         try:
             async with asyncio.TaskGroup() as group:
                 for node in self._nodes:
                     group.create_task(
-                        self._bring(node, block, outcome, answers), name=f"submit to {node.name}"
+                        self._bring(node, block, outcome, latest, answers), name=f"submit to {node.name}"
                     )
                 # Sent first, written after: the ledger's disk must not hold a block back.
                 await self._tell(block, "submitted", submitted_at=self._clock())
@@ -241,8 +245,10 @@ class BlockCourier:
                     node, result = await answers.get()
                     results[node.name] = result
                     await self._note(block, node, result, results)
-            if not outcome.done():
-                outcome.set_result(await self._conclude(block, results))
+            if not any(isinstance(result, Accepted) for result in results.values()):
+                conclusion = await self._conclude(block, results)
+                if not outcome.done():
+                    outcome.set_result(conclusion)
         finally:
             if not outcome.done():
                 outcome.set_result(Unknown("stopped before a node answered"))
@@ -253,6 +259,7 @@ class BlockCourier:
         node: Node,
         block: FoundBlock,
         outcome: asyncio.Future[SubmitResult],
+        latest: dict[str, SubmitResult],
         answers: asyncio.Queue[tuple[Node, SubmitResult]],
     ) -> None:
         """Submit to one node until it has judged the block or its budget is spent."""
@@ -261,8 +268,9 @@ class BlockCourier:
         deadline = time.monotonic() + pacing.budget_s
         tries = 0
         while True:
-            result = await submit_to(node, block, pacing.submit_limit_s)
+            result = latest[node.name] = await submit_to(node, block, pacing.submit_limit_s)
             tries += 1
+            self._hasten(outcome, latest)
             wait_s = backoff.next_s()
             if not isinstance(result, Unknown) or time.monotonic() + wait_s > deadline:
                 break
@@ -271,9 +279,18 @@ class BlockCourier:
                     "block_delayed", extra={"hash": block.hash_hex, "node": node.name, "error": result.error}
                 )
             await asyncio.sleep(wait_s)
-        if isinstance(result, Accepted) and not outcome.done():
-            outcome.set_result(result)
         answers.put_nowait((node, result))
+
+    def _hasten(self, outcome: asyncio.Future[SubmitResult], latest: dict[str, SubmitResult]) -> None:
+        """Tell who waits for the block what is clear before every node has answered for good."""
+        if outcome.done():
+            return
+        accepted = next((result for result in latest.values() if isinstance(result, Accepted)), None)
+        refused = next((result for result in latest.values() if isinstance(result, Rejected)), None)
+        if accepted is not None:
+            outcome.set_result(accepted)
+        elif refused is not None and len(latest) == len(self._nodes):
+            outcome.set_result(refused)
 
     async def _note(
         self, block: FoundBlock, node: Node, result: SubmitResult, results: dict[str, SubmitResult]

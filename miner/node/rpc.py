@@ -6,6 +6,7 @@ Source: bitcoind's doc/JSON-RPC-interface.md and src/rpc/protocol.h.
 
 import asyncio
 import base64
+import io
 import logging
 import random
 import time
@@ -147,8 +148,13 @@ class _Envelope(msgspec.Struct):
     error: _ErrorObject | None = None
 
 
+# What msgspec raises for bytes that are no JSON of the wanted type, however a broken or hostile server made them.
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
+
+_LARGE_BODY = 1 << 18
 
 # bitcoind sends JSON-RPC errors with these statuses, too: the body says more than the status.
 _STATUSES_WITH_ENVELOPE = {
@@ -318,7 +324,8 @@ class RpcClient:
         try:
             async with self._open_session().post(
                 self._url,
-                data=body,
+                # A block's megabytes are written in pieces: others have their turn, and aiohttp does not warn.
+                data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=limit_s),
                 allow_redirects=False,
@@ -360,7 +367,7 @@ class _Decode(Protocol[T]):  # type: ignore[misc] # T is only returned here; myp
 def _parse(context: str, payload: bytes, decode: _Decode[T]) -> T:
     try:
         return decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as garbage:
+    except _UNDECODABLE as garbage:
         raise BadAnswerError(
             f"{context}: the answer is not JSON-RPC ({garbage}): is this its RPC port?"
         ) from garbage
@@ -375,5 +382,5 @@ def _result(context: str, envelope: _Envelope, decode: Any) -> Any:
         return envelope.result
     try:
         return msgspec.json.decode(envelope.result, type=decode)
-    except (msgspec.DecodeError, UnicodeDecodeError) as garbage:
+    except _UNDECODABLE as garbage:
         raise BadAnswerError(f"{context}: unexpected result ({garbage})") from garbage

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import msgspec
 
 from miner.node.nodes import Node, NodeSet
-from miner.node.rpc import DESERIALIZATION, Backoff, RpcError, RpcRefusedError
+from miner.node.rpc import (
+    DESERIALIZATION,
+    INITIAL_DOWNLOAD,
+    NO_PEERS,
+    Backoff,
+    NodeUnreachableError,
+    RpcError,
+    RpcRefusedError,
+)
 from miner.node.tips import Tip
 from miner.work.template import (
     OP_TRUE_CHALLENGE,
@@ -30,6 +38,7 @@ log = logging.getLogger(__name__)
 
 # A template overtaken by a new tip, or a proposal that came too late, is asked for again at once, this often.
 _RACES = 5
+_MOST_COMPLAINTS = 100  # remembered, so as to be made once
 
 
 class NetworkMismatchError(Exception):
@@ -97,6 +106,7 @@ class TemplateService:
         self._tip: bytes | None = None
         self._current: Template | None = None
         self._proven: set[Hashable] = set()
+        self._asked: tuple[Node, asyncio.Timeout] | None = None  # who is being asked for a template
         self._complaints: set[tuple[str, str, str]] = set()
 
     @property
@@ -112,8 +122,13 @@ class TemplateService:
         self._wake.set()
 
     def refresh(self) -> None:
-        """Fetch a template at once (the `on_refresh` of TipWatcher)."""
+        """Fetch a template at once (the `on_refresh` of TipWatcher), and no longer wait for a node that is down."""
         self._wake.set()
+        if self._asked is not None:
+            node, patience = self._asked
+            if not node.usable:
+                self._asked = None  # once only: a time limit that has passed cannot be moved
+                patience.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -171,6 +186,8 @@ class TemplateService:
                     return True
             except RpcError as error:
                 # A node that is down is reported by the watch, and another one may serve.
+                if isinstance(error, RpcRefusedError) and error.code in {NO_PEERS, INITIAL_DOWNLOAD}:
+                    node.cut_off = True  # its tip counts for nothing as long as another node is well
                 self._complain(logging.WARNING, "template_unavailable", node, str(error))
             except TemplateError as error:
                 self._complain(logging.ERROR, "template_refused", node, str(error))
@@ -182,22 +199,44 @@ class TemplateService:
     async def _serve_from(self, node: Node) -> bool:
         for _race in range(_RACES):
             tip_before = self._tip
-            reply = await node.rpc.call(
-                "getblocktemplate", self._request, decode=msgspec.Raw, timeout_s=self._pacing.fetch_limit_s
-            )
+            reply = await self._fetch(node)
             fetched_at = self._clock()
+            node.cut_off = False
             self._nodes.answered(node)
-            template = parse_template(decode_template(reply), self._nodes.network)
+            template = parse_template(decode_template(reply), self._nodes.network, self._current)
             if self._is_overtaken(node, template, tip_before):
+                if node is not self._nodes.active:
+                    return False  # it lags behind: asking again at once does not help
                 continue
-            if await self.prove(node, *self._assemble_proposal(template)):
+            if await self.prove(node, *self._proposal(template)):
                 if self._is_overtaken(node, template, tip_before):
                     continue
                 self._current = template
-                self._complaints.clear()
+                self._complaints = {one for one in self._complaints if one[1] != node.name}
                 self._on_template(template, node, fetched_at)
                 return True
         return False
+
+    async def _fetch(self, node: Node) -> msgspec.Raw:
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._asked = node, patience
+                return await node.rpc.call(
+                    "getblocktemplate",
+                    self._request,
+                    decode=msgspec.Raw,
+                    timeout_s=self._pacing.fetch_limit_s,
+                )
+        except TimeoutError as late:
+            raise NodeUnreachableError(f"{node.name} went down while it was asked for a template") from late
+        finally:
+            self._asked = None
+
+    def _proposal(self, template: Template) -> tuple[Hashable, bytes]:
+        try:
+            return self._assemble_proposal(template)
+        except ValueError as error:
+            raise TemplateError([f"no block can be built on it: {error}"]) from error
 
     def _is_overtaken(self, node: Node, template: Template, tip_before: bytes | None) -> bool:
         """Whether the watch knows a newer tip than the template builds on.
@@ -213,6 +252,8 @@ class TemplateService:
         complaint = (event, node.name, message)
         if complaint in self._complaints:
             return
+        if len(self._complaints) >= _MOST_COMPLAINTS:
+            self._complaints.clear()
         self._complaints.add(complaint)
         log.log(level, event, extra={"node": node.name, "error": message})
         if level >= logging.ERROR:

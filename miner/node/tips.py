@@ -6,6 +6,7 @@ templates are mined; a tip seen first at another node makes the active one be as
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ import zmq
 import zmq.asyncio
 
 from miner.node.nodes import Node, NodeSet
-from miner.node.rpc import Backoff, RpcError, RpcTimeoutError, internal_hash
+from miner.node.rpc import Backoff, BadAnswerError, RpcError, RpcTimeoutError, internal_hash
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,22 @@ class Pacing:
     longpoll_limit_s: float = (
         3600.0  # an abandoned longpoll keeps one of bitcoind's RPC threads: rarely, then
     )
+    longpoll_least_s: float = 1.0  # an answer without a new tip that comes sooner was no longpoll
     backoff_cap_s: float = 2.0
 
 
 class _ChainState(msgspec.Struct):
     bestblockhash: str
+    chainwork: str
     initialblockdownload: bool
+
+    @property
+    def work(self) -> int:
+        """Expected hashes of the best chain. Raises BadAnswerError."""
+        try:
+            return int(self.chainwork, 16)
+        except ValueError as garbage:
+            raise BadAnswerError(f"{self.chainwork[:80]!r} is no amount of work") from garbage
 
 
 class _LongpollReply(msgspec.Struct):
@@ -90,6 +101,7 @@ class TipWatcher:
         self._published: deque[bytes] = deque(maxlen=_REMEMBERED_TIPS)
         self._generation = 0  # counts published tips
         self._told: dict[tuple[Node, Source], bytes] = {}  # what each source said last
+        self._counted: dict[Node, tuple[bytes, float]] = {}  # the tip its state was asked at, good until
         self._unconfirmed: dict[bytes, Tip] = {}  # first sightings that the poll is asked about
         self._active: Node | None = None
         self._active_moved = asyncio.Event()
@@ -116,37 +128,41 @@ class TipWatcher:
     async def _poll(self, node: Node) -> None:
         pacing, wake = self._pacing, self._wake[node.name]
         backoff = Backoff(min(0.1, pacing.poll_s), pacing.backoff_cap_s)
-        sync_known_until = 0.0
         while True:
             wake.clear()
             generation = self._generation
             try:
-                if time.monotonic() < sync_known_until:
-                    tip = internal_hash(
-                        await node.rpc.call("getbestblockhash", decode=str, timeout_s=pacing.poll_limit_s)
-                    )
-                else:
-                    state = await node.rpc.call(
-                        "getblockchaininfo", decode=_ChainState, timeout_s=pacing.poll_limit_s
-                    )
-                    tip = internal_hash(state.bestblockhash)
-                    self._note_sync(node, synced=not (state.initialblockdownload and self._nodes.needs_sync))
-                    if node.synced:
-                        sync_known_until = time.monotonic() + pacing.sync_check_s
+                tip = await self._ask(node)
             except RpcError as error:
-                sync_known_until = 0.0
+                self._counted.pop(node, None)
                 self._note_down(node, str(error))
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
-            self._nodes.answered(node)
             self._note_up(node)
+            self._nodes.answered(node)
+            self._elect()
             # If another source told of a new tip while we asked, this answer may be of before: the next one tells.
             if generation == self._generation:
                 self._seen(node, tip, "poll")
             with suppress(TimeoutError):
                 async with asyncio.timeout(pacing.poll_s):
                     await wake.wait()
+
+    async def _ask(self, node: Node) -> bytes:
+        """The node's tip; also whether it is synced and how much work its chain has, when that may have changed."""
+        pacing = self._pacing
+        counted, until = self._counted.get(node, (b"", 0.0))
+        if time.monotonic() < until:
+            best = await node.rpc.call("getbestblockhash", decode=str, timeout_s=pacing.poll_limit_s)
+            if internal_hash(best) == counted:
+                return counted
+        state = await node.rpc.call("getblockchaininfo", decode=_ChainState, timeout_s=pacing.poll_limit_s)
+        tip, node.work = internal_hash(state.bestblockhash), state.work
+        self._note_sync(node, synced=not (state.initialblockdownload and self._nodes.needs_sync))
+        if node.synced:
+            self._counted[node] = tip, time.monotonic() + pacing.sync_check_s
+        return tip
 
     def _note_sync(self, node: Node, *, synced: bool) -> None:
         if node.synced is not synced:
@@ -155,17 +171,16 @@ class TipWatcher:
             elif node.synced is not None:
                 log.info("node_synced", extra={"node": node.name})
             node.synced = synced
-            self._elect()
 
     def _note_up(self, node: Node) -> None:
         if node.up is not True:
             node.up, node.error = True, ""
             log.info("node_up", extra={"node": node.name})
             self._on_health(node, True, "")
-            self._elect()
 
     def _note_down(self, node: Node, error: str) -> None:
         was_up, node.up, node.error = node.up, False, error
+        node.abreast_at = -math.inf  # blocks may pass it by while it is away
         if was_up is not False:
             log.warning("node_down", extra={"node": node.name, "error": error})
             self._on_health(node, False, error)
@@ -214,6 +229,7 @@ class TipWatcher:
             request = dict(self._template_params)
             if longpoll_id is not None:
                 request["longpollid"] = longpoll_id
+            asked_at = time.monotonic()
             try:
                 reply = await node.rpc.call(
                     "getblocktemplate",
@@ -229,11 +245,15 @@ class TipWatcher:
                 log.debug("longpoll_failed", extra={"node": node.name, "error": str(error)})
                 await asyncio.sleep(backoff.next_s())
                 continue
-            backoff.reset()
             first, longpoll_id = longpoll_id is None, reply.longpollid
-            if not first and self._published and tip == self._published[-1]:
-                self._on_refresh()
+            known = bool(self._published) and tip == self._published[-1]
             self._seen(node, tip, "longpoll")
+            if first or not known:
+                backoff.reset()
+                continue
+            self._on_refresh()
+            if time.monotonic() - asked_at < self._pacing.longpoll_least_s:
+                await asyncio.sleep(backoff.next_s())  # a proxy, say, that does not know longpolls
 
     # What the sources saw, and the node that counts.
 

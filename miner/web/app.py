@@ -1,5 +1,8 @@
 """The HTTP application and the server that runs it."""
 
+import errno
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -8,6 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 
 from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
 from miner.metrics import Metrics
@@ -15,6 +20,8 @@ from miner.web.page import render_page
 from miner.web.problems import problem, problems
 from miner.web.queries import list_query
 from miner.web.status import NotReady, Readiness, StatusDocument
+
+log = logging.getLogger(__name__)
 
 #: Nothing here is for other sites' pages, and nothing is loaded from anywhere.
 SECURITY_HEADERS: Final = {
@@ -88,15 +95,36 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Add
     """
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
+    one_line = _OneLine()
+    server_logger.addFilter(one_line)
     try:
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise WebError(f"http: cannot listen on {host}:{port}: {error.strerror or error}") from error
+            raise WebError(f"http: cannot listen on {host}:{port}: {_why(error)}") from error
         bound: tuple[Any, ...] = runner.addresses[0]
         yield Address(bound[0], bound[1])
     finally:
         await runner.cleanup()
+        server_logger.removeFilter(one_line)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "already in use: does another Hashmill run here? [http] listen names another port"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+class _OneLine(logging.Filter):
+    """Tells of a request that is no HTTP in one line, where the server would show a traceback of its own insides."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the server's own line stays."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        log.info("request_malformed", extra={"error": error.message.split("\n", 1)[0].rstrip(":")})
+        return False
 
 
 class _Pages:

@@ -80,8 +80,9 @@ def _controller(status: StatusDocument) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    titles = f"<tr>{titles}</tr>" if titles else ""
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{titles}</tr>{lines}</table>"
+    return f"<table>{titles}{lines}</table>"
 
 
 def _number(value: float | None) -> str:

@@ -27,6 +27,8 @@ def list_query(parameters: Mapping[str, str], *, by_unit: bool) -> ListQuery:
     values: dict[str, int | float | str] = {}
     for name, text in parameters.items():
         try:
+            if name in values:
+                raise ValueError("given more than once")
             match name:
                 case "limit":
                     values[name] = _limit(text)

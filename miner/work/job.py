@@ -19,6 +19,10 @@ from miner.work.template import Template
 DEFAULT_VERSION_MASK: Final = 0x1FFF_E000
 """The version bits that BIP320 leaves to miners."""
 
+MOST_ELAPSED_S: Final = 3600
+"""How far a header's time follows the local clock beyond the template's: no job lives as long, and a local clock that
+jumps ahead must not make blocks that are more than two hours too new for every node."""
+
 KEPT_TIPS: Final = 3
 """Tips whose jobs can be looked up: the present one and two that a reorganisation may bring back."""
 
@@ -32,8 +36,8 @@ class Job:
     Hashes in internal order. `origin` is "solo" or a pool's name; a pool's job has no `txs`, which are raw
     and without the coinbase. `version` has the bits of `version_mask` clear. `ntime_s` is the node's clock at
     the local time `created_at`, `min_time_s` the least time a header may bear. `commits_to_witness`: the
-    coinbase holds a witness commitment, and gets its witness when a block is assembled. Raises ValueError for
-    fields that cannot be.
+    coinbase holds a witness commitment, and gets its witness when a block is assembled. `time_sets_bits`: see
+    Template. Raises ValueError for fields that cannot be.
     """
 
     id: str
@@ -56,6 +60,7 @@ class Job:
     created_at: float
     txs: tuple[bytes, ...] = field(default=(), repr=False)
     commits_to_witness: bool = True
+    time_sets_bits: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.version <= MAX_UINT32 or not 0 <= self.version_mask <= MAX_UINT32:
@@ -128,15 +133,17 @@ def solo_job(  # noqa: PLR0913 - the template, and each choice that is the opera
         created_at=now,
         txs=tuple(tx.raw for tx in template.txs),
         commits_to_witness=template.witness_commitment is not None,
+        time_sets_bits=template.time_sets_bits,
     )
 
 
 def ntime_at(job: Job, now: float) -> int:
     """The node's clock at the local time `now`, as a header of `job` may bear it: unix seconds.
 
-    A local clock set back does not set the header's time back below the job's own.
+    A local clock set back does not set the header's time back below the job's own. On a chain where the time decides
+    the bits, it stays the template's.
     """
-    elapsed_s = math.floor(max(now - job.created_at, 0.0))
+    elapsed_s = 0 if job.time_sets_bits else math.floor(min(max(now - job.created_at, 0.0), MOST_ELAPSED_S))
     return min(max(job.ntime_s + elapsed_s, job.min_time_s), MAX_UINT32)
 
 

@@ -4,7 +4,7 @@ A template is believed only where a mistake would show: target against bits, rew
 the witness commitment against the transactions' hashes. All problems of a template are reported together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,9 @@ KNOWN_RULES: Final = frozenset({"csv", "segwit", "taproot", "signet", "testdummy
 """Rules we can mine under when the node marks them as mandatory ("!segwit")."""
 
 OP_TRUE_CHALLENGE: Final = "51"
+
+MINIMUM_DIFFICULTY_NETWORKS: Final = frozenset({"test", "testnet4"})
+"""There a block whose time is twenty minutes after the one before it has the least difficulty, and must say so."""
 
 
 class TemplateError(Exception):
@@ -77,6 +80,7 @@ class Template:
     """A block to be mined on `prev_hash`; transactions in the node's order, which respects dependencies.
 
     `version` is unsigned; `witness_commitment` is the 32 bytes of BIP141, None where segwit is not active.
+    `time_sets_bits`: the bits hold for `cur_time_s` and may be wrong for another time.
     """
 
     height: int
@@ -89,6 +93,7 @@ class Template:
     txs: tuple[TemplateTx, ...]
     witness_commitment: bytes | None
     longpoll_id: str
+    time_sets_bits: bool = False
 
     @property
     def fees_sat(self) -> int:
@@ -108,19 +113,22 @@ def decode_template(raw_json_result: bytes | msgspec.Raw) -> TemplateReply:
     """The reply from the JSON of an RPC result. Raises TemplateError for JSON of another shape."""
     try:
         return _reply_decoder.decode(raw_json_result)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TemplateError([f"not a block template: {error}"]) from error
 
 
-def parse_template(reply: TemplateReply, network: str) -> Template:
+def parse_template(reply: TemplateReply, network: str, before: Template | None = None) -> Template:
     """The template in `reply`, judged by the rules of `network`.
 
+    Transactions that the template `before` has too are taken from it: most stay from one template to the next, and
+    many jobs are kept, whose full blocks would fill the memory with copies of the same bytes.
     The node's txids are believed, not recomputed: bitcoind checks the block built on them. Raises
     TemplateError, or SignetChallengeError, with every problem found; KeyError for an unknown network.
     """
     problems: list[str] = []
     prev_hash = _hash(reply.previousblockhash, "previousblockhash", problems)
-    txs = tuple(_transaction(tx, number, problems) for number, tx in enumerate(reply.transactions))
+    known = {tx.wtxid: tx for tx in before.txs} if before is not None else {}
+    txs = tuple(_transaction(tx, number, problems, known) for number, tx in enumerate(reply.transactions))
     bits = _bits(reply, network, problems)
     problems += _rule_problems(reply, network)
     problems += _number_problems(reply, network)
@@ -143,11 +151,18 @@ def parse_template(reply: TemplateReply, network: str) -> Template:
         txs=txs,
         witness_commitment=commitment,
         longpoll_id=reply.longpollid,
+        time_sets_bits=network in MINIMUM_DIFFICULTY_NETWORKS,
     )
 
 
-def _transaction(tx: TransactionReply, number: int, problems: list[str]) -> TemplateTx:
+def _transaction(
+    tx: TransactionReply, number: int, problems: list[str], known: Mapping[bytes, TemplateTx]
+) -> TemplateTx:
     name = f"transaction {number}"
+    wtxid, txid = _hash(tx.hash, f"{name}: hash", problems), _hash(tx.txid, f"{name}: txid", problems)
+    same = known.get(wtxid)
+    if same is not None and (same.txid, same.fee_sat, 2 * len(same.raw)) == (txid, tx.fee, len(tx.data)):
+        return same
     try:
         raw = bytes.fromhex(tx.data)
     except ValueError:
@@ -157,8 +172,8 @@ def _transaction(tx: TransactionReply, number: int, problems: list[str]) -> Temp
     if tx.fee < 0:
         problems.append(f"{name}: fee of {tx.fee} satoshi")
     return TemplateTx(
-        txid=_hash(tx.txid, f"{name}: txid", problems),
-        wtxid=_hash(tx.hash, f"{name}: hash", problems),
+        txid=txid,
+        wtxid=wtxid,
         raw=raw,
         fee_sat=tx.fee,
     )

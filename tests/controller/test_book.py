@@ -25,7 +25,7 @@ def test_a_refused_tick_never_displaces_the_last_good_one() -> None:
     book.admit([tick(0.05)], 0, 0)
     news, refused = book.admit([tick(math.nan, begins=10, seen=10)], 0, 10)
     assert news == []
-    assert [each.why for each in refused] == ["nan is outside -1 .. 10"]
+    assert [each.why for each in refused] == ["nan USD/kWh is outside -1 .. 10"]
     assert values(book) == [0.05]
 
 
@@ -34,6 +34,41 @@ def test_seeing_the_same_again_renews_its_age_and_is_no_news() -> None:
     assert book.admit([tick(0.05, seen=0)], 0, 0)[0] == [tick(0.05)]
     assert book.admit([tick(0.05, seen=60)], 0, 60)[0] == []
     assert book.ticks()[POWER][0].observed_at == 60
+
+
+def test_a_value_that_goes_on_is_no_news_however_often_its_source_dates_it_anew() -> None:
+    book = TickBook(MAINNET_RULES)
+    for minute in range(5):
+        news, _ = book.admit([tick(0.05, begins=minute * 60.0, seen=minute * 60.0)], 0, minute * 60.0)
+        assert len(news) == (minute == 0)
+    assert book.ticks()[POWER] == (tick(0.05, begins=0, seen=240),)
+    assert len(book.admit([tick(0.06, begins=300, seen=300)], 0, 300)[0]) == 1
+
+
+def test_an_interval_of_its_own_is_a_fact_of_its_own_even_at_the_same_price() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, 0, 900)], 0, 0)
+    assert len(book.admit([tick(0.05, 900, 1800, seen=900)], 0, 900)[0]) == 1
+    assert len(book.admit([tick(0.05, 1800, 2700, seen=900)], 0, 900)[0]) == 1
+
+
+def test_after_the_clock_was_set_back_values_are_renewed_again() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, begins=5000, seen=5000)], 0, 5000)
+    for now in range(1000, 20_000, 1000):
+        book.admit([tick(0.05, begins=now, seen=now)], 0, now)
+        newest = current(book.ticks()[POWER], now)
+        assert newest is not None
+        assert newest.observed_at == now
+
+
+def test_what_was_refused_last_is_known_until_a_good_value_comes() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(99.0)], 0, 0)
+    assert book.refusals() == {POWER: "99 USD/kWh is outside -1 .. 10"}
+    assert book.copy().refusals() == book.refusals()
+    book.admit([tick(0.05)], 0, 0)
+    assert book.refusals() == {}
 
 
 def test_a_corrected_price_replaces_the_one_for_the_same_interval() -> None:

@@ -64,5 +64,12 @@ def test_small_and_large_prices_keep_their_meaning() -> None:
     assert power_text(123.4) == "12,340 ct/kWh"
 
 
+def test_prices_of_a_chain_without_value_are_told_by_their_power_of_ten() -> None:
+    assert hashprice_text(1.944e26) == "$1.94e+26/PH/day"
+    assert hashprice_text(999_999_999.0) == "$999,999,999.00/PH/day"
+    assert power_text(3.3e19) == "3.3e+21 ct/kWh"
+    assert len(flips_text(CURVE, FULL, market(hashprice=1.944e26), 0.02)) < 80
+
+
 def test_times_are_utc_and_rounded_up() -> None:
     assert time_text(1_700_000_000.2) == "2023-11-14 22:13:21Z"

@@ -293,6 +293,27 @@ async def test_sources_and_units_that_raise_never_stop_the_loop(tmp_path: Path) 
     assert (gone.reason, gone.numbers["assumed_power_w"]) == (Reason.UNREACHABLE, 2000)
 
 
+async def test_a_source_that_fails_is_told_in_its_own_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        name = "meter"
+        error: Exception = OSError("no route to host")
+
+        async def read(self, now: float) -> list[Tick]:
+            del now
+            raise self.error
+
+    home = house(tmp_path, UP_AND_DOWN)
+    broken = Broken()
+    home.loop._sources = (*home.loop._sources, broken)
+    await home.at(0)
+    broken.error = TimeoutError()
+    await home.at(10)
+    told = [vars(record)["error"] for record in caplog.records if record.message == "source_failed"]
+    assert told == ["no route to host", "TimeoutError"]
+
+
 async def test_a_preview_touches_nothing_and_its_reports_are_plain_data(tmp_path: Path) -> None:
     home = house(tmp_path, UP_AND_DOWN)
     home.clock.now += 100

@@ -52,6 +52,7 @@ def test_hashprice_comes_from_the_chain_and_the_bitcoin_price() -> None:
     assert market.hashprice_btc_per_ph_day == pytest.approx(0.00043132, rel=1e-4)
     assert market.gross_hashprice_usd_per_ph_day == pytest.approx(39.25, abs=0.01)
     assert market.hashprice_usd_per_ph_day == pytest.approx(39.25 * 0.98, abs=0.01)
+    assert market.net_hashprice_btc_per_ph_day == pytest.approx(0.00043132 * 0.98, rel=1e-4)
     assert market.ages_s == {BTC_USD: 30, DIFFICULTY: 30, SUBSIDY: 30, FEES: 30, POWER: 30}
 
 
@@ -59,6 +60,7 @@ def test_a_hashprice_given_directly_outranks_the_chain() -> None:
     market = read(ticks(hashprice_usd_per_ph_day=50.0))
     assert isinstance(market, Market)
     assert (market.gross_hashprice_usd_per_ph_day, market.hashprice_btc_per_ph_day) == (50.0, None)
+    assert market.net_hashprice_btc_per_ph_day is None
 
 
 def test_a_direct_hashprice_that_is_stale_is_not_replaced_behind_the_operators_back() -> None:
@@ -76,7 +78,7 @@ def test_every_problem_is_named_and_a_series_never_seen_has_no_since() -> None:
     market = read(book)
     assert isinstance(market, MarketUnknown)
     assert [(problem.series, problem.why) for problem in market.problems] == [
-        (BTC_USD, "nan is outside 1000 .. 1e+07"),
+        (BTC_USD, "nan USD/BTC is outside 1000 .. 1e+07"),
         (POWER, "no value was ever seen"),
     ]
     assert market.since is None
@@ -84,8 +86,24 @@ def test_every_problem_is_named_and_a_series_never_seen_has_no_since() -> None:
 
 def test_an_interval_that_is_over_is_no_price_for_now() -> None:
     book = ticks()
-    book[POWER] = (replace(book[POWER][0], valid_to=NOW),)
-    assert isinstance(read(book), MarketUnknown)
+    book[POWER] = (replace(book[POWER][0], valid_to=NOW - 5),)
+    market = read(book)
+    assert isinstance(market, MarketUnknown)
+    assert market.problems[0].why == "the last one known ended 5 s ago"
+    assert market.since == NOW - 5
+
+
+def test_a_price_that_is_missing_because_it_was_refused_says_so() -> None:
+    book = ticks()
+    del book[POWER]
+    book[BTC_USD] = (replace(book[BTC_USD][0], observed_at=NOW - 4000),)
+    refused = {POWER: "99 is outside -1 .. 10", BTC_USD: "0 is outside 1000 .. 1e+07"}
+    market = read_market(book, MAINNET_RULES, Earned(), NOW, refused)
+    assert isinstance(market, MarketUnknown)
+    assert [problem.why for problem in market.problems] == [
+        "last seen 4000 s ago; since then refused: 0 is outside 1000 .. 1e+07",
+        "no good value was ever seen; refused: 99 is outside -1 .. 10",
+    ]
 
 
 def test_a_hashprice_that_comes_out_absurd_is_refused() -> None:

@@ -155,6 +155,16 @@ def test_resuming_waits_for_its_dwell_and_not_again_for_the_next_tick() -> None:
     assert fleet.one(NOW + 100, 0.02).reason is Reason.RESUME
 
 
+def test_a_clock_that_is_set_back_makes_no_dwell_longer_than_it_is() -> None:
+    fleet = Fleet()
+    fleet.one(NOW, 0.02)
+    assert fleet.one(NOW + TICK, 0.2).reason is Reason.PAUSE
+    back = NOW - 7200
+    assert fleet.one(back, 0.02).reason is Reason.MIN_OFF
+    assert fleet.one(back + UNIT.min_off_s - 1, 0.02).reason is Reason.MIN_OFF
+    assert fleet.one(back + UNIT.min_off_s, 0.02).reason is Reason.RESUME
+
+
 def test_resuming_waits_until_the_price_was_observed_again() -> None:
     fleet = Fleet(mode="off")
     assert fleet.one(NOW, 0.02).reason is Reason.CONFIRMING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_hashprice_that_is_not_known_is_none_and_says_why() -> None:
     assert not report["known"]
     assert report["hashprice_usd_per_ph_day"] is None
     assert report["problems"] == [
-        {"series": "btc_usd", "why": "0 is outside 1000 .. 1e+07", "since": None},
+        {"series": "btc_usd", "why": "0 USD/BTC is outside 1000 .. 1e+07", "since": None},
     ]
 
 
@@ -109,6 +110,18 @@ def test_the_plan_says_for_each_unit_what_why_and_what_would_change_it() -> None
     assert [mode["mode"] for mode in unit["modes"]] == ["off", "eco", "full"]
     assert unit["modes"][2]["breakeven_power_usd_per_kwh"] == pytest.approx(39.25 / 24 / 29.7, rel=1e-3)
     assert "j_per_th" not in unit["modes"][0]
+    # The last step alone: (2970 - 1850) W for (100 - 76) TH/s, and from off its standby power is spared.
+    steps = [mode.get("step_breakeven_hashprice_usd_per_ph_day") for mode in unit["modes"]]
+    assert steps == [None, pytest.approx(24 * 1838 / 76 * 0.05), pytest.approx(24 * 1120 / 24 * 0.05)]
+
+
+def test_a_mode_off_the_hull_is_marked_as_never_the_best() -> None:
+    curve = PowerCurve([Mode("eco", 76, 1850), Mode("bad", 77, 2900), Mode("full", 100, 2970)])
+    seen = view()
+    snapshot = replace(seen.snapshot, units=(Unit(UNIT.id, curve),))
+    (unit,) = plain(plan_report(replace(seen, snapshot=snapshot)))["units"]
+    assert [mode["on_hull"] for mode in unit["modes"]] == [True, True, False, True]
+    assert "step_breakeven_power_usd_per_kwh" not in unit["modes"][2]
 
 
 def test_a_plan_without_prices_still_says_what_happens_to_each_unit() -> None:

@@ -95,6 +95,29 @@ async def test_fees_left_behind_by_the_nodes_own_limit_are_told(
 
 
 @pytest.mark.bitcoind
+async def test_block_hashes_are_looked_for_where_the_node_publishes_them(
+    bitcoind_factory: Callable[..., Bitcoind],
+) -> None:
+    node = bitcoind_factory(zmq=True)
+    right = await rows_of(config_for(login(node, zmq_hashblock=node.zmq_hashblock)))
+    assert told(right)["zmq"] is True
+    wrong = await rows_of(config_for(login(node, zmq_hashblock="tcp://127.0.0.1:9")))
+    row = next(row for row in wrong if row.subject == "zmq")
+    assert row.ok is None
+    assert f"at {node.zmq_hashblock}, not at tcp://127.0.0.1:9" in row.detail
+
+
+@pytest.mark.bitcoind
+async def test_a_node_that_publishes_nothing_is_told(bitcoind_factory: Callable[..., Bitcoind]) -> None:
+    node = bitcoind_factory(zmq=False)
+    rows = await rows_of(config_for(login(node, zmq_hashblock="tcp://127.0.0.1:9")))
+    row = next(row for row in rows if row.subject == "zmq")
+    assert row.ok is None
+    assert "it publishes no block hashes" in row.detail
+    assert "-zmqpubhashblock=tcp://127.0.0.1:9" in row.detail
+
+
+@pytest.mark.bitcoind
 @pytest.mark.parametrize(
     "address",
     ["bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", ANYONE[:-1] + "q"],

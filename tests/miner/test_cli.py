@@ -197,7 +197,19 @@ def test_plan_prints_its_report(good: Path, called: dict[str, Any]) -> None:
     result = hashmill("plan", "-c", good)
     assert result.exit_code == 0
     assert "Dry run" in result.output
-    assert json.loads(hashmill("plan", "-c", good, "--json").output) == report
+    assert json.loads(hashmill("plan", "-c", good, "--json").output) == {"enabled": True, **report}
+
+
+def test_plan_says_when_the_controller_is_off(good: Path, called: dict[str, Any]) -> None:
+    good.write_text(good.read_text() + "[controller]\nenabled = false\n")
+    called["plan"] = {
+        "dry_run": True,
+        "known": False,
+        "problems": [],
+        "value_usd": None,
+        "units": [],
+    }
+    assert "The controller is off" in hashmill("plan", "-c", good).output
 
 
 @pytest.mark.parametrize(

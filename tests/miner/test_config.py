@@ -61,6 +61,12 @@ def test_nothing_is_converted(section: str, key: str, given: object) -> None:
         Config.model_validate({**SMALLEST, section: {**SMALLEST.get(section, {}), key: given}})
 
 
+@pytest.mark.parametrize(("key", "given"), [("tick_s", 0.01), ("horizon_hours", 1e6)])
+def test_the_controller_is_not_told_to_do_more_than_a_machine_can(key: str, given: float) -> None:
+    with pytest.raises(ValidationError):
+        Config.model_validate({**SMALLEST, "controller": {key: given}})
+
+
 def test_a_password_does_not_show() -> None:
     node = BitcoindConfig.model_validate(
         {"rpc_url": "http://127.0.0.1:1", "rpc_user": "u", "rpc_password": "hunter2"}

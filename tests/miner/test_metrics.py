@@ -24,7 +24,8 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def test_what_is_not_known_is_absent_and_not_zero(metrics: Metrics) -> None:
-    own = {name for name in samples(metrics) if name.startswith("hashmill_") and "tip_to_work" not in name}
+    histograms = ("hashmill_tip_to_work", "hashmill_plan_seconds")
+    own = {n for n in samples(metrics) if n.startswith("hashmill_") and not n.startswith(histograms)}
     assert own == {
         'hashmill_build_info{kernel="sha-ni",version="0.1.0"}',
         "hashmill_ledger_ticks_dropped_total",
@@ -142,6 +143,36 @@ def test_the_time_from_tip_to_work_is_a_histogram(metrics: Metrics) -> None:
     assert shown['hashmill_tip_to_work_seconds_bucket{le="0.005"}'] == 1
     assert shown['hashmill_tip_to_work_seconds_bucket{le="0.5"}'] == 2
     assert shown["hashmill_tip_to_work_seconds_count"] == 2
+
+
+def test_a_plan_shows_its_time_and_its_gap_while_there_is_one(metrics: Metrics) -> None:
+    metrics.plan_made(0.002, 0.0)
+    assert samples(metrics)["hashmill_plan_gap_ratio"] == 0
+    assert samples(metrics)['hashmill_plan_seconds_bucket{le="0.003"}'] == 1
+    metrics.plan_missing()
+    assert "hashmill_plan_gap_ratio" not in samples(metrics)
+
+
+def test_the_catalogue_holds_every_metric_there_is(metrics: Metrics) -> None:
+    metrics.market_valued(
+        hashprice_usd_per_ph_day=1.0,
+        hashprice_btc_per_ph_day=1.0,
+        btc_usd=1.0,
+        power_usd_per_kwh=1.0,
+        network_difficulty=1.0,
+        retarget_expected_ratio=1.0,
+    )
+    metrics.plan_made(0.1, 0.0)
+    metrics.series_observed("btc_usd", NOW)
+    metrics.template_taken(7, NOW)
+    metrics.share_accepted("cpu", 1.0, 1.0)
+    metrics.share_rejected("cpu", "stale")
+    families = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in text_string_to_metric_families(metrics.render().decode())
+        if family.name.startswith("hashmill_")
+    }
+    assert families == {info.name: info.kind for info in metrics.catalogue}
 
 
 def test_a_node_is_up_or_down(metrics: Metrics) -> None:

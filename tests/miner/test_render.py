@@ -1,7 +1,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from controller import flip
 from miner import render
 from miner.checks import CheckRow
 from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
@@ -38,15 +41,18 @@ PLAN: dict[str, Any] = {
                 {"from_s": NOON + 3600, "to_s": NOON + 7200, "mode": "full"},
             ],
             "modes": [
-                {"mode": "off", "th_s": 0.0, "watts": 0.0, "margin_usd_per_hour": 0.0},
+                {"mode": "off", "th_s": 0.0, "watts": 0.0, "on_hull": True, "margin_usd_per_hour": 0.0},
                 {
                     "mode": "full",
                     "th_s": 0.00002,
                     "watts": 20.0,
                     "margin_usd_per_hour": -0.0012,
+                    "on_hull": True,
                     "j_per_th": 1e6,
                     "breakeven_hashprice_usd_per_ph_day": 1440000.0,
                     "breakeven_power_usd_per_kwh": 1.6e-6,
+                    "step_breakeven_hashprice_usd_per_ph_day": 1440000.0,
+                    "step_breakeven_power_usd_per_kwh": 1.6e-6,
                 },
             ],
         }
@@ -124,7 +130,7 @@ def test_a_plan_without_prices_says_which_and_why(capsys: pytest.CaptureFixture[
         **PLAN["units"][0],
         "to_mode": "full",
         "next": [],
-        "modes": [{"mode": "off", "th_s": 0.0, "watts": 0.0}],
+        "modes": [{"mode": "off", "th_s": 0.0, "watts": 0.0, "on_hull": True}],
     }
     unknown = {
         **PLAN,
@@ -234,8 +240,53 @@ def test_money_is_told_to_the_cent_or_to_three_digits() -> None:
     assert render.power_text(2.8e19) == "2.8e+21 ct/kWh"
     assert render.usd_text(-0.00123456) == "-$0.00123"
     assert render.power_text(0.0591) == "5.91 ct/kWh"
-    assert render.power_text(9.0) == "900.0 ct/kWh"
+    assert render.power_text(9.0) == "900 ct/kWh"
 
 
 def test_durations_are_told_in_what_fits() -> None:
     assert [render.duration_text(s) for s in (5, 300, 10800)] == ["5 s", "5.0 min", "3.0 h"]
+
+
+@given(st.floats(-1e30, 1e30))
+def test_prices_are_told_in_the_same_words_as_in_a_decisions_flip(price: float) -> None:
+    assert render.hashprice_text(price) == flip.hashprice_text(price)
+    assert render.power_text(price) == flip.power_text(price)
+
+
+def test_a_unit_whose_mode_is_not_known_is_not_said_to_come_from_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    unit = {**PLAN["units"][0], "from_mode": "unknown", "to_mode": "full"}
+    render.show(*render.plan({**PLAN, "units": [unit]}))
+    assert "cpu goes to full (the mode it is in is not known)" in capsys.readouterr().out
+
+
+def test_a_plan_without_units_says_that_nothing_hashes(capsys: pytest.CaptureFixture[str]) -> None:
+    render.show(*render.plan({**PLAN, "units": [], "value_usd": 0.0, "bound_usd": 0.0}))
+    out = capsys.readouterr().out
+    assert "No unit to plan for: [cpu] threads = 0" in out
+    assert "Worth" not in out
+
+
+def test_a_plan_of_a_controller_that_is_off_says_that_it_will_not_happen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    render.show(*render.plan({**PLAN, "enabled": False}))
+    out = capsys.readouterr().out
+    assert "The controller is off ([controller] enabled = false): every unit runs, whatever it costs." in out
+    assert "Dry run" not in out
+
+
+def test_a_mode_pays_where_its_last_step_does_and_some_never(capsys: pytest.CaptureFixture[str]) -> None:
+    off, full = PLAN["units"][0]["modes"]
+    bad = {**full, "mode": "bad", "on_hull": False}
+    full = {
+        **full,
+        "breakeven_hashprice_usd_per_ph_day": 40.0,
+        "step_breakeven_hashprice_usd_per_ph_day": 68.0,
+    }
+    render.show(*render.plan({**PLAN, "units": [{**PLAN["units"][0], "modes": [off, bad, full]}]}))
+    out = capsys.readouterr().out
+    assert "$68.00/PH/day" in out
+    assert "$40.00/PH/day" not in out
+    assert "never best" in out

@@ -10,6 +10,7 @@ from controller.ticks import CHAIN_HEIGHT, DIFFICULTY, EPOCH_START, FEES, SUBSID
 
 @dataclass(frozen=True)
 class Facts:
+    chain: str = "main"
     height: int = 931_900
     difficulty: float = 146472570619930.78
     subsidy_sat: int = 312_500_000
@@ -19,7 +20,8 @@ class Facts:
 
 
 class Chain:
-    def __init__(self) -> None:
+    def __init__(self, chain: str = "main") -> None:
+        self.chain = chain
         self.reads = 0
         self.down = False
 
@@ -27,7 +29,7 @@ class Chain:
         self.reads += 1
         if self.down:
             raise OSError("connection refused")
-        return Facts()
+        return Facts(self.chain)
 
 
 async def test_the_chain_becomes_six_series() -> None:
@@ -41,6 +43,11 @@ async def test_the_chain_becomes_six_series() -> None:
         TIP_TIME: 1_768_175_900,
     }
     assert {(tick.observed_at, tick.source) for tick in ticks} == {(1000.0, "node")}
+
+
+async def test_regtest_never_retargets_so_nothing_is_said_of_its_epoch() -> None:
+    ticks = await NodeSource(Chain("regtest").facts).read(1000.0)
+    assert {tick.series for tick in ticks} == {DIFFICULTY, SUBSIDY, FEES, CHAIN_HEIGHT}
 
 
 async def test_the_node_is_asked_no_more_often_than_said_and_ages_show_it() -> None:

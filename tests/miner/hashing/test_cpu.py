@@ -5,8 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+from miner import kernel
 from miner.chain.difficulty import hash_to_int, target_of_difficulty
-from miner.hashing.cpu import CpuUnit, Work, rolled_versions
+from miner.hashing.cpu import (
+    LEAST_NONCES,
+    MOST_NONCES,
+    SLICE_SECONDS,
+    CpuUnit,
+    Work,
+    rolled_versions,
+    slice_nonces,
+)
 from miner.kernel import share_header
 from miner.work.job import Job
 from miner.work.share import Submission
@@ -221,6 +230,36 @@ def test_the_time_in_the_header_follows_the_clock(found: Found) -> None:
     assert found.arrived.wait(20)
     unit.stop()
     assert found.submissions[0].ntime_s == 1_700_000_100
+
+
+def test_a_scan_is_so_long_that_a_hit_waits_for_its_end_only_briefly() -> None:
+    assert slice_nonces(40_000, 4 * SLICE_SECONDS) == 10_000
+    assert slice_nonces(40_000, SLICE_SECONDS / 2) == 80_000
+
+
+def test_a_scan_that_told_nothing_of_the_speed_does_not_end_the_hashing_or_run_away() -> None:
+    assert slice_nonces(0, 0.0) == LEAST_NONCES
+    assert slice_nonces(64, 60.0) == LEAST_NONCES
+    assert slice_nonces(1 << 32, 0.0) == MOST_NONCES
+
+
+def test_the_length_of_scans_follows_the_speed_of_each_thread(
+    unit: CpuUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[int] = []
+
+    def scan(_job: kernel.ScanJob, _first: int, count: int, _stop: kernel.StopWord) -> kernel.ScanResult:
+        scanned.append(count)
+        time.sleep(SLICE_SECONDS)
+        return kernel.ScanResult((), 50_000)
+
+    monkeypatch.setattr(kernel, "scan", scan)
+    unit.set_work(Work(job(), NEVER))
+    unit.start("half")
+    eventually(lambda: len(scanned) >= 3)
+    unit.stop()
+    assert scanned[0] == LEAST_NONCES
+    assert all(LEAST_NONCES < count <= 50_000 for count in scanned[1:])
 
 
 def test_versions_differ_within_the_mask_only() -> None:

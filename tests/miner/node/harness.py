@@ -1,7 +1,9 @@
-"""A proxy in front of a real bitcoind that fails on demand, and blocks made by hand."""
+"""A proxy in front of a real bitcoind that fails on demand, blocks made by hand, and couriers to bring them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +12,8 @@ from aiohttp import ClientSession, web
 
 from miner.chain.block import Header, header_hash
 from miner.chain.difficulty import bits_to_target, hash_to_int
-from miner.node.blocks import FoundBlock
+from miner.node.blocks import BlockCourier, CourierPacing, FoundBlock
+from miner.node.nodes import Node, NodeSet
 from miner.work.job import Job, block_bytes, solo_job
 from miner.work.template import decode_template, parse_template, template_request
 from regtest.bitcoind import Bitcoind
@@ -66,9 +69,11 @@ def result(value: Any) -> Fault:
     return fault
 
 
-def answer(text: str, status: int = 200) -> Fault:
+def answer(text: str | bytes, status: int = 200) -> Fault:
+    body = text.encode() if isinstance(text, str) else text
+
     async def fault(_request: web.Request, _forward: Forward) -> web.StreamResponse:
-        return web.Response(text=text, status=status)
+        return web.Response(body=body, status=status)
 
     return fault
 
@@ -147,3 +152,44 @@ async def until(condition: Callable[[], Any], limit_s: float = 10.0) -> None:
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - what tests wait for has no event of its own
             await asyncio.sleep(0.01)
+
+
+QUICK = CourierPacing(submit_limit_s=1.0, budget_s=20.0, follow_s=0.05, backoff_cap_s=0.2)
+
+
+class Ledger:
+    """What the courier told, in order; `broken` makes it fail as a full disk would."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, dict[str, Any]]] = []
+        self.broken = False
+
+    async def set_block_status(self, block_hash: str, status: str, /, **columns: Any) -> None:
+        self.told.append((block_hash, status, columns))
+        if self.broken:
+            raise OSError("disk full")
+
+    def statuses(self, block: FoundBlock) -> list[str]:
+        """Statuses of one block in order, repetitions once."""
+        seen = [status for block_hash, status, _ in self.told if block_hash == block.hash_hex]
+        return [status for at, status in enumerate(seen) if at == 0 or seen[at - 1] != status]
+
+    def confirmations(self, block: FoundBlock) -> list[int]:
+        return [
+            columns["confirmations"]
+            for block_hash, _status, columns in self.told
+            if block_hash == block.hash_hex and "confirmations" in columns
+        ]
+
+
+@asynccontextmanager
+async def couriers(*nodes: Node, pacing: CourierPacing = QUICK) -> AsyncIterator[tuple[BlockCourier, Ledger]]:
+    ledger = Ledger()
+    courier = BlockCourier(NodeSet(nodes, "regtest"), ledger, pacing=pacing)
+    running = asyncio.ensure_future(courier.run())
+    try:
+        yield courier, ledger
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

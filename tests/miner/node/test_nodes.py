@@ -49,6 +49,24 @@ def test_silence_is_counted_from_the_last_answer_of_any_node(make: Callable[[str
     assert len(nodes) == len(list(nodes)) == 2
 
 
+def test_a_node_that_may_give_no_work_does_not_vouch_for_the_work_of_another(
+    make: Callable[[str], Node],
+) -> None:
+    now = 100.0
+    a, b = make("a"), make("b")
+    nodes = NodeSet([a, b], "main", clock=lambda: now)
+    a.up, b.up, b.synced = False, True, False
+    now = 107.0
+    nodes.answered(b)
+    assert nodes.silent_s() == 7.0
+    b.synced, b.cut_off = True, True
+    nodes.answered(b)
+    assert nodes.silent_s() == 7.0
+    b.cut_off = False
+    nodes.answered(b)
+    assert nodes.silent_s() == 0.0
+
+
 def test_a_set_without_nodes_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one bitcoind"):
         NodeSet([], "regtest")

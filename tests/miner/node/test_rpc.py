@@ -52,6 +52,13 @@ async def test_a_refusal_keeps_the_nodes_own_code_and_words(bitcoind: Bitcoind, 
     assert (refused.value.code, refused.value.reason) == (-8, "Block height out of range")
 
 
+async def test_a_full_block_of_four_megabytes_goes_out_as_any_other_call(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    block = bytes(3_999_000).hex()  # as submitblock takes it: no block, but of its size
+    assert isinstance(await node_of(bitcoind).rpc.call("submitblock", block), str)  # the node's complaint
+
+
 async def test_a_batch_answers_in_order_with_refusals_in_their_places(
     bitcoind: Bitcoind, node_of: MakeNode
 ) -> None:

@@ -167,6 +167,44 @@ async def test_the_next_node_serves_when_the_first_cannot(
     assert served.events == ["template of two"]
 
 
+async def test_a_node_without_peers_does_not_hold_the_work_on_its_own_old_tip(
+    bitcoind_factory: Callable[..., Bitcoind], proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    alone, well = (
+        bitcoind_factory(),
+        bitcoind_factory(),
+    )  # not connected: `alone` knows the genesis block only
+    proxy = await proxy_of(alone)
+    proxy.fail("getblocktemplate", refuse(-9, "Bitcoin is not connected!"))
+    (tip,) = mine(well, 1)
+    pacing = TemplatePacing(refresh_s=0.5)
+    async with serving(
+        node_of(proxy, "alone"), node_of(well, "well"), pacing=pacing, watch=Pacing(poll_s=0.05)
+    ) as served:
+        await until(lambda: served.templates)
+        assert served.templates[-1].prev_hash == bytes.fromhex(tip)[::-1]
+        assert served.nodes.active is not None
+        assert served.nodes.active.name == "well"
+
+        await asyncio.to_thread(alone.connect, well)
+        proxy.heal()
+        await until(lambda: served.nodes.active is not None and served.nodes.active.name == "alone", 30)
+        assert served.templates[-1].prev_hash == bytes.fromhex(tip)[::-1]
+
+
+async def test_work_is_withdrawn_when_the_only_node_has_lost_its_peers(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    pacing = TemplatePacing(refresh_s=0.1, job_max_age_s=1.0)
+    async with serving(node_of(proxy), pacing=pacing, watch=Pacing(poll_s=0.05)) as served:
+        await until(lambda: served.templates)
+        proxy.fail("getblocktemplate", refuse(-9, "Bitcoin is not connected!"))
+        await until(lambda: "withdraw" in served.events, 5)
+        proxy.heal()
+        await until(lambda: served.service.current is not None, 5)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -197,7 +235,16 @@ async def test_a_template_that_must_not_be_mined_is_an_alert_and_the_last_good_o
     assert words in message
 
 
-@pytest.mark.parametrize("fault", [answer("<html>"), result(None), result({"height": "high"})])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer("<html>"),
+        answer('{"result": ' + "[" * 100_000),
+        answer(b'{"result": {"previousblockhash": "\xff"}}'),
+        result(None),
+        result({"height": "high"}),
+    ],
+)
 async def test_garbage_instead_of_a_template_is_survived(
     fault: object, bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
 ) -> None:
@@ -306,6 +353,27 @@ async def test_a_hanging_node_does_not_keep_the_work_alive(
         await until(lambda: served.templates)
         proxy.fail("*", hang)
         await until(lambda: "withdraw" in served.events)
+
+
+async def test_a_node_that_hangs_while_it_is_asked_does_not_hold_up_the_next_one(
+    bitcoind_factory: Callable[..., Bitcoind], proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    one, two = bitcoind_factory(), bitcoind_factory()
+    one.connect(two)
+    mine(one, 1)
+    proxy = await proxy_of(one)
+    watch = Pacing(poll_s=0.05, poll_limit_s=0.3)
+    async with serving(node_of(proxy, "one", zmq=False), node_of(two, "two"), watch=watch) as served:
+        await until(lambda: served.templates and all(node.up for node in served.nodes))
+        proxy.fail("*", hang)
+        served.service.refresh()
+        (tip,) = await asyncio.to_thread(mine, two, 1)
+        await until(lambda: next(iter(served.nodes)).up is False)
+        for _ in range(3):
+            served.service.refresh()  # again, while the answer is being given up
+        await until(lambda: served.templates[-1].prev_hash == bytes.fromhex(tip)[::-1], 3)
+
+    assert served.events[-1] == "template of two"
 
 
 @pytest.mark.parametrize("kind", ADDRESS_KINDS)

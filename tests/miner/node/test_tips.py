@@ -45,9 +45,9 @@ class Watch:
 
 @asynccontextmanager
 async def watching(
-    *nodes: Node, network: str = "regtest", pacing: Pacing | None = None
+    *nodes: Node, network: str = "regtest", pacing: Pacing | None = None, lag_s: float = 10.0
 ) -> AsyncIterator[Watch]:
-    watch = Watch(NodeSet(nodes, network), pacing or Pacing())
+    watch = Watch(NodeSet(nodes, network, lag_s=lag_s), pacing or Pacing())
     running = asyncio.ensure_future(watch.watcher.run(watch.tips.append))
     try:
         yield watch
@@ -245,6 +245,7 @@ async def test_another_node_takes_over_and_the_first_comes_back(
         await until(lambda: watch.hashes()[-1] == new)
         assert watch.tips[-1].node.name == "two"
         await asyncio.to_thread(one.start)
+        await asyncio.to_thread(one.connect, two)  # it is behind until then
         await until(lambda: watch.nodes.active is not None and watch.nodes.active.name == "one")
 
 
@@ -262,6 +263,58 @@ async def test_a_tip_only_another_node_has_is_not_acted_upon(
         await until(lambda: watch.hashes()[-1] == ahead, limit_s=30)
 
     assert watch.tips[-1].node.name == "one"
+
+
+async def test_a_node_that_returns_behind_the_other_does_not_take_over_before_it_has_caught_up(
+    bitcoind_factory: Callable[..., Bitcoind], node_of: MakeNode
+) -> None:
+    one, two = bitcoind_factory(), bitcoind_factory()
+    one.connect(two)
+    mine(one, 1)
+    one.flush()
+    async with watching(node_of(one, "one"), node_of(two, "two"), pacing=Pacing(poll_s=0.05)) as watch:
+        await until(lambda: len(watch.health) == 2 and watch.tips)
+        await asyncio.to_thread(one.kill)
+        await until(lambda: watch.nodes.active is not None and watch.nodes.active.name == "two")
+        newest = (await mined(two, 3))[-1]
+        await until(lambda: watch.hashes()[-1] == newest)
+        await asyncio.to_thread(one.start)
+        await until(lambda: watch.health[-1][:2] == ("one", True))
+        await asyncio.sleep(0.5)
+        assert watch.nodes.active is not None
+        assert watch.nodes.active.name == "two"
+        assert watch.hashes()[-1] == newest
+
+        await asyncio.to_thread(one.connect, two)
+        await until(lambda: watch.nodes.active is not None and watch.nodes.active.name == "one", limit_s=30)
+        await asyncio.sleep(0.2)
+        assert watch.hashes()[-1] == newest
+
+
+async def test_an_active_node_that_stays_behind_the_other_hands_over(
+    bitcoind_factory: Callable[..., Bitcoind], node_of: MakeNode
+) -> None:
+    one, two = bitcoind_factory(), bitcoind_factory()  # not connected
+    async with watching(
+        node_of(one, "one"), node_of(two, "two"), pacing=Pacing(poll_s=0.05), lag_s=0.5
+    ) as watch:
+        await until(lambda: len(watch.health) == 2 and watch.tips)
+        (ahead,) = await mined(two)
+        await until(lambda: watch.hashes()[-1] == ahead)
+        assert watch.tips[-1].node.name == "two"
+
+
+async def test_a_node_that_answers_every_longpoll_at_once_is_not_asked_without_pause(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    mine(bitcoind, 1)
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("getblocktemplate", result(bitcoind.rpc("getblocktemplate", template_request("regtest"))))
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.sleep(1)
+
+    assert proxy.seen.count("getblocktemplate") < 10
 
 
 async def test_a_node_that_hangs_is_down_and_up_again_when_it_answers(

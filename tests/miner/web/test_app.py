@@ -189,6 +189,21 @@ async def test_a_port_that_is_taken_is_a_clear_error(daemon: Daemon) -> None:
                 pass
 
 
+async def test_a_request_that_is_no_http_is_told_in_one_line_without_a_traceback(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with serve(daemon.app(), "127.0.0.1", 0) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write("GET /api/v1/decisions?limit=\u0663 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    assert [(record.message, vars(record).get("error")) for record in caplog.records] == [
+        ("request_malformed", "Invalid char in url query")
+    ]
+
+
 async def test_an_address_that_is_not_ours_is_a_clear_error(daemon: Daemon) -> None:
     with pytest.raises(WebError, match=r"cannot listen on 192\.0\.2\.1:0"):
         async with serve(daemon.app(), "192.0.2.1", 0):

@@ -3,6 +3,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import MultiDict
 
 from miner.web.problems import BadQueryError
 from miner.web.queries import MAX_LIMIT, ListQuery, list_query
@@ -10,6 +11,11 @@ from miner.web.queries import MAX_LIMIT, ListQuery, list_query
 
 def test_a_list_asked_for_without_parameters_is_the_newest_hundred() -> None:
     assert list_query({}, by_unit=True) == ListQuery(limit=100, since=0.0, unit=None)
+
+
+def test_a_parameter_given_twice_is_refused_since_one_would_be_ignored() -> None:
+    with pytest.raises(BadQueryError, match="limit: given more than once"):
+        list_query(MultiDict([("limit", "1"), ("limit", "2")]), by_unit=True)
 
 
 def test_parameters_are_taken_as_they_are_meant() -> None:

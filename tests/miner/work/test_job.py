@@ -101,7 +101,15 @@ class TestNtime:
 
     def test_the_time_is_never_below_the_least_allowed_nor_above_32_bits(self, make_job: MakeJob) -> None:
         assert ntime_at(make_job(min_time_s=1_700_000_700), 1000.0) == 1_700_000_700
-        assert ntime_at(make_job(), 1e10) == 2**32 - 1
+        assert ntime_at(make_job(ntime_s=2**32 - 10), 1020.0) == 2**32 - 1
+
+    def test_a_local_clock_that_jumps_ahead_makes_no_block_too_new_for_the_nodes(
+        self, make_job: MakeJob
+    ) -> None:
+        assert ntime_at(make_job(), 1000.0 + 10 * 3600) == 1_700_000_600 + 3600
+
+    def test_where_the_time_decides_the_bits_it_stays_the_template_s(self, make_job: MakeJob) -> None:
+        assert ntime_at(make_job(time_sets_bits=True), 1500.0) == 1_700_000_600
 
     @settings(deadline=None)
     @given(st.floats(0, 1e10), st.floats(0, 1e10))

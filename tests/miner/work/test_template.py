@@ -1,5 +1,6 @@
 """Templates: what a node's JSON becomes, and everything that makes one unfit to be mined."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -193,3 +194,33 @@ def test_a_signet_block_needs_its_witness_commitment_even_when_empty() -> None:
 def test_requests_name_the_rules_of_their_network() -> None:
     assert template_request("main") == {"rules": ["segwit"]}
     assert template_request("signet") == {"rules": ["segwit", "signet"]}
+
+
+@pytest.mark.parametrize(("network", "fixed"), [("main", False), ("test", True), ("testnet4", True)])
+def test_on_the_test_chains_the_bits_hold_for_the_template_s_own_time_only(
+    network: str, *, fixed: bool
+) -> None:
+    template = parsed(
+        network, bits="1d00ffff", target=f"{0xFFFF << 208:064x}", coinbasevalue=50_0000_0000 + 3500
+    )
+    assert template.time_sets_bits is fixed
+
+
+def test_transactions_of_the_template_before_are_shared_and_not_copied() -> None:
+    before = parsed()
+    after = parse_template(decode_template(json.dumps(reply()).encode()), "regtest", before)
+
+    assert after == before
+    assert all(new is old for new, old in zip(after.txs, before.txs, strict=True))
+
+
+def test_a_transaction_is_not_taken_for_another_with_the_same_witness_hash() -> None:
+    before = parsed()
+    other = [dataclasses.replace(tx, fee_sat=tx.fee_sat + 1, raw=b"") for tx in before.txs]
+    after = parse_template(
+        decode_template(json.dumps(reply()).encode()),
+        "regtest",
+        dataclasses.replace(before, txs=tuple(other)),
+    )
+
+    assert after == before

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+BENCHES = ["kernels", "latency", "overhead", "mining"]
+
+
+def test_every_bench_is_run_by_the_one_command(command: Command) -> None:
+    done = command("all", "--help")
+    assert done.returncode == 0
+    assert f"of {', '.join(BENCHES)}" in done.stdout.replace("\n", " ")
+    folder = Path(__file__).resolve().parents[2] / "bench"
+    commands = {path.stem for path in folder.glob("*.py") if "__main__" in path.read_text()}
+    assert commands == {"all", *BENCHES}
+
+
+def test_a_bench_can_be_chosen_and_speaks_json(command: Command) -> None:
+    done = command("all", "--quick", "--json", "kernels")
+    assert done.returncode == 0, done.stderr
+    (kernels,) = json.loads(done.stdout).values()
+    assert kernels["cpu"]
+    assert kernels["kernels"]
+
+
+def test_what_a_bench_prints_is_passed_on(command: Command) -> None:
+    done = command("all", "--quick", "kernels")
+    assert done.returncode == 0, done.stderr
+    assert "cycles/hash" in done.stdout
+
+
+def test_an_unknown_bench_is_refused(command: Command) -> None:
+    done = command("all", "speed")
+    assert done.returncode == 2
+    assert "there is no bench speed" in done.stderr

@@ -1,0 +1,532 @@
+"""The controller's place in the daemon: what it is built of, its journal in the ledger, what it tells."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.loop import LoopConfig
+from controller.sources.base import SourceError
+from controller.ticks import BTC_USD, DIFFICULTY, FEES, POWER, SUBSIDY, Tick
+from controller.units import UNKNOWN, Unit
+from miner import control as control_module
+from miner.config import Config, ControllerConfig
+from miner.control import (
+    Control,
+    Preview,
+    TapeRefusedError,
+    UnitWorth,
+    _decisions,
+    _Ears,
+    _Facts,
+    _Journal,
+    _loop_config,
+    _sources,
+    _units,
+)
+from miner.hashing.station import OFF, UNIT_ID, CpuStation, StationMode, station_modes
+from miner.ledger.recorder import Recorder
+from miner.ledger.store import Store
+from miner.metrics import Metrics
+from miner.node.nodes import NodeSet
+from miner.node.rpc import NodeUnreachableError
+from miner.site import node_set
+from miner.web.status import MarketStatus
+from tests.miner.harness import ADDRESS, NOW, shown
+
+CHAIN = {"btc_usd": 90_000, "difficulty": 0.02, "subsidy_sat": 312_500_000, "fees_sat": 0}
+"""Numbers of a tape with a chain so easy that 40 MH/s find a block every other second: any price of power pays."""
+HARD = 1e12
+"""A difficulty at which they never pay."""
+CHEAP = 0.05
+MODES = (StationMode(OFF, 0, 0.0, 0.0), StationMode("full", 1, 4e-5, 15.0))
+
+
+def config_of(**sections: Any) -> Config:
+    return Config.model_validate(
+        {
+            "network": "regtest",
+            "bitcoind": [{"rpc_url": "http://127.0.0.1:1", "cookie_file": "/c"}],
+            "solo": {"payout_address": ADDRESS},
+            "cpu": {"threads": 1, "modes": [{"name": "full", "threads": 1, "watts": 15.0, "th_s": 4e-5}]},
+            **sections,
+        }
+    )
+
+
+@pytest.fixture
+def tape_of(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Writes a tape of one row that holds for ever, and gives its section; None leaves a column out."""
+
+    def write(**columns: Any) -> dict[str, Any]:
+        columns = {name: value for name, value in {**CHAIN, **columns}.items() if value is not None}
+        file = tmp_path / "tape.csv"
+        file.write_text(f"offset_s,{','.join(columns)}\n0,{','.join(map(str, columns.values()))}\n")
+        return {"file": str(file)}
+
+    return write
+
+
+def silent_nodes(config: Config) -> NodeSet:
+    """The configured nodes, none of which answers."""
+    nodes = node_set(config)
+    for node in nodes:
+        node.up = False
+    return nodes
+
+
+class TestConfiguration:
+    """Every key that says how to control reaches what controls."""
+
+    READ: ClassVar[dict[str, tuple[Any, Callable[[LoopConfig, Unit], Any]]]] = {
+        "dry_run": (False, lambda loop, _: loop.policy.dry_run),
+        "tick_s": (7.0, lambda loop, _: loop.tick_s),
+        "horizon_hours": (5.0, lambda loop, _: loop.horizon_hours),
+        "min_on_s": (11.0, lambda _, unit: unit.min_on_s),
+        "min_off_s": (12.0, lambda _, unit: unit.min_off_s),
+        "dead_band_ratio": (0.07, lambda loop, _: loop.policy.dead_band),
+        "pool_fee": (0.01, lambda loop, _: loop.policy.earned.pool_fee),
+        "stale_ratio": (0.03, lambda loop, _: loop.policy.earned.stale),
+        "safe_mode": ("full", lambda _, unit: unit.safe_mode),
+        "grace_s": (13.0, lambda loop, _: loop.policy.grace_s),
+        "confirm_s": (1.5, lambda loop, _: loop.actuation.confirm_s),
+        "attempts": (4, lambda loop, _: loop.actuation.attempts),
+        "retry_after_s": (14.0, lambda loop, _: loop.actuation.retry_after_s),
+        "unit_max_age_s": (15.0, lambda loop, _: loop.policy.unit_max_age_s),
+        "max_changes_per_minute": (2, lambda loop, _: loop.policy.max_changes_per_minute),
+        "max_age_s": ({"btc_usd": 16.0}, lambda loop, _: {"btc_usd": loop.policy.rules[BTC_USD].max_age_s}),
+        "bounds": (
+            {"btc_usd": [1.0, 2.0]},
+            lambda loop, _: {"btc_usd": [loop.policy.rules[BTC_USD].low, loop.policy.rules[BTC_USD].high]},
+        ),
+    }
+
+    @pytest.mark.parametrize("key", READ)
+    def test_a_key_is_read(self, key: str) -> None:
+        value, read = self.READ[key]
+        config = config_of(controller={key: value})
+        (unit,) = _units(config, MODES)
+        assert read(_loop_config(config), unit) == value
+        default = config_of()
+        assert read(_loop_config(default), _units(default, MODES)[0]) != value
+
+    def test_no_key_is_left_out(self) -> None:
+        elsewhere = {
+            "enabled",  # whether there is a controller at all
+            "site_cap_kw",  # refused unless 0
+        }
+        assert set(self.READ) | elsewhere == set(ControllerConfig.model_fields)
+
+    def test_a_unit_s_own_settings_go_before_the_general_ones(self) -> None:
+        own = {"id": UNIT_ID, "min_on_s": 1.0, "min_off_s": 0.0, "restart_s": 3.0, "safe_mode": "full"}
+        (unit,) = _units(config_of(unit=[own], controller={"min_on_s": 9.0, "min_off_s": 9.0}), MODES)
+        assert (unit.min_on_s, unit.min_off_s, unit.restart_s, unit.safe_mode) == (1.0, 0.0, 3.0, "full")
+
+    def test_the_unit_has_the_modes_of_the_station(self) -> None:
+        (unit,) = _units(config_of(), MODES)
+        assert [(m.name, m.th_s, m.watts) for m in unit.curve.modes] == [(OFF, 0, 0), ("full", 4e-5, 15)]
+
+    def test_a_machine_that_does_not_hash_has_no_unit(self) -> None:
+        assert _units(config_of(cpu={"threads": 0}), ()) == []
+
+    def test_a_difficulty_near_zero_is_believed_on_test_chains_only(self) -> None:
+        regtest, main = (
+            _loop_config(config_of(network=n)).policy.rules[DIFFICULTY] for n in ("regtest", "main")
+        )
+        assert regtest.low < 1e-9
+        assert main.low > 1e10
+
+
+class TestSources:
+    """Prices come from the tape, then the configuration, then the node."""
+
+    def test_they_are_asked_in_the_order_of_their_precedence(
+        self, tape_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        config = config_of(tape=tape_of(), market={"btc_usd": 1e5}, power={"usd_per_kwh": 0.1})
+        assert [s.name for s in _sources(config, node_set(config), NOW)] == ["tape", "configuration", "node"]
+
+    async def test_a_price_that_is_not_written_down_is_not_made_up(self) -> None:
+        config = config_of(power={"usd_per_kwh": -0.02})
+        fixed, node = _sources(config, node_set(config), NOW)
+        assert [(tick.series, tick.value) for tick in await fixed.read(NOW)] == [(POWER, -0.02)]
+        assert node.name == "node"
+
+    async def test_a_tape_is_played_at_its_speed_from_its_start(self, tmp_path: Path) -> None:
+        file = tmp_path / "tape.csv"
+        file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,0.2\n120,0.3\n180,0.4\n")
+        config = config_of(tape={"file": str(file), "speed": 30.0, "start": 60, "at_end": "loop"})
+        tape, _ = _sources(config, node_set(config), NOW)
+        values = [[tick.value for tick in await tape.read(NOW + s)] for s in (0.0, 2.0, 4.0, 6.0)]
+        assert values == [[0.2], [0.3], [0.4], [0.1]]
+
+    def test_a_tape_with_a_fault_is_refused_with_its_file_and_line(self, tmp_path: Path) -> None:
+        file = tmp_path / "tape.csv"
+        file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,cheap\n")
+        config = config_of(tape={"file": str(file)})
+        with pytest.raises(TapeRefusedError, match=rf"{file}:3: .*'cheap' is not a number"):
+            _sources(config, node_set(config), NOW)
+
+    def test_a_tape_that_has_gone_is_refused(self, tape_of: Callable[..., dict[str, Any]]) -> None:
+        config = config_of(tape=tape_of())
+        Path(config.tape.file).unlink()  # type: ignore[union-attr]
+        with pytest.raises(TapeRefusedError, match="No such file"):
+            _sources(config, node_set(config), NOW)
+
+    @pytest.mark.parametrize("start", [1e9, "2026-01-12T00:00:00Z"])
+    def test_a_start_that_is_not_on_the_tape_is_refused(self, tmp_path: Path, start: Any) -> None:
+        file = tmp_path / "tape.csv"
+        file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,0.2\n")
+        config = config_of(tape={"file": str(file), "start": start})
+        with pytest.raises(TapeRefusedError, match=str(file)):
+            _sources(config, node_set(config), NOW)
+
+    async def test_without_a_node_the_chain_is_not_known(self) -> None:
+        with pytest.raises(SourceError, match="no bitcoind answers"):
+            await _Facts(silent_nodes(config_of()))()
+
+    async def test_a_node_that_does_not_answer_is_a_source_that_failed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def no_answer(*_: object) -> None:
+            raise NodeUnreachableError("bitcoind a does not answer")
+
+        monkeypatch.setattr(control_module, "chain_facts", no_answer)
+        with pytest.raises(SourceError, match="bitcoind a does not answer"):
+            await _Facts(node_set(config_of()))()
+
+
+DECISION = Decision(
+    id="0001",
+    at=NOW,
+    unit_id=UNIT_ID,
+    from_mode=OFF,
+    to_mode="full",
+    reason=Reason.RESUME,
+    numbers={"power_usd_per_kwh": 0.05, "since_s": NOW},
+    flip="pauses below $1",
+    dry_run=False,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def recorder(store: Store) -> AsyncIterator[Recorder]:
+    async with Recorder(store) as opened:
+        yield opened
+
+
+class TestJournal:
+    """The controller's memory is the ledger."""
+
+    @pytest.mark.parametrize("from_mode", [OFF, UNKNOWN])
+    async def test_a_decision_comes_back_as_it_was_made(self, recorder: Recorder, from_mode: str) -> None:
+        journal = _Journal(recorder)
+        made = replace(DECISION, from_mode=from_mode)
+        await journal.record_decisions([made])
+        assert await journal.last_decisions() == {UNIT_ID: made}
+
+    async def test_a_mode_nobody_could_read_is_none_in_the_ledger(
+        self, recorder: Recorder, store: Store
+    ) -> None:
+        await _Journal(recorder).record_decisions([replace(DECISION, from_mode=UNKNOWN)])
+        (row,) = store.decisions()
+        assert row.from_mode is None
+
+    async def test_outcomes_and_ticks_are_kept_as_they_were(self, recorder: Recorder, store: Store) -> None:
+        journal = _Journal(recorder)
+        await journal.record_decisions([DECISION])
+        await journal.record_outcomes(
+            [Outcome(DECISION.id, UNIT_ID, NOW + 1, OutcomeKind.CONFIRMED, "at once", "full")]
+        )
+        await journal.record_ticks([Tick(POWER, 0.05, "USD/kWh", NOW, math.inf, NOW, "tape")])
+        await recorder.aclose()
+        ((outcome,),) = store.outcomes([DECISION.id]).values()
+        assert (outcome.outcome, outcome.detail, outcome.mode_read) == ("confirmed", "at once", "full")
+        tick = store.latest_ticks()[POWER]
+        assert (tick.value, tick.valid_to, tick.source) == (0.05, math.inf, "tape")
+
+    async def test_a_reason_of_another_version_says_nothing_to_this_one(
+        self, recorder: Recorder, store: Store
+    ) -> None:
+        await _Journal(recorder).record_decisions([DECISION])
+        rows = store.last_decisions()
+        assert _decisions({UNIT_ID: replace(rows[UNIT_ID], reason="pause_full_moon")}) == {}
+
+    async def test_a_ledger_that_fails_is_an_error_the_loop_outlives(self, recorder: Recorder) -> None:
+        await recorder.aclose()
+        with pytest.raises(RuntimeError, match="ledger: the ledger is closed"):
+            await _Journal(recorder).record_decisions([DECISION])
+
+
+@dataclass
+class Room:
+    """A controller over a real CPU unit, and what it told."""
+
+    control: Control
+    station: CpuStation
+    metrics: Metrics
+    alerts: dict[str, str] = field(default_factory=dict)
+
+    async def tick(self, times: int = 1) -> None:
+        """Decide so many times; a unit that is off is started by the second, when the price has held."""
+        for _ in range(times):
+            await self.control._loop.tick()
+
+
+@asynccontextmanager
+async def room_of(config: Config, recorder: Recorder) -> AsyncIterator[Room]:
+    metrics, alerts = Metrics("0", "portable"), dict[str, str]()
+    station = CpuStation(
+        config.cpu,
+        station_modes(config.cpu, cores=1, thread_hashes_per_second=4e7),
+        paced=True,
+        extranonce1=bytes(4),
+        on_submission=lambda _submission, _target: None,
+        on_failure=lambda _error: None,
+    )
+    control = Control(
+        config, silent_nodes(config), station, recorder, metrics, alert=alerts.__setitem__, clock=time.time
+    )
+    station.start(OFF)
+    try:
+        yield Room(control, station, metrics, alerts)
+    finally:
+        station.stop()
+
+
+LIVE = {"dry_run": False, "min_on_s": 0.0, "min_off_s": 0.0}
+
+
+async def test_before_the_first_tick_nothing_is_known(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    async with room_of(config_of(tape=tape_of()), recorder) as room:
+        assert room.control.worth() == UnitWorth()
+        assert room.control.market() == MarketStatus()
+        status = room.control.status()
+        assert (status.enabled, status.dry_run, status.next_tick_at) == (True, True, None)
+
+
+async def test_where_hashing_pays_the_unit_is_started_and_the_ledger_knows_why(
+    recorder: Recorder, store: Store, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    async with room_of(config_of(tape=tape_of(usd_per_kwh=CHEAP), controller=LIVE), recorder) as room:
+        await room.tick(2)
+        assert room.station.read().mode == "full"
+        row, _ = store.decisions()
+        assert (row.to_mode, row.numbers["power_usd_per_kwh"]) == ("full", CHEAP)
+        ((*_, outcome),) = store.outcomes([row.id]).values()
+        assert (outcome.outcome, outcome.mode_read) == ("confirmed", "full")
+        assert shown(room.metrics, 'hashmill_actuations_total{outcome="confirmed",unit="cpu"}') == 1
+
+
+async def test_in_a_dry_run_the_same_is_decided_and_nothing_is_touched(
+    recorder: Recorder, store: Store, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    async with room_of(config_of(tape=tape_of(usd_per_kwh=CHEAP)), recorder) as room:
+        await room.tick(2)
+        assert room.station.read().mode == OFF
+        row, _ = store.decisions()
+        assert (row.to_mode, row.dry_run) == ("full", True)
+        assert store.outcomes([row.id]) == {}
+
+
+async def test_the_market_is_told_with_the_age_of_each_series(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    async with room_of(config_of(tape=tape_of(usd_per_kwh=CHEAP)), recorder) as room:
+        await room.tick()
+        market = room.control.market()
+        assert (market.btc_usd, market.power_usd_per_kwh) == (90_000, CHEAP)
+        # 86400 s of 1e15 H/s, 2**32 hashes for each difficulty, 3.125 BTC a block.
+        expected = 86400 * 1e15 / (0.02 * 2**32) * 3.125 * 90_000
+        assert market.hashprice_usd_per_ph_day == pytest.approx(expected)
+        assert set(market.ages_s) == {BTC_USD, POWER, DIFFICULTY, SUBSIDY, FEES}
+        assert all(0 <= age < 10 for age in market.ages_s.values())
+        assert shown(room.metrics, "hashmill_hashprice_usd_per_ph_day") == pytest.approx(expected)
+        assert shown(room.metrics, "hashmill_network_difficulty") == 0.02
+
+
+async def test_hashprice_is_shown_after_pool_fee_and_stale_work_in_either_currency(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    config = config_of(tape=tape_of(usd_per_kwh=CHEAP), controller={"pool_fee": 0.1, "stale_ratio": 0.5})
+    async with room_of(config, recorder) as room:
+        await room.tick()
+    gross_btc = 86400 * 1e15 / (0.02 * 2**32) * 3.125
+    assert shown(room.metrics, "hashmill_hashprice_btc_per_ph_day") == pytest.approx(gross_btc * 0.45)
+    assert shown(room.metrics, "hashmill_hashprice_usd_per_ph_day") == pytest.approx(
+        gross_btc * 0.45 * 90_000
+    )
+
+
+async def test_how_good_a_plan_is_shows_while_there_is_one(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    async with room_of(config_of(tape=tape_of(usd_per_kwh=CHEAP)), recorder) as room:
+        await room.tick()
+        assert shown(room.metrics, "hashmill_plan_gap_ratio") == 0.0
+        assert shown(room.metrics, "hashmill_plan_seconds_count") == 1
+        room.control._loop._book._ticks.pop(POWER)
+        room.control._loop._sources = ()
+        await room.tick()
+        assert shown(room.metrics, "hashmill_plan_gap_ratio") is None
+
+
+async def test_a_running_unit_is_worth_its_margin_and_a_paused_one_costs_nothing(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    config = config_of(tape=tape_of(usd_per_kwh=CHEAP), controller=LIVE)
+    async with room_of(config, recorder) as room:
+        await room.tick(2)
+        running = room.control.worth()
+        hashprice = room.control.market().hashprice_usd_per_ph_day
+    assert hashprice is not None
+    assert running.wanted_mode == "full"
+    assert running.margin_usd_per_hour == pytest.approx(hashprice / 24e3 * 4e-5 - CHEAP * 0.015)
+    # At breakeven the power of an hour costs what is earned in it.
+    assert running.breakeven_usd_per_kwh == pytest.approx(hashprice / 24e3 * 4e-5 / 0.015)
+    tape_of(usd_per_kwh=CHEAP, difficulty=HARD)
+    async with room_of(config, recorder) as room:
+        await room.tick()
+        paused = room.control.worth()
+    assert (paused.wanted_mode, paused.margin_usd_per_hour) == (OFF, 0.0)
+    assert paused.breakeven_usd_per_kwh == pytest.approx(running.breakeven_usd_per_kwh * 0.02 / HARD)
+    assert paused.last_decision is not None
+    assert "runs again" in paused.last_decision.flip
+
+
+async def test_without_a_price_only_the_decision_is_known(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    async with room_of(config_of(tape=tape_of(), controller=LIVE), recorder) as room:
+        await room.tick()
+        worth, market = room.control.worth(), room.control.market()
+    assert (worth.margin_usd_per_hour, worth.breakeven_usd_per_kwh) == (None, None)
+    assert worth.last_decision is not None
+    assert (market.btc_usd, market.power_usd_per_kwh, market.hashprice_usd_per_ph_day) == (90_000, None, None)
+    assert shown(room.metrics, "hashmill_hashprice_usd_per_ph_day") is None
+
+
+async def test_a_unit_whose_power_counts_as_nothing_has_no_breakeven(
+    recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    modes = [{"name": "full", "threads": 1, "watts": 0.0, "th_s": 4e-5}]
+    config = config_of(tape=tape_of(usd_per_kwh=CHEAP), cpu={"threads": 1, "modes": modes})
+    async with room_of(config, recorder) as room:
+        await room.tick(2)
+        worth = room.control.worth()
+    assert worth.breakeven_usd_per_kwh is None
+    assert worth.margin_usd_per_hour is not None
+    assert worth.margin_usd_per_hour > 0
+
+
+async def test_a_refused_tape_starts_no_controller(recorder: Recorder, tmp_path: Path) -> None:
+    file = tmp_path / "tape.csv"
+    file.write_text("offset_s,usd_per_kwh\n0,\n0,\n")
+    with pytest.raises(TapeRefusedError):
+        async with room_of(config_of(tape={"file": str(file)}), recorder):
+            pass
+
+
+class TestAlerts:
+    """Alerts begin with what is wrong and end with the same thing being right again."""
+
+    @pytest.fixture
+    def alerts(self) -> list[tuple[str, str]]:
+        return []
+
+    @pytest.fixture
+    def ears(self, alerts: list[tuple[str, str]]) -> _Ears:
+        return _Ears(Metrics("0", "portable"), lambda name, message: alerts.append((name, message)))
+
+    def test_a_unit_that_does_not_obey_is_an_alert_until_it_does(
+        self, ears: _Ears, alerts: list[tuple[str, str]]
+    ) -> None:
+        ears.on_alert(UNIT_ID, "not confirmed after 3 attempts")
+        ears.on_outcome(Outcome("1", UNIT_ID, NOW, OutcomeKind.APPLIED))
+        assert alerts == [("unit cpu", "not confirmed after 3 attempts")]
+        ears.on_outcome(Outcome("2", UNIT_ID, NOW, OutcomeKind.CONFIRMED))
+        assert alerts[-1] == ("unit cpu", "")
+
+    async def test_a_tick_that_failed_is_an_alert_until_one_succeeds(
+        self, recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        async with room_of(config_of(tape=tape_of(usd_per_kwh=CHEAP)), recorder) as room:
+            room.control._loop._listener.on_alert(None, "tick failed: ledger")
+            assert room.alerts["controller"] == "tick failed: ledger"
+            await room.tick()
+            assert room.alerts["controller"] == ""
+
+
+class TestPreview:
+    """A look at what would be decided; it touches nothing and writes nothing."""
+
+    @staticmethod
+    async def look(config: Config, modes: tuple[StationMode, ...] = MODES) -> Preview:
+        return await Preview.make(config, silent_nodes(config), modes)
+
+    async def test_prices_good_enough_to_decide_on_are_one_row(
+        self, tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+    ) -> None:
+        ledger = {"url": f"sqlite:///{tmp_path / 'none.db'}"}
+        preview = await self.look(config_of(tape=tape_of(usd_per_kwh=CHEAP), ledger=ledger))
+        (row,) = preview.price_rows()
+        assert (row.subject, row.ok, row.exit_code) == ("prices", True, 0)
+        assert row.detail.endswith("power 5 ct/kWh")
+        assert preview.hashprice()["known"]
+        assert preview.plan()["units"][0]["to_mode"] == "full"
+        assert not (tmp_path / "none.db").exists()
+
+    async def test_every_price_that_is_missing_is_a_row_that_fails(
+        self, tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+    ) -> None:
+        ledger = {"url": f"sqlite:///{tmp_path / 'none.db'}"}
+        preview = await self.look(config_of(tape=tape_of(subsidy_sat=None), ledger=ledger))
+        rows = preview.price_rows()
+        assert [row.subject for row in rows] == [f"price {SUBSIDY}", f"price {POWER}"]
+        assert {(row.ok, row.exit_code) for row in rows} == {(False, 1)}
+        assert not preview.hashprice()["known"]
+
+    async def test_it_goes_on_from_the_last_decision_of_the_ledger(
+        self, recorder: Recorder, store: Store, tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+    ) -> None:
+        now = time.time()
+        paused = replace(
+            DECISION,
+            at=now,
+            from_mode="full",
+            to_mode=OFF,
+            reason=Reason.PAUSE,
+            numbers={"since_s": now, "resume_wanted_s": now - 1.0},
+        )
+        await _Journal(recorder).record_decisions([paused])
+        config = config_of(
+            tape=tape_of(usd_per_kwh=CHEAP),
+            controller={"dry_run": False, "min_off_s": 600.0},
+            ledger={"url": f"sqlite:///{tmp_path / 'hashmill.db'}"},
+        )
+        (unit,) = (await self.look(config)).plan()["units"]
+        assert (unit["from_mode"], unit["to_mode"], unit["reason"]) == (OFF, OFF, "hold_min_off")
+        assert len(store.decisions()) == 1
+
+    async def test_a_machine_without_a_unit_still_has_prices(
+        self, tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+    ) -> None:
+        ledger = {"url": f"sqlite:///{tmp_path / 'none.db'}"}
+        config = config_of(tape=tape_of(usd_per_kwh=CHEAP), cpu={"threads": 0}, ledger=ledger)
+        preview = await self.look(config, ())
+        assert preview.plan()["units"] == []
+        assert preview.price_rows()[0].ok

@@ -1,0 +1,215 @@
+"""The desk: what becomes of every submission, and what is heard of it before its finder is answered."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target
+from miner.desk import Desk
+from miner.metrics import Metrics
+from miner.work.claims import BlockClaims, BlockFind
+from miner.work.job import JobBook
+from miner.work.share import Accepted, Block, Reason, Rejected
+from tests.miner.harness import ANY_HASH, NOW, Clock, block_on, job, share_on, shown
+from tests.miner.node.harness import until
+
+EASY = ANY_HASH
+HARD = 0
+
+
+@dataclass
+class Nodes:
+    """The far side: keeps what it was given, and refuses the first so many blocks; nothing ends while it is `busy`."""
+
+    refuses: int = 0
+    given: list[BlockFind] = field(default_factory=list)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def keep_and_send(self, find: BlockFind) -> bool:
+        self.given.append(find)
+        refused = len(self.given) <= self.refuses
+        await self.free.wait()
+        return not refused
+
+
+class Room:
+    """A desk with its book, and what it told."""
+
+    def __init__(self, min_block_interval_s: float = 0.0, refuses: int = 0) -> None:
+        self.clock = Clock()
+        self.book = JobBook(grace_s=60.0)
+        self.nodes = Nodes(refuses)
+        self.metrics = Metrics("0", "portable")
+        self.credits: list[tuple[str, float]] = []
+        self.told: list[str] = []
+        self.desk = Desk(
+            self.book,
+            BlockClaims(min_block_interval_s),
+            self.nodes,
+            self.metrics,
+            on_credit=lambda unit, difficulty: self.credits.append((unit, difficulty)),
+            on_solved=lambda: self.told.append("solved"),
+            on_reopened=lambda: self.told.append("reopened"),
+            clock=self.clock,
+        )
+        self.job = job()
+        self.book.add(self.job, NOW)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """While this lasts the desk runs; at its end every block is delivered."""
+        closing = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.desk.run(closing))
+            await asyncio.sleep(0)
+            yield
+            self.nodes.free.set()
+            closing.set()
+
+    def lose_the_tip(self) -> None:
+        """Somebody else found the next block."""
+        self.book.add(job("2", prev_hash=b"\xb0" * 32, height=301), NOW)
+
+
+async def test_a_share_is_worth_the_difficulty_it_was_asked_for() -> None:
+    room = Room()
+    verdict = room.desk.take(share_on(room.job), EASY)
+    asked = difficulty_of_target(EASY)
+    assert verdict == Accepted(verdict.hash, asked)  # type: ignore[union-attr]
+    assert room.credits == [("cpu", asked)]
+    assert shown(room.metrics, 'hashmill_shares_total{result="accepted",unit="cpu"}') == 1
+    assert shown(room.metrics, 'hashmill_share_work_total{unit="cpu"}') == pytest.approx(asked * 2**32)
+
+
+async def test_the_best_share_is_the_hardest_hash_and_not_the_hardest_target() -> None:
+    room = Room()
+    hashes = [room.desk.take(share_on(room.job, number), EASY).hash for number in range(5)]  # type: ignore[union-attr]
+    assert room.desk.shares["cpu"].best_difficulty == max(map(difficulty_of_hash, hashes))
+    assert room.desk.shares["cpu"].accepted == 5
+
+
+async def test_a_refused_share_is_counted_by_its_reason_and_credited_to_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    room = Room()
+    with caplog.at_level(logging.INFO):
+        assert room.desk.take(share_on(room.job), HARD) == Rejected(Reason.LOW_DIFFICULTY)
+    assert room.credits == []
+    assert room.desk.shares["cpu"].rejected == 1
+    assert shown(room.metrics, 'hashmill_shares_total{result="low_difficulty",unit="cpu"}') == 1
+    assert "share_rejected" in caplog.messages
+
+
+async def test_each_unit_has_its_own_account() -> None:
+    room = Room()
+    room.desk.take(share_on(room.job, unit="cpu"), EASY)
+    room.desk.take(share_on(room.job, 1, unit="asic"), HARD)
+    assert (room.desk.shares["cpu"].accepted, room.desk.shares["cpu"].rejected) == (1, 0)
+    assert (room.desk.shares["asic"].accepted, room.desk.shares["asic"].rejected) == (0, 1)
+
+
+async def test_a_block_is_a_share_and_stops_the_hashing_of_its_tip_before_it_is_answered() -> None:
+    room = Room()
+    async with room.open():
+        submission = block_on(room.job)
+        verdict = room.desk.take(submission, EASY)
+        assert isinstance(verdict, Block)
+        assert room.told == ["solved"]
+        assert room.desk.shares["cpu"].accepted == 1
+        assert room.credits == [("cpu", difficulty_of_target(EASY))]
+    assert room.nodes.given == [BlockFind(verdict, submission, NOW)]
+    assert room.told == ["solved"]
+    assert shown(room.metrics, 'hashmill_blocks_total{result="found"}') == 1
+
+
+async def test_a_block_on_a_lost_tip_goes_out_as_a_competitor_and_counts_as_a_stale_share() -> None:
+    room = Room()
+    room.lose_the_tip()
+    async with room.open():
+        verdict = room.desk.take(block_on(room.job), EASY)
+        assert isinstance(verdict, Block)
+        assert verdict.stale
+    assert [find.block for find in room.nodes.given] == [verdict]
+    assert room.told == []  # the present tip is hashed on
+    assert room.credits == []
+    assert shown(room.metrics, 'hashmill_shares_total{result="stale",unit="cpu"}') == 1
+    assert shown(room.metrics, 'hashmill_blocks_total{result="found"}') == 1
+
+
+async def test_a_share_on_a_lost_tip_that_is_no_block_is_only_stale() -> None:
+    room = Room()
+    room.lose_the_tip()
+    async with room.open():
+        assert room.desk.take(share_on(room.job), EASY) == Rejected(Reason.STALE)
+    assert room.nodes.given == []
+
+
+async def test_a_second_block_on_a_tip_is_a_good_share_and_stays_here() -> None:
+    room = Room()
+    async with room.open():
+        room.desk.take(block_on(room.job, 1), EASY)
+        room.desk.take(block_on(room.job, 2), EASY)
+    assert len(room.nodes.given) == 1
+    assert room.desk.shares["cpu"].accepted == 2
+
+
+async def test_a_block_too_soon_for_a_paced_regtest_is_a_good_share_and_no_more() -> None:
+    room = Room(min_block_interval_s=10.0)
+    async with room.open():
+        room.desk.take(block_on(room.job), EASY)
+        room.lose_the_tip()
+        assert room.book.current is not None
+        room.clock.now += 9.0
+        room.desk.take(block_on(room.book.current), EASY)
+        assert room.told == ["solved"]
+        room.clock.now += 1.0
+        room.desk.take(block_on(room.book.current, 1), EASY)
+        assert room.told == ["solved", "solved"]
+    assert len(room.nodes.given) == 2
+    assert room.desk.shares["cpu"].accepted == 3
+
+
+async def test_when_a_block_is_refused_hashing_goes_on() -> None:
+    room = Room(refuses=1)
+    async with room.open():
+        room.desk.take(block_on(room.job), EASY)
+        assert room.told == ["solved"]
+    assert room.told == ["solved", "reopened"]
+
+
+async def test_when_a_block_is_refused_the_one_in_reserve_is_sent_and_told_like_any_other() -> None:
+    room = Room(refuses=1)
+    async with room.open():
+        first, second, third = (room.desk.take(block_on(room.job, n), EASY) for n in range(3))
+        room.nodes.free.set()
+        await until(lambda: len(room.nodes.given) == 2)
+    assert [find.block for find in room.nodes.given] == [first, second]
+    assert third not in room.nodes.given
+    assert room.told == ["solved", "solved"]
+    assert shown(room.metrics, 'hashmill_blocks_total{result="found"}') == 2
+
+
+async def test_closing_waits_for_a_block_under_way_and_for_its_reserve() -> None:
+    room = Room(refuses=1)
+    closing = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(room.desk.run(closing))
+        await asyncio.sleep(0)
+        room.desk.take(block_on(room.job, 1), EASY)
+        room.desk.take(block_on(room.job, 2), EASY)
+        closing.set()
+        await until(lambda: room.nodes.given)
+        assert not running.done()
+        room.nodes.free.set()
+        await running
+    assert len(room.nodes.given) == 2
+
+
+async def test_a_block_found_while_nobody_delivers_is_never_passed_over_in_silence() -> None:
+    room = Room()
+    with pytest.raises(RuntimeError, match="before the desk ran"):
+        room.desk.take(block_on(room.job), EASY)
