@@ -133,7 +133,7 @@ class CpuConfig(Section):
     )
     share_difficulty: ShareDifficulty = Field(
         default="auto",
-        description='Difficulty of the shares by which the unit\'s hashrate is read; "auto": a few each minute.',
+        description='Difficulty of the shares by which the unit\'s hashrate is read; "auto": one a second.',
     )
 
     def thread_count(self, cores: int) -> int:
@@ -309,6 +309,10 @@ class LedgerConfig(Section):
         default="sqlite:///hashmill.db",
         validate_default=True,
         description="sqlite:///FILE; its folder must exist.",
+    )
+    keep_days: NonNegativeFloat = Field(
+        default=400.0,
+        description="Decisions, their outcomes and prices are kept this long, blocks for ever; 0: everything for ever.",
     )
 
     @property

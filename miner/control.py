@@ -1,18 +1,20 @@
 """The controller's place in the daemon: built from the configuration, its journal in the ledger, its news in the metrics.
 
-The only module of the miner that knows the controller.
+With `control_journal` the only module of the miner that knows the controller.
 """
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 from controller.actuation import ActuationConfig
 from controller.actuators.cpu import CpuActuator, CpuReading
-from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.book import current
+from controller.decisions import Decision, Outcome, OutcomeKind
 from controller.economics import breakeven_power_price, margin_usd_per_hour
+from controller.flip import hashprice_text, power_text
 from controller.hashprice import Earned
 from controller.loop import ControllerLoop, LoopConfig
 from controller.market import Market
@@ -22,16 +24,15 @@ from controller.sources.base import Source, SourceError
 from controller.sources.fixed import FixedSource
 from controller.sources.node import NodeSource
 from controller.sources.tape import TapeError, TapeSource, load_tape
-from controller.ticks import BTC_USD, DIFFICULTY, POWER, Tick
-from controller.units import UNKNOWN, Mode, PowerCurve, Unit
+from controller.ticks import BTC_USD, DIFFICULTY, POWER
+from controller.units import Mode, PowerCurve, Unit
 from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from controller.view import View, hashprice_report, plan_report
 from miner.checks import CheckRow
 from miner.config import Config
+from miner.control_journal import LedgerJournal, Memory, remembered
 from miner.hashing.station import UNIT_ID, CpuStation, StationMode
-from miner.ledger.reader import Reader
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import DecisionRow, LedgerError, OutcomeRow, TickRow
 from miner.metrics import Metrics
 from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
 from miner.node.nodes import NodeSet
@@ -40,7 +41,10 @@ from miner.web.status import ControllerStatus, DecisionStatus, MarketStatus
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+PREVIEW_LIMIT_S: Final = 60.0
+
+PlayedTape: TypeAlias = TapeSource
+"""A tape that is playing, for the daemon to hand from its start to its controller."""
 
 
 class TapeRefusedError(Exception):
@@ -68,6 +72,7 @@ class Control:
         recorder: Recorder,
         metrics: Metrics,
         *,
+        tape: PlayedTape | None,
         alert: Callable[[str, str], None],
         clock: Callable[[], float],
     ) -> None:
@@ -77,11 +82,12 @@ class Control:
         """
         self._settings = config.controller
         self._clock = clock
+        self._station = station
         self._loop = ControllerLoop(
             units=_units(config, tuple(station.modes.values())),
-            sources=_sources(config, nodes, clock()),
+            sources=_sources(config, nodes, tape),
             actuators={UNIT_ID: CpuActuator(UNIT_ID, _Hand(station))},
-            journal=_Journal(recorder),
+            journal=LedgerJournal(recorder),
             config=_loop_config(config),
             listener=_Ears(metrics, alert),
             clock=clock,
@@ -111,9 +117,8 @@ class Control:
         if view is None:
             return MarketStatus()
         now = self._clock()
-        values = {
-            series: max(ticks, key=_observed_at) for series, ticks in view.snapshot.ticks.items() if ticks
-        }
+        found = {series: current(ticks, now) for series, ticks in view.snapshot.ticks.items()}
+        values = {series: tick for series, tick in found.items() if tick is not None}
         market = view.market if isinstance(view.market, Market) else None
         return MarketStatus(
             hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day if market else None,
@@ -135,7 +140,8 @@ class Control:
             return UnitWorth(wanted_mode=decision.to_mode, last_decision=said)
         curve = next(unit.curve for unit in view.snapshot.units if unit.id == UNIT_ID)
         hashprice, power = view.market.hashprice_usd_per_ph_day, view.market.power_usd_per_kwh
-        mode = curve.mode(decision.to_mode) if decision.to_mode in curve else curve.off
+        name = self._station.read().mode
+        mode = curve.mode(decision.to_mode if name is None else name)
         running = mode if mode.th_s > 0 else next(each for each in curve.hull() if each.th_s > 0)
         return UnitWorth(
             margin_usd_per_hour=margin_usd_per_hour(mode, hashprice, power),
@@ -159,10 +165,11 @@ class Preview:
         """Look once at every source. Raises TapeRefusedError, LedgerError."""
         loop = ControllerLoop(
             units=_units(config, modes),
-            sources=_sources(config, nodes, time.time()),
+            sources=_sources(config, nodes, played_tape(config, time.time())),
             actuators={},
-            journal=_Memory(_remembered(config)),
-            config=_loop_config(config),
+            journal=Memory(remembered(config.ledger.file, config.ledger.url)),
+            # A slow disk takes long to sum up the fees of a day's blocks, and here nothing else waits for it.
+            config=replace(_loop_config(config), read_timeout_s=PREVIEW_LIMIT_S),
         )
         return cls(await loop.preview())
 
@@ -178,10 +185,8 @@ class Preview:
         """The prices a decision would be made with, or what is missing."""
         market = self._view.market
         if isinstance(market, Market):
-            detail = (
-                f"hashprice ${market.hashprice_usd_per_ph_day:,.2f}/PH/day, "
-                f"power {market.power_usd_per_kwh * 100:.3g} ct/kWh"
-            )
+            hashprice, power = market.hashprice_usd_per_ph_day, market.power_usd_per_kwh
+            detail = f"hashprice {hashprice_text(hashprice)}, power {power_text(power)}"
             return [CheckRow("prices", ok=True, detail=detail)]
         return [
             CheckRow(f"price {problem.series}", ok=False, detail=problem.why, exit_code=1)
@@ -221,11 +226,9 @@ class _Ears(Listener):
         market = view.market
         if isinstance(market, Market):
             values = {tick.series: tick.value for tick in market.inputs}
-            net = market.hashprice_usd_per_ph_day / market.gross_hashprice_usd_per_ph_day
-            gross_btc = market.hashprice_btc_per_ph_day
             self._metrics.market_valued(
                 hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day,
-                hashprice_btc_per_ph_day=None if gross_btc is None else gross_btc * net,
+                hashprice_btc_per_ph_day=market.net_hashprice_btc_per_ph_day,
                 btc_usd=values.get(BTC_USD),
                 power_usd_per_kwh=market.power_usd_per_kwh,
                 network_difficulty=values.get(DIFFICULTY),
@@ -233,6 +236,10 @@ class _Ears(Listener):
             )
         else:
             self._metrics.market_valued()
+        for decision in view.decisions.values():
+            state = view.snapshot.states.get(decision.unit_id)
+            if state is not None and state.reachable and state.mode == decision.to_mode:
+                self._alert(f"unit {decision.unit_id}", "")
 
     def on_decision(self, decision: Decision) -> None:
         self._metrics.decision_made(decision.to_mode, decision.reason.value)
@@ -258,109 +265,6 @@ class _Ears(Listener):
         self._alert("controller" if unit_id is None else f"unit {unit_id}", message)
 
 
-class _Journal:
-    """The controller's journal in the ledger."""
-
-    def __init__(self, ledger: Recorder) -> None:
-        self._ledger = ledger
-
-    async def record_ticks(self, ticks: Sequence[Tick]) -> None:
-        await self._ledger.add_ticks([TickRow(**asdict(tick)) for tick in ticks])
-
-    async def record_decisions(self, decisions: Sequence[Decision]) -> None:
-        rows = [
-            DecisionRow(
-                id=decision.id,
-                at=decision.at,
-                unit_id=decision.unit_id,
-                from_mode=None if decision.from_mode == UNKNOWN else decision.from_mode,
-                to_mode=decision.to_mode,
-                reason=decision.reason.value,
-                numbers=decision.numbers,
-                flip=decision.flip,
-                dry_run=decision.dry_run,
-            )
-            for decision in decisions
-        ]
-        await _or_runtime_error(self._ledger.add_decisions(rows))
-
-    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        rows = [
-            OutcomeRow(
-                decision_id=outcome.decision_id,
-                at=outcome.at,
-                outcome=outcome.kind.value,
-                detail=outcome.detail,
-                mode_read=outcome.mode_read,
-            )
-            for outcome in outcomes
-        ]
-        await _or_runtime_error(self._ledger.add_outcomes(rows))
-
-    async def last_decisions(self) -> Mapping[str, Decision]:
-        return _decisions(await _or_runtime_error(self._ledger.last_decisions()))
-
-
-class _Memory:
-    """The journal of a preview: what the ledger remembers; a preview writes nothing, so what it is given goes nowhere."""
-
-    def __init__(self, last: Mapping[str, Decision]) -> None:
-        self._last = last
-
-    async def record_ticks(self, _ticks: Sequence[Tick], /) -> None:
-        raise RuntimeError("a preview records nothing")
-
-    async def record_decisions(self, _decisions: Sequence[Decision], /) -> None:
-        raise RuntimeError("a preview records nothing")
-
-    async def record_outcomes(self, _outcomes: Sequence[Outcome], /) -> None:
-        raise RuntimeError("a preview records nothing")
-
-    async def last_decisions(self) -> Mapping[str, Decision]:
-        return self._last
-
-
-async def _or_runtime_error(access: Awaitable[T]) -> T:
-    """The ledger's answer; its failure as the loop expects one of its journal, which it outlives."""
-    try:
-        return await access
-    except LedgerError as error:
-        raise RuntimeError(f"ledger: {error}") from error
-
-
-def _decisions(rows: Mapping[str, DecisionRow]) -> dict[str, Decision]:
-    """Rows as decisions; one with a reason of another version says nothing to this one and is left out."""
-    return {
-        unit_id: Decision(
-            id=row.id,
-            at=row.at,
-            unit_id=row.unit_id,
-            from_mode=UNKNOWN if row.from_mode is None else row.from_mode,
-            to_mode=row.to_mode,
-            reason=Reason(row.reason),
-            numbers={
-                name: float(value) for name, value in row.numbers.items() if isinstance(value, int | float)
-            },
-            flip=row.flip,
-            dry_run=row.dry_run,
-        )
-        for unit_id, row in rows.items()
-        if row.reason in set(Reason)
-    }
-
-
-def _remembered(config: Config) -> dict[str, Decision]:
-    """The last decisions of the ledger, none where there is no ledger yet."""
-    if not config.ledger.file.exists():
-        return {}
-    with Reader.open(config.ledger.url) as reader:
-        return _decisions(reader.last_decisions())
-
-
-def _observed_at(tick: Tick) -> float:
-    return tick.observed_at
-
-
 def _units(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
     """The CPU unit as the controller knows units; none on a machine that does not hash."""
     if not modes:
@@ -378,25 +282,29 @@ def _units(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
     ]
 
 
-def _sources(config: Config, nodes: NodeSet, now: float) -> list[Source]:
+def played_tape(config: Config, now: float) -> PlayedTape | None:
+    """The configured tape, begun at `now`; None where there is none. Raises TapeRefusedError."""
+    if config.tape is None:
+        return None
+    try:
+        tape = load_tape(config.tape.file)
+    except (TapeError, OSError) as error:
+        raise TapeRefusedError(str(error)) from error
+    try:
+        return TapeSource(
+            tape,
+            now,
+            speed=config.tape.speed,
+            start_at_s=config.tape.start_at_s(tape.begins_at),
+            loop=config.tape.at_end == "loop",
+        )
+    except ValueError as error:
+        raise TapeRefusedError(f"{config.tape.file}: {error}") from error
+
+
+def _sources(config: Config, nodes: NodeSet, tape: PlayedTape | None) -> list[Source]:
     """Where prices come from, the tape before what is written in the configuration, that before the node."""
-    sources: list[Source] = []
-    if config.tape is not None:
-        try:
-            tape = load_tape(config.tape.file)
-        except (TapeError, OSError) as error:
-            raise TapeRefusedError(str(error)) from error
-        try:
-            played = TapeSource(
-                tape,
-                now,
-                speed=config.tape.speed,
-                start_at_s=config.tape.start_at_s(tape.begins_at),
-                loop=config.tape.at_end == "loop",
-            )
-        except ValueError as error:
-            raise TapeRefusedError(f"{config.tape.file}: {error}") from error
-        sources.append(played)
+    sources: list[Source] = [] if tape is None else [tape]
     fixed = {BTC_USD: config.market.btc_usd, POWER: config.power.usd_per_kwh}
     given = {series: value for series, value in fixed.items() if value is not None}
     if given:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,9 +15,10 @@ from miner import kernel
 from miner import log as logs
 from miner.checks import CheckRow, check_nodes, check_units
 from miner.config import Config
-from miner.control import Control, Preview, TapeRefusedError, UnitWorth
+from miner.control import Control, PlayedTape, Preview, TapeRefusedError, UnitWorth, played_tape
 from miner.hashing.station import OFF, CpuStation, StationMode, measured_rate, station_modes
 from miner.keeper import BlockBooks
+from miner.ledger.lock import sole_writer
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError
 from miner.ledger.store import Store
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 SAMPLE_S: Final = 5.0
 """How often a unit's readings go into the metrics."""
 NODE_RETRY_S: Final = 1.0
+BLOCK_WAIT_S: Final = 1.0
+"""How long a found block waits for a ledger that another process holds, before it is sent all the same."""
 MOST_ALERTS: Final = 20
 CONFIGURATION_ERRORS: Final = (
     NetworkMismatchError,
@@ -72,9 +76,7 @@ def check(config: Config) -> list[CheckRow]:
         async with _asking(config) as nodes:
             found = await check_nodes(config, nodes)
             found += check_units(config, _cores())
-            if config.controller.enabled:
-                found += (await Preview.make(config, nodes, await _modes(config))).price_rows()
-            return found
+            return found + await _price_rows(config, nodes)
 
     return asyncio.run(rows())
 
@@ -87,6 +89,17 @@ def hashprice(config: Config) -> dict[str, Any]:
 def plan(config: Config) -> dict[str, Any]:
     """What the controller would do now and over the horizon, and why; touches nothing."""
     return asyncio.run(_preview(config)).plan()
+
+
+async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:
+    if not config.controller.enabled:
+        return []
+    try:
+        return (await Preview.make(config, nodes, await _modes(config))).price_rows()
+    except TapeRefusedError as error:
+        return [CheckRow("tape", ok=False, detail=line, exit_code=2) for line in str(error).splitlines()]
+    except LedgerError as error:
+        return [CheckRow("ledger", ok=False, detail=str(error), exit_code=1)]
 
 
 async def _preview(config: Config) -> Preview:
@@ -147,11 +160,14 @@ class Daemon:
             extra={"version": self._version, "kernel": kernel.selected(), "network": self._config.network},
         )
         self._warn_of_kernels(await asyncio.to_thread(kernel.faulty))
-        store = await asyncio.to_thread(Store.open, self._config.ledger.url)
+        # What is wrong with the configuration is told before anything is waited for.
+        tape = played_tape(self._config, self._clock()) if self._config.controller.enabled else None
         async with AsyncExitStack() as stack:
+            stack.enter_context(sole_writer(self._config.ledger.file))
+            store = await asyncio.to_thread(Store.open, self._config.ledger.url)
             stack.callback(store.close)
             recorder = await stack.enter_async_context(
-                Recorder(store, on_ticks_dropped=self._metrics.ticks_dropped)
+                Recorder(store, block_wait_s=BLOCK_WAIT_S, on_ticks_dropped=self._metrics.ticks_dropped)
             )
             stack.push_async_callback(self._nodes.close)
             if self._config.http.address is not None:
@@ -165,7 +181,7 @@ class Daemon:
                 log.info("http_listening", extra={"host": bound.host, "port": bound.port})
             payout = await self._first_node()
             if payout is not None:
-                await self._work(recorder, payout)
+                await self._work(recorder, payout, tape)
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
@@ -216,12 +232,12 @@ class Daemon:
             told = True
             await asyncio.sleep(NODE_RETRY_S)
 
-    async def _work(self, recorder: Recorder, payout: Payout) -> None:
+    async def _work(self, recorder: Recorder, payout: Payout, tape: PlayedTape | None) -> None:
         """Mine and control until stopped, then stop the hashing first and the delivery of blocks last."""
         unsettled = {row.hash: row.status for row in await recorder.unsettled_blocks()}
         self._books = BlockBooks(recorder, self._metrics, unsettled, await recorder.block_counts())
         station = self._station = await self._make_station()
-        control = self._control = self._make_control(station, recorder)
+        control = self._control = self._make_control(station, recorder, tape)
         mining = self._mining = Mining(
             self._config.solo,
             self._nodes,
@@ -230,6 +246,7 @@ class Daemon:
             recorder=recorder,
             books=self._books,
             metrics=self._metrics,
+            keep_s=self._config.ledger.keep_days * 86_400,
             on_alert=self._alert,
             on_fatal=self._fail,
             clock=self._clock,
@@ -257,6 +274,7 @@ class Daemon:
         """The CPU unit, its threads not started yet; None where the configuration gives it no threads."""
         modes = await _modes(self._config)
         if not modes:
+            log.warning("nothing_hashes", extra={"why": "[cpu] threads = 0"})
             return None
         loop = asyncio.get_running_loop()
 
@@ -270,7 +288,8 @@ class Daemon:
             self._config.cpu,
             modes,
             paced=self._config.network == "regtest",
-            extranonce1=bytes(EXTRANONCE1_SIZE),
+            # By chance, so that two hosts of one payout address never hash the same headers.
+            extranonce1=secrets.token_bytes(EXTRANONCE1_SIZE),
             on_submission=hand_in,
             on_failure=fail,
             clock=self._clock,
@@ -280,8 +299,10 @@ class Daemon:
         if self._mining is not None:
             self._mining.desk.take(submission, share_target)
 
-    def _make_control(self, station: CpuStation | None, recorder: Recorder) -> Control | None:
-        """The controller over the unit, if there is one and it is to be controlled. Raises TapeRefusedError."""
+    def _make_control(
+        self, station: CpuStation | None, recorder: Recorder, tape: PlayedTape | None
+    ) -> Control | None:
+        """The controller over the unit, if there is one and it is to be controlled."""
         if station is None or not self._config.controller.enabled:
             return None
         return Control(
@@ -290,6 +311,7 @@ class Daemon:
             station,
             recorder,
             self._metrics,
+            tape=tape,
             alert=self._alert,
             clock=self._clock,
         )
@@ -325,11 +347,14 @@ class Daemon:
             units=unit_statuses(self._station, self._mining, self._worth()),
             blocks=block_counts(self._books),
             market=control.market() if control is not None else MarketStatus(),
-            controller=control.status()
-            if control is not None
-            else ControllerStatus(enabled=False, dry_run=False),
+            controller=control.status() if control is not None else self._idle_controller(),
             alerts=tuple(self._alerts.values()),
         )
+
+    def _idle_controller(self) -> ControllerStatus:
+        """The controller as configured, while it has nothing to control."""
+        settings = self._config.controller
+        return ControllerStatus(enabled=settings.enabled, dry_run=settings.dry_run)
 
     def _worth(self) -> UnitWorth:
         return self._control.worth() if self._control is not None else UnitWorth()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from miner.chain.difficulty import difficulty_of_hash
@@ -29,7 +29,7 @@ class Keeper(Protocol):
     """Keeps a found block on disk, then sends it to every node."""
 
     async def keep_and_send(self, find: BlockFind, /) -> bool:
-        """Returns False only if every node refused the block for good, True as soon as one has it."""
+        """True as soon as a node has the block, False when none will have it: its tip is open again."""
         ...
 
 
@@ -105,9 +105,20 @@ class Desk:
 
     def _send(self, found: BlockFind) -> None:
         """Have a claimed block kept and sent, in the background."""
-        if self._deliveries is None:
-            raise RuntimeError("a block was found before the desk ran")
         block = found.block
+        delivery = self._delivery(found)
+        try:
+            if self._deliveries is None:
+                raise RuntimeError("the desk does not run")
+            self._deliveries.create_task(delivery, name=f"block-{block.job.height}")
+        except RuntimeError as error:
+            # Only while everything breaks down: what is needed to rebuild the block by hand goes into the log.
+            delivery.close()
+            found_by = asdict(found.submission)
+            log.critical(
+                "block_dropped", extra={"error": str(error), "header": block.header.hex(), **found_by}
+            )
+            return
         log.info(
             "block_found",
             extra={
@@ -122,7 +133,6 @@ class Desk:
         self._metrics.block_found()
         if not block.stale:
             self._on_solved()
-        self._deliveries.create_task(self._delivery(found), name=f"block-{found.block.job.height}")
 
     async def _delivery(self, found: BlockFind) -> None:
         if await self._keeper.keep_and_send(found):

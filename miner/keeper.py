@@ -14,7 +14,7 @@ from miner.kernel import KernelFaultError
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import BlockRow, LedgerError
 from miner.metrics import Metrics
-from miner.node.blocks import BlockCourier, FoundBlock, Rejected
+from miner.node.blocks import Accepted, BlockCourier, FoundBlock
 from miner.work.claims import BlockFind
 from miner.work.job import block_bytes
 
@@ -69,7 +69,7 @@ class BlockBooks:
 
 
 class BlockKeeper:
-    """Writes a found block to the ledger, has it sent to every node, and says whether all of them refused it.
+    """Writes a found block to the ledger, has it sent to every node, and says whether one has it.
 
     `on_fault(error)` hears that hashlib disagrees with the C core: this machine computes wrongly and must not mine on.
     """
@@ -82,7 +82,7 @@ class BlockKeeper:
         self._on_fault = on_fault
 
     async def keep_and_send(self, find: BlockFind) -> bool:
-        """Returns False only if every node refused the block for good.
+        """True as soon as a node has the block; False once all that answer refused it, or none did in all the time it had.
 
         A ledger that fails does not hold the block back: losing the row is an alarm, losing the block is money.
         """
@@ -101,7 +101,7 @@ class BlockKeeper:
         complaint = await asyncio.to_thread(independent_complaint, raw)
         if complaint is not None:
             log.error("block_check_failed", extra={"hash": name, "complaint": complaint})
-        return not isinstance(result, Rejected)
+        return isinstance(result, Accepted)
 
     def _rehashed(self, find: BlockFind) -> tuple[BlockFind, bytes]:
         """The find under the hash that hashlib gives its header, and the block; the nodes judge it in any case.

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 GRACE_S = 60.0
 """How long a superseded job of the present tip is good for shares: submissions in flight, slow devices."""
 HOUSEKEEPING_S = 600.0
+NODE_AGAIN_S = 5.0
+"""Until a node that is up but did not say what chain it is on is asked again."""
 TEMPLATE_ALERTS = ("template_refused", "proposal_refused")
 """Alerts of the template service that a good template ends."""
 DRAIN_S = 10.0
@@ -37,6 +39,7 @@ class Mining:
     """Watches the nodes, keeps work on `station`, and brings blocks home; `run` runs all of it.
 
     `on_alert(name, message)` is told what an operator should look at, `on_fatal(error)` what makes going on wrong.
+    Decisions and prices older than `keep_s` seconds are forgotten; 0 keeps them for ever.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -49,6 +52,7 @@ class Mining:
         recorder: Recorder,
         books: BlockBooks,
         metrics: Metrics,
+        keep_s: float = 0.0,
         on_alert: Callable[[str, str], None],
         on_fatal: Callable[[Exception], None],
         clock: Callable[[], float],
@@ -57,6 +61,7 @@ class Mining:
         self._station = station
         self._recorder = recorder
         self._metrics = metrics
+        self._keep_s = keep_s
         self._on_alert = on_alert
         self._on_fatal = on_fatal
         self._clock = clock
@@ -152,8 +157,11 @@ class Mining:
     def _node_health(self, node: Node, up: bool, _error: str) -> None:  # noqa: FBT001 - the watcher's call
         self._metrics.node_seen(node.name, up=up)
         if up:
-            with suppress(asyncio.QueueFull):  # a node that comes and goes like that is in it already
-                self._node_ups.put_nowait(node)
+            self._announce(node)
+
+    def _announce(self, node: Node) -> None:
+        with suppress(asyncio.QueueFull):  # a node that comes and goes like that is in it already
+            self._node_ups.put_nowait(node)
 
     async def _welcome_nodes(self) -> None:
         """A node that came (back) is on our chain, or the daemon must not go on; and it gets the blocks it missed."""
@@ -165,6 +173,8 @@ class Mining:
                 self._on_fatal(error)
             except RpcError as error:
                 log.warning("node_unchecked", extra={"node": node.name, "error": str(error)})
+                if node.up:
+                    asyncio.get_running_loop().call_later(NODE_AGAIN_S, self._announce, node)
             else:
                 await self._resume_blocks()
 
@@ -178,15 +188,17 @@ class Mining:
             await self.courier.resume(courier_block(row) for row in rows)
 
     async def _housekeep(self) -> None:
-        """Let the ledger forget the bytes of blocks that no reorganisation can bring back."""
+        """Let the ledger forget the bytes of blocks that no reorganisation can bring back, and history past its keep."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             job = self.book.current
-            if job is not None:
-                try:
+            try:
+                if job is not None:
                     await self._recorder.prune_raw(job.height - 1 - MATURE_CONFIRMATIONS)
-                except LedgerError as error:
-                    log.warning("ledger_not_pruned", extra={"error": str(error)})
+                if self._keep_s > 0:
+                    await self._recorder.prune_history(self._clock() - self._keep_s)
+            except LedgerError as error:
+                log.warning("ledger_not_pruned", extra={"error": str(error)})
 
 
 def courier_block(row: BlockRow) -> FoundBlock:

@@ -77,6 +77,9 @@ IMPURE = {"aiohttp", "asyncio", "logging", "os", "pathlib", "random", "secrets",
 # The C core's kernel may be forced from the environment; that is read once, where the core is loaded.
 IMPURE_ALLOWED = {("miner.kernel", "os")}
 
+CONTROL = {"miner.control", "miner.control_journal"}
+"""The miner's side of the seam between it and the controller."""
+
 SOLE_IMPORTERS = {
     "miner._native": {"miner.kernel"},
     "controller._plan": {"controller.kernel"},
@@ -186,7 +189,7 @@ def test_the_controller_knows_nothing_of_the_miner(name: str) -> None:
     assert {other for other in all_imports(name) if other.split(".")[0] in {"miner", "regtest"}} == set()
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "miner") and n != "miner.control"])
+@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "miner") and n not in CONTROL])
 def test_in_the_miner_only_its_control_knows_the_controller(name: str) -> None:
     assert {other for other in all_imports(name) if other.split(".")[0] == "controller"} == set()
 

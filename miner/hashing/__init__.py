@@ -1,0 +1,1 @@
+"""Units that hash on this machine."""

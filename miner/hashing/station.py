@@ -28,12 +28,13 @@ MEASURE_NONCES: Final = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class StationMode:
-    """A mode: its hashing threads, hashrate in TH/s and power in W."""
+    """A mode: its hashing threads, hashrate in TH/s and power in W; `measured_th_s` is what this machine does in it."""
 
     name: str
     threads: int
     th_s: float
     watts: float
+    measured_th_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def station_modes(config: CpuConfig, cores: int, thread_hashes_per_second: float
             mode.threads,
             mode.threads * thread_hashes_per_second / 1e12 if mode.th_s is None else mode.th_s,
             mode.watts or 0.0,
+            mode.threads * thread_hashes_per_second / 1e12,
         )
         for mode in config.resolved_modes(cores)
     )
@@ -76,7 +78,7 @@ def share_difficulty(config: CpuConfig, modes: tuple[StationMode, ...]) -> float
     """Difficulty of the unit's shares: the configured one, or what its fastest mode finds in a second."""
     if config.share_difficulty != "auto":
         return config.share_difficulty
-    return max(mode.th_s for mode in modes) * 1e12 * SECONDS_PER_SHARE / HASHES_PER_DIFFICULTY
+    return max(mode.measured_th_s for mode in modes) * 1e12 * SECONDS_PER_SHARE / HASHES_PER_DIFFICULTY
 
 
 class CpuStation:

@@ -117,6 +117,10 @@ class Recorder:
         """Drop the bytes of orphaned and rejected blocks at `up_to_height` or below."""
         await (await self._in_room(partial(writes.prune_raw, up_to_height=up_to_height)))
 
+    async def prune_history(self, before: float) -> None:
+        """Drop decisions, outcomes and ticks older than `before`, as `Store.prune_history` does."""
+        await (await self._in_room(partial(writes.prune_history, before=before)))
+
     async def add_decisions(self, rows: Sequence[DecisionRow]) -> None:
         """Write decisions; one whose id is there already stays as it is."""
         await (await self._in_room(partial(writes.add_decisions, rows=tuple(rows))))

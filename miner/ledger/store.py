@@ -74,6 +74,10 @@ class Store(Reader):
         """Drop the bytes of orphaned and rejected blocks at `up_to_height` or below, usually the tip's less 100."""
         self.commit([partial(writes.prune_raw, up_to_height=up_to_height)])
 
+    def prune_history(self, before: float) -> None:
+        """Drop decisions, outcomes and ticks older than `before` (UTC unix seconds), but the last of each unit and series."""
+        self.commit([partial(writes.prune_history, before=before)])
+
     def add_decisions(self, rows: Sequence[DecisionRow]) -> None:
         """Write decisions; one whose id is there already stays as it is."""
         self.commit([partial(writes.add_decisions, rows=rows)])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from miner.ledger.engine import insert_new
 from miner.ledger.rows import (
@@ -66,6 +66,25 @@ def prune_raw(connection: Connection, site: str, up_to_height: int) -> None:
         .where(blocks.c.site == site, blocks.c.height <= up_to_height, blocks.c.raw.is_not(None))
         .where(blocks.c.status.in_(("orphaned", "rejected")))
         .values(raw=None)
+    )
+
+
+def prune_history(connection: Connection, site: str, before: float) -> None:
+    """Drop decisions, their outcomes and ticks older than `before`; the last of each unit and series stay, being memory."""
+    last = select(func.max(decisions.c.id)).where(decisions.c.site == site).group_by(decisions.c.unit_id)
+    old = (decisions.c.site == site, decisions.c.at < before, decisions.c.id.not_in(last))
+    gone = select(decisions.c.id).where(*old)
+    connection.execute(delete(outcomes).where(outcomes.c.site == site, outcomes.c.decision_id.in_(gone)))
+    connection.execute(delete(decisions).where(*old))
+    newest = (
+        select(ticks.c.series, func.max(ticks.c.observed_at))
+        .where(ticks.c.site == site)
+        .group_by(ticks.c.series)
+    )
+    connection.execute(
+        delete(ticks)
+        .where(ticks.c.site == site, ticks.c.observed_at < before)
+        .where(tuple_(ticks.c.series, ticks.c.observed_at).not_in(newest))
     )
 
 

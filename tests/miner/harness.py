@@ -177,8 +177,10 @@ async def rig_of(
                 on_fatal=fatal.append,
                 clock=time.time,
             )
-            yield Rig(mining, node_set, recorder, store, books, metrics, alerts, fatal, asyncio.Event())
-        await node_set.close()
+            try:
+                yield Rig(mining, node_set, recorder, store, books, metrics, alerts, fatal, asyncio.Event())
+            finally:
+                await node_set.close()
 
 
 @asynccontextmanager

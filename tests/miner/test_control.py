@@ -1,6 +1,5 @@
 """The controller's place in the daemon: what it is built of, its journal in the ledger, what it tells."""
 
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,8 +12,8 @@ import pytest
 from controller.decisions import Decision, Outcome, OutcomeKind, Reason
 from controller.loop import LoopConfig
 from controller.sources.base import SourceError
-from controller.ticks import BTC_USD, DIFFICULTY, FEES, POWER, SUBSIDY, Tick
-from controller.units import UNKNOWN, Unit
+from controller.ticks import BTC_USD, DIFFICULTY, FEES, POWER, SUBSIDY
+from controller.units import Unit
 from miner import control as control_module
 from miner.config import Config, ControllerConfig
 from miner.control import (
@@ -22,14 +21,14 @@ from miner.control import (
     Preview,
     TapeRefusedError,
     UnitWorth,
-    _decisions,
     _Ears,
     _Facts,
-    _Journal,
     _loop_config,
     _sources,
     _units,
+    played_tape,
 )
+from miner.control_journal import LedgerJournal
 from miner.hashing.station import OFF, UNIT_ID, CpuStation, StationMode, station_modes
 from miner.ledger.recorder import Recorder
 from miner.ledger.store import Store
@@ -45,7 +44,7 @@ CHAIN = {"btc_usd": 90_000, "difficulty": 0.02, "subsidy_sat": 312_500_000, "fee
 HARD = 1e12
 """A difficulty at which they never pay."""
 CHEAP = 0.05
-MODES = (StationMode(OFF, 0, 0.0, 0.0), StationMode("full", 1, 4e-5, 15.0))
+MODES = (StationMode(OFF, 0, 0.0, 0.0, 0.0), StationMode("full", 1, 4e-5, 15.0, 4e-5))
 
 
 def config_of(**sections: Any) -> Config:
@@ -150,11 +149,15 @@ class TestSources:
         self, tape_of: Callable[..., dict[str, Any]]
     ) -> None:
         config = config_of(tape=tape_of(), market={"btc_usd": 1e5}, power={"usd_per_kwh": 0.1})
-        assert [s.name for s in _sources(config, node_set(config), NOW)] == ["tape", "configuration", "node"]
+        assert [s.name for s in _sources(config, node_set(config), played_tape(config, NOW))] == [
+            "tape",
+            "configuration",
+            "node",
+        ]
 
     async def test_a_price_that_is_not_written_down_is_not_made_up(self) -> None:
         config = config_of(power={"usd_per_kwh": -0.02})
-        fixed, node = _sources(config, node_set(config), NOW)
+        fixed, node = _sources(config, node_set(config), played_tape(config, NOW))
         assert [(tick.series, tick.value) for tick in await fixed.read(NOW)] == [(POWER, -0.02)]
         assert node.name == "node"
 
@@ -162,7 +165,7 @@ class TestSources:
         file = tmp_path / "tape.csv"
         file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,0.2\n120,0.3\n180,0.4\n")
         config = config_of(tape={"file": str(file), "speed": 30.0, "start": 60, "at_end": "loop"})
-        tape, _ = _sources(config, node_set(config), NOW)
+        tape, _ = _sources(config, node_set(config), played_tape(config, NOW))
         values = [[tick.value for tick in await tape.read(NOW + s)] for s in (0.0, 2.0, 4.0, 6.0)]
         assert values == [[0.2], [0.3], [0.4], [0.1]]
 
@@ -171,13 +174,13 @@ class TestSources:
         file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,cheap\n")
         config = config_of(tape={"file": str(file)})
         with pytest.raises(TapeRefusedError, match=rf"{file}:3: .*'cheap' is not a number"):
-            _sources(config, node_set(config), NOW)
+            played_tape(config, NOW)
 
     def test_a_tape_that_has_gone_is_refused(self, tape_of: Callable[..., dict[str, Any]]) -> None:
         config = config_of(tape=tape_of())
         Path(config.tape.file).unlink()  # type: ignore[union-attr]
         with pytest.raises(TapeRefusedError, match="No such file"):
-            _sources(config, node_set(config), NOW)
+            played_tape(config, NOW)
 
     @pytest.mark.parametrize("start", [1e9, "2026-01-12T00:00:00Z"])
     def test_a_start_that_is_not_on_the_tape_is_refused(self, tmp_path: Path, start: Any) -> None:
@@ -185,7 +188,7 @@ class TestSources:
         file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,0.2\n")
         config = config_of(tape={"file": str(file), "start": start})
         with pytest.raises(TapeRefusedError, match=str(file)):
-            _sources(config, node_set(config), NOW)
+            played_tape(config, NOW)
 
     async def test_without_a_node_the_chain_is_not_known(self) -> None:
         with pytest.raises(SourceError, match="no bitcoind answers"):
@@ -227,49 +230,6 @@ async def recorder(store: Store) -> AsyncIterator[Recorder]:
         yield opened
 
 
-class TestJournal:
-    """The controller's memory is the ledger."""
-
-    @pytest.mark.parametrize("from_mode", [OFF, UNKNOWN])
-    async def test_a_decision_comes_back_as_it_was_made(self, recorder: Recorder, from_mode: str) -> None:
-        journal = _Journal(recorder)
-        made = replace(DECISION, from_mode=from_mode)
-        await journal.record_decisions([made])
-        assert await journal.last_decisions() == {UNIT_ID: made}
-
-    async def test_a_mode_nobody_could_read_is_none_in_the_ledger(
-        self, recorder: Recorder, store: Store
-    ) -> None:
-        await _Journal(recorder).record_decisions([replace(DECISION, from_mode=UNKNOWN)])
-        (row,) = store.decisions()
-        assert row.from_mode is None
-
-    async def test_outcomes_and_ticks_are_kept_as_they_were(self, recorder: Recorder, store: Store) -> None:
-        journal = _Journal(recorder)
-        await journal.record_decisions([DECISION])
-        await journal.record_outcomes(
-            [Outcome(DECISION.id, UNIT_ID, NOW + 1, OutcomeKind.CONFIRMED, "at once", "full")]
-        )
-        await journal.record_ticks([Tick(POWER, 0.05, "USD/kWh", NOW, math.inf, NOW, "tape")])
-        await recorder.aclose()
-        ((outcome,),) = store.outcomes([DECISION.id]).values()
-        assert (outcome.outcome, outcome.detail, outcome.mode_read) == ("confirmed", "at once", "full")
-        tick = store.latest_ticks()[POWER]
-        assert (tick.value, tick.valid_to, tick.source) == (0.05, math.inf, "tape")
-
-    async def test_a_reason_of_another_version_says_nothing_to_this_one(
-        self, recorder: Recorder, store: Store
-    ) -> None:
-        await _Journal(recorder).record_decisions([DECISION])
-        rows = store.last_decisions()
-        assert _decisions({UNIT_ID: replace(rows[UNIT_ID], reason="pause_full_moon")}) == {}
-
-    async def test_a_ledger_that_fails_is_an_error_the_loop_outlives(self, recorder: Recorder) -> None:
-        await recorder.aclose()
-        with pytest.raises(RuntimeError, match="ledger: the ledger is closed"):
-            await _Journal(recorder).record_decisions([DECISION])
-
-
 @dataclass
 class Room:
     """A controller over a real CPU unit, and what it told."""
@@ -297,7 +257,14 @@ async def room_of(config: Config, recorder: Recorder) -> AsyncIterator[Room]:
         on_failure=lambda _error: None,
     )
     control = Control(
-        config, silent_nodes(config), station, recorder, metrics, alert=alerts.__setitem__, clock=time.time
+        config,
+        silent_nodes(config),
+        station,
+        recorder,
+        metrics,
+        tape=played_tape(config, time.time()),
+        alert=alerts.__setitem__,
+        clock=time.time,
     )
     station.start(OFF)
     try:
@@ -395,6 +362,7 @@ async def test_a_running_unit_is_worth_its_margin_and_a_paused_one_costs_nothing
         hashprice = room.control.market().hashprice_usd_per_ph_day
     assert hashprice is not None
     assert running.wanted_mode == "full"
+    assert running.breakeven_usd_per_kwh is not None
     assert running.margin_usd_per_hour == pytest.approx(hashprice / 24e3 * 4e-5 - CHEAP * 0.015)
     # At breakeven the power of an hour costs what is earned in it.
     assert running.breakeven_usd_per_kwh == pytest.approx(hashprice / 24e3 * 4e-5 / 0.015)
@@ -424,9 +392,9 @@ async def test_a_unit_whose_power_counts_as_nothing_has_no_breakeven(
     recorder: Recorder, tape_of: Callable[..., dict[str, Any]]
 ) -> None:
     modes = [{"name": "full", "threads": 1, "watts": 0.0, "th_s": 4e-5}]
-    config = config_of(tape=tape_of(usd_per_kwh=CHEAP), cpu={"threads": 1, "modes": modes})
+    config = config_of(tape=tape_of(usd_per_kwh=CHEAP), cpu={"threads": 1, "modes": modes}, controller=LIVE)
     async with room_of(config, recorder) as room:
-        await room.tick(2)
+        await room.tick(3)
         worth = room.control.worth()
     assert worth.breakeven_usd_per_kwh is None
     assert worth.margin_usd_per_hour is not None
@@ -512,7 +480,7 @@ class TestPreview:
             reason=Reason.PAUSE,
             numbers={"since_s": now, "resume_wanted_s": now - 1.0},
         )
-        await _Journal(recorder).record_decisions([paused])
+        await LedgerJournal(recorder).record_decisions([paused])
         config = config_of(
             tape=tape_of(usd_per_kwh=CHEAP),
             controller={"dry_run": False, "min_off_s": 600.0},

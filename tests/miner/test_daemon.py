@@ -235,7 +235,7 @@ class TestLife:
         assert hashing_threads() == []
 
     async def test_without_hashing_threads_it_follows_the_chain_and_has_no_unit(
-        self, bitcoind: Bitcoind, make_config: Callable[..., Config]
+        self, bitcoind: Bitcoind, make_config: Callable[..., Config], caplog: pytest.LogCaptureFixture
     ) -> None:
         config = make_config(bitcoind, controller={"enabled": True}, power={"usd_per_kwh": 0.05})
         async with alive(config) as daemon:
@@ -243,7 +243,8 @@ class TestLife:
             (theirs,) = await asyncio.to_thread(chain.mine, bitcoind, 1)
             await until(lambda: mining.book.tip == bytes.fromhex(theirs)[::-1])
             assert daemon.status().units == ()
-            assert not daemon.status().controller.enabled
+            assert daemon.status().controller.next_tick_at is None
+            assert "nothing_hashes" in caplog.messages
 
     @pytest.mark.parametrize(("mode", "found"), [("live", "off"), ("dry", "full")])
     async def test_a_live_controller_finds_the_unit_off_and_a_dry_one_finds_it_running(

@@ -112,11 +112,11 @@ async def test_the_row_says_who_found_it_on_what_and_when(office: Office) -> Non
     [
         (Accepted(active=True), True),
         (Accepted(active=False), True),
-        (Unknown("timeout"), True),
+        (Unknown("timeout"), False),
         (Rejected("bad-cb-amount"), False),
     ],
 )
-async def test_only_a_refusal_by_every_node_is_the_end_of_a_block(
+async def test_a_block_keeps_its_tip_only_while_a_node_has_it(
     office: Office,
     answer: SubmitResult,
     stands: bool,  # noqa: FBT001 - pytest gives it

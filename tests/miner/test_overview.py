@@ -7,7 +7,7 @@ import pytest
 
 from miner.config import CpuConfig
 from miner.control import UnitWorth
-from miner.hashing import station as station_module
+from miner.hashing.rapl import Rapl
 from miner.hashing.station import OFF, UNIT_ID, CpuStation, StationMode
 from miner.metrics import Metrics
 from miner.node.nodes import Node, NodeSet
@@ -41,10 +41,10 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 @pytest.fixture
 def station(monkeypatch: pytest.MonkeyPatch) -> Iterator[CpuStation]:
     """A station that is off, on a machine that does not tell its power."""
-    monkeypatch.setattr(station_module.Rapl, "watts", lambda _self, _now: None)
+    monkeypatch.setattr(Rapl, "watts", lambda _self, _now: None)
     made = CpuStation(
         CpuConfig(threads=1),
-        (StationMode(OFF, 0, 0.0, 2.0), StationMode("full", 1, 4e-5, 15.0)),
+        (StationMode(OFF, 0, 0.0, 2.0, 0.0), StationMode("full", 1, 4e-5, 15.0, 4e-5)),
         paced=True,
         extranonce1=bytes(4),
         on_submission=lambda _submission, _target: None,

@@ -25,9 +25,9 @@ from miner.work.share import Submission
 from tests.miner.harness import Clock, job
 
 MODES = (
-    StationMode(OFF, 0, 0.0, 5.0),
-    StationMode("half", 1, 2e-5, 20.0),
-    StationMode("full", 2, 4e-5, 40.0),
+    StationMode(OFF, 0, 0.0, 5.0, 0.0),
+    StationMode("half", 1, 2e-5, 20.0, 2e-5),
+    StationMode("full", 2, 4e-5, 40.0, 4e-5),
 )
 EASY = 1e-6
 """Share difficulty of a few thousand hashes."""
@@ -118,9 +118,9 @@ def test_a_scan_that_others_interrupted_does_not_count(monkeypatch: pytest.Monke
 def test_modes_have_their_threads_share_of_the_measured_rate_and_the_watts_of_the_configuration() -> None:
     config = CpuConfig(threads=4, watts_per_thread=12.0, idle_watts=3.0)
     assert station_modes(config, cores=8, thread_hashes_per_second=20e6) == (
-        StationMode(OFF, 0, 0.0, 3.0),
-        StationMode("half", 2, 40e6 / 1e12, 27.0),
-        StationMode("full", 4, 80e6 / 1e12, 51.0),
+        StationMode(OFF, 0, 0.0, 3.0, 0.0),
+        StationMode("half", 2, 40e6 / 1e12, 27.0, 40e6 / 1e12),
+        StationMode("full", 4, 80e6 / 1e12, 51.0, 80e6 / 1e12),
     )
 
 
@@ -128,7 +128,9 @@ def test_a_hashrate_in_the_configuration_goes_before_the_measured_one() -> None:
     config = CpuConfig.model_validate(
         {"threads": 2, "modes": [{"name": "eco", "threads": 1, "th_s": 1e-4, "watts": 9.0}]}
     )
-    assert station_modes(config, cores=2, thread_hashes_per_second=1.0)[1] == StationMode("eco", 1, 1e-4, 9.0)
+    assert station_modes(config, cores=2, thread_hashes_per_second=1.0)[1] == StationMode(
+        "eco", 1, 1e-4, 9.0, 1e-12
+    )
 
 
 def test_automatic_shares_come_once_a_second_in_the_fastest_mode() -> None:

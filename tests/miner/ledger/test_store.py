@@ -260,3 +260,24 @@ def test_a_full_disk_is_an_error_and_what_was_written_stays(
     with pytest.raises(LedgerUnavailableError, match="full"):
         store.add_block(block(2, raw=bytes(1_000_000)))
     assert [row.height for row in store.blocks()] == [1]
+
+
+def test_history_is_forgotten_but_what_the_next_decision_needs_stays(
+    store: Store, decision: Callable[..., DecisionRow], tick: Callable[..., TickRow]
+) -> None:
+    rows = [decision(1), decision(2), decision(3), decision(4, unit_id="rack")]
+    store.add_decisions(rows)
+    store.add_outcomes([OutcomeRow(row.id, row.at, "confirmed", "", "off") for row in rows])
+    store.add_ticks([tick(1), tick(2), tick(1, series="power_usd_per_kwh")])
+    store.prune_history(rows[2].at)
+    assert {row.id for row in store.decisions()} == {rows[2].id, rows[3].id}
+    assert set(store.outcomes([row.id for row in rows])) == {rows[2].id, rows[3].id}
+    store.prune_history(float("inf"))
+    assert {unit: row.id for unit, row in store.last_decisions().items()} == {
+        "cpu": rows[2].id,
+        "rack": rows[3].id,
+    }
+    assert {series: row.observed_at for series, row in store.latest_ticks().items()} == {
+        "btc_usd": tick(2).observed_at,
+        "power_usd_per_kwh": tick(1).observed_at,
+    }
