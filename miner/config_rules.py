@@ -207,8 +207,9 @@ def _mode(section: CpuConfig, mode: CpuMode, path: KeyPath) -> Iterator[Finding]
     idle = next(
         (other.watts for other in section.modes if other.name == "off" and other.watts), section.idle_watts
     )
-    if mode.watts is not None and mode.watts < idle:
-        yield Finding((*path, "watts"), f"{mode.watts:g} W is less than the {idle:g} W drawn while off")
+    drawn = section.idle_watts + mode.threads * section.watts_per_thread if mode.watts is None else mode.watts
+    if drawn < idle:
+        yield Finding((*path, "watts"), f"{drawn:g} W is less than the {idle:g} W drawn while off")
     most = section.thread_count(_cores())
     if mode.threads > most:
         has = f"this machine has {most} cores" if section.threads == "auto" else f"[cpu] threads is {most}"

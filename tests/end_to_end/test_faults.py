@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ from regtest import chain
 from regtest.process import HashmillProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from regtest.bitcoind import Bitcoind
 
@@ -211,16 +212,45 @@ def test_a_stop_while_no_node_was_ever_there_is_clean(
     assert daemon.stop(signal.SIGINT) == 0
 
 
+@pytest.fixture
+def start_twin() -> Iterator[Callable[..., HashmillProcess]]:
+    """Launches a daemon beside a running one, in a folder of its own, with parts of the first one's configuration."""
+    with contextlib.ExitStack() as twins:
+
+        def start(daemon: HashmillProcess, *shared: str) -> HashmillProcess:
+            folder = daemon.folder / "twin"
+            folder.mkdir()
+            twin = HashmillProcess(folder, {})
+            twins.callback(twin.close)
+            text = daemon.config_file.read_text()
+            if "port" not in shared:
+                text = text.replace(str(daemon.http_port), str(twin.http_port))
+            if "ledger" not in shared:
+                text = text.replace(str(daemon.ledger_file), str(twin.ledger_file))
+            twin.config_file.write_text(text)
+            twin.launch()
+            return twin
+
+        yield start
+
+
 def test_a_taken_port_is_told_and_fails(
-    bitcoind: Bitcoind, start_daemon: Callable[..., HashmillProcess]
+    bitcoind: Bitcoind,
+    start_daemon: Callable[..., HashmillProcess],
+    start_twin: Callable[..., HashmillProcess],
 ) -> None:
-    daemon = start_daemon([bitcoind])
-    configuration = daemon.config_file.read_text()
-    other = HashmillProcess(daemon.folder, {})
-    other.config_file.write_text(configuration)
-    try:
-        other.launch()
-        assert other.wait() == 1
-        assert "cannot listen" in other.log
-    finally:
-        other.close()
+    twin = start_twin(start_daemon([bitcoind]), "port")
+    assert twin.wait() == 1
+    assert "cannot listen" in twin.log
+
+
+def test_two_daemons_on_one_ledger_are_one_too_many(
+    bitcoind: Bitcoind,
+    start_daemon: Callable[..., HashmillProcess],
+    start_twin: Callable[..., HashmillProcess],
+) -> None:
+    daemon = start_daemon([bitcoind], solo=SLOW)
+    twin = start_twin(daemon, "ledger")
+    assert twin.wait() == 1
+    assert "another hashmill runs on the ledger" in twin.log
+    daemon.wait_until(lambda: count(daemon, "accepted") >= 1, "mine on undisturbed")

@@ -90,6 +90,10 @@ def test_work_must_not_run_out_between_two_templates(problems: Said, good_text: 
             '{ name = "full", threads = 2, watts = 1 }, { name = "off", threads = 0, watts = 2 }',
             ["cpu.modes[1].watts"],
         ),
+        (
+            '{ name = "full", threads = 2 }, { name = "off", threads = 0, watts = 50 }',
+            ["cpu.modes[1].watts"],
+        ),
         ('{ name = "off", threads = 0 }', ["cpu.modes"]),
         ('{ name = "off", threads = 1 }, { name = "full", threads = 2 }', ["cpu.modes[1].threads"]),
         ('{ name = "run", threads = 2 }', ["cpu.modes[1].name"]),
