@@ -16,7 +16,21 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__ if "__file__" in globals() else "native/build.py").resolve().parent
-SOURCES = ("sha256.c", "cpu.c", "scan.c", "scan_portable.c", "scan_shani.c", "selftest.c", "share.c")
+SOURCES = (
+    "sha256.c",
+    "cpu.c",
+    "scan.c",
+    "scan_portable.c",
+    "scan_sse2.c",
+    "scan_avx2.c",
+    "scan_avx512.c",
+    "scan_shani.c",
+    "scan_joint.c",
+    "joint_steps.c",
+    "selftest.c",
+    "share.c",
+)
+HEADERS = ("hashmill.h", "internal.h", "joint.h", "vector.h")
 # One build runs everywhere: instruction sets are named at the functions that use them, never here.
 OPTIMISE = ("-std=c11", "-O3")
 WARNINGS = (
@@ -51,7 +65,7 @@ def miner_ffi() -> FFI:
         '#include "hashmill.h"',
         sources=[f"native/{name}" for name in SOURCES],
         include_dirs=["native"],
-        depends=["native/hashmill.h", "native/internal.h"],
+        depends=[f"native/{name}" for name in HEADERS],
         extra_compile_args=list(OPTIMISE),
         py_limited_api=True,
     )
