@@ -10,6 +10,7 @@ import msgspec
 
 from miner import kernel
 from miner.config import Config
+from miner.hashing.calibration import choose
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcError, UnauthorizedError
 from miner.node.templates import (
@@ -206,7 +207,7 @@ async def _weight(node: Node) -> CheckRow:
 def check_units(config: Config, cores: int) -> Iterator[CheckRow]:
     """The CPU unit on a machine of `cores` cores: its kernel and its threads."""
     try:
-        name = kernel.selected()
+        name = choose(config.cpu.versions).kernel
         faulty = kernel.faulty()
     except kernel.KernelError as error:
         yield CheckRow("kernel", ok=False, detail=str(error), exit_code=FAILED)

@@ -15,6 +15,7 @@ from miner import log as logs
 from miner.checks import CheckRow, check_nodes, check_units
 from miner.config import Config
 from miner.control import Control, Preview, TapeRefusedError, UnitWorth
+from miner.hashing.calibration import choose
 from miner.hashing.station import OFF, CpuStation, StationMode, measured_rate, station_modes
 from miner.keeper import BlockBooks
 from miner.ledger.recorder import Recorder
@@ -123,7 +124,8 @@ class Daemon:
         self._clock = clock
         self._started_at = clock()
         self._version = version("hashmill")
-        self._metrics = Metrics(self._version, kernel.selected(), clock)
+        self._kernel = choose(config.cpu.versions).kernel
+        self._metrics = Metrics(self._version, self._kernel, clock)
         self._nodes = node_set(config)
         self._closing = asyncio.Event()
         self._fatal: Exception | None = None
@@ -139,7 +141,7 @@ class Daemon:
             asyncio.get_running_loop().add_signal_handler(number, self._close, number.name)
         log.info(
             "starting",
-            extra={"version": self._version, "kernel": kernel.selected(), "network": self._config.network},
+            extra={"version": self._version, "kernel": self._kernel, "network": self._config.network},
         )
         store = await asyncio.to_thread(Store.open, self._config.ledger.url)
         async with AsyncExitStack() as stack:
@@ -302,7 +304,7 @@ class Daemon:
         now, control = self._clock(), self._control
         return StatusDocument(
             version=self._version,
-            kernel=kernel.selected(),
+            kernel=self._kernel,
             network=self._config.network,
             now=now,
             uptime_s=now - self._started_at,
