@@ -27,6 +27,7 @@ SOURCES = (
     "scan_shani.c",
     "scan_joint.c",
     "joint_steps.c",
+    "scan_armv8.c",
     "selftest.c",
     "share.c",
 )

@@ -399,11 +399,6 @@ HEADER: Final = """\
 #if HM_JOINT
 #pragma GCC diagnostic ignored "-Woverlength-strings" /* gcc and clang know no limit */
 """
-FOOTER: Final = """\
-#else
-typedef int hm_joint_is_not_built; /* a file must declare something */
-#endif
-"""
 
 
 def static_asserts() -> Iterator[str]:
@@ -431,7 +426,7 @@ def text() -> str:
         *function("hm_joint_step", step(scheduling=False)),
         *function("hm_joint_step_scheduling", step(scheduling=True)),
     ]
-    return HEADER + "\n".join(lines) + "\n" + FOOTER
+    return HEADER + "\n".join(lines) + "\n#endif\n"
 
 
 if __name__ == "__main__":

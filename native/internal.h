@@ -10,6 +10,13 @@
 #define HM_X86 0
 #endif
 
+/* clang knows the instructions at single functions only from version 16 on. */
+#if defined(__aarch64__) && defined(__linux__) && (!defined(__clang__) || __clang_major__ >= 16)
+#define HM_ARMV8 1
+#else
+#define HM_ARMV8 0
+#endif
+
 /* Most nonces that a kernel may hash side by side: one bit each in a mask. */
 #define HM_MAX_LANES 32
 
@@ -120,6 +127,9 @@ typedef struct {
 extern const hm_kernel hm_kernel_portable;
 #if HM_X86
 extern const hm_kernel hm_kernel_joint, hm_kernel_shani, hm_kernel_avx512, hm_kernel_avx2, hm_kernel_sse2;
+#endif
+#if HM_ARMV8
+extern const hm_kernel hm_kernel_armv8;
 #endif
 
 /* The kernel in use, or null. */

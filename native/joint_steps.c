@@ -4270,6 +4270,4 @@ __asm__(
     ".cfi_endproc\n"
     ".size hm_joint_step_scheduling, .-hm_joint_step_scheduling\n"
     ".att_syntax prefix\n");
-#else
-typedef int hm_joint_is_not_built; /* a file must declare something */
 #endif

@@ -5,7 +5,7 @@
 
 /* ---- Table and choice ---- */
 
-/* Best first; the portable one last. */
+/* Best first, as far as that can be said of all machines (the caller may measure); the portable one last. */
 static const hm_kernel *const kernels[] = {
 #if HM_X86
     &hm_kernel_joint,
@@ -13,6 +13,9 @@ static const hm_kernel *const kernels[] = {
     &hm_kernel_avx512,
     &hm_kernel_avx2,
     &hm_kernel_sse2,
+#endif
+#if HM_ARMV8
+    &hm_kernel_armv8,
 #endif
     &hm_kernel_portable,
 };

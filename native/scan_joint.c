@@ -100,6 +100,4 @@ JOINT static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job,
 static int supported(void) { return hm_cpu_has_shani() && hm_cpu_has_avx512(); }
 
 const hm_kernel hm_kernel_joint = {"joint", LANES, supported, hm_compress_shani, search};
-#else
-typedef int hm_joint_is_not_there;
 #endif
