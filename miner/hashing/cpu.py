@@ -14,8 +14,8 @@ from miner.work.share import Submission
 
 log = logging.getLogger(__name__)
 
-SLICE_NONCES = 1 << 20
-"""Nonces a scan takes at once; a stop word ends it sooner, so this bounds only how often Python is asked."""
+SLICE_HASHES = 1 << 23
+"""Hashes a scan makes at once; a stop word ends it sooner, so this bounds only how often Python is asked."""
 HEADER_SECONDS = 15.0
 """How long one extranonce is hashed before the next is taken with a fresh time."""
 NICENESS = 10
@@ -162,6 +162,7 @@ class CpuUnit:
         """Hash one extranonce after the other until something changes."""
         job = work.job
         versions = rolled_versions(job.version, job.version_mask, self._versions)
+        slice_nonces = SLICE_HASHES // len(versions)
         while generation == self._generation:
             extranonce2 = next(slices)
             ntime_s = ntime_at(job, self._clock())
@@ -172,7 +173,7 @@ class CpuUnit:
             until = time.monotonic() + HEADER_SECONDS
             nonce = 0
             while nonce < NONCES and generation == self._generation and time.monotonic() < until:
-                result = kernel.scan(scan_job, nonce, min(SLICE_NONCES, NONCES - nonce), self._stops[index])
+                result = kernel.scan(scan_job, nonce, min(slice_nonces, NONCES - nonce), self._stops[index])
                 nonce += result.scanned
                 self._hashes[index] += result.scanned * len(versions)
                 for hit in result.hits:
