@@ -22,7 +22,7 @@ from miner.node.templates import (
     validate_payout,
 )
 from miner.solo import Payout, Solo
-from miner.work.job import DEFAULT_VERSION_MASK, JobBook
+from miner.work.job import JobBook
 from miner.work.template import (
     SignetChallengeError,
     Template,
@@ -151,7 +151,7 @@ async def _proposal(config: Config, nodes: NodeSet, node: Node) -> CheckRow:
     solo = Solo(
         JobBook(grace_s=0),
         payout,
-        version_mask=DEFAULT_VERSION_MASK,
+        version_mask=config.solo.version_bits,
         on_job=_ignore,
         clock=time.time,
     )
