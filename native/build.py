@@ -74,9 +74,9 @@ def miner_ffi() -> FFI:
 
 
 def check() -> int:
-    """Compile every source with cc, and clang where it is installed; returns the number of failures."""
+    """Compile every source with cc, and with clang and for ARM where these are installed; returns the number of failures."""
     failures = 0
-    compilers = [found for name in ("cc", "clang") if (found := shutil.which(name))]
+    compilers = [found for name in ("cc", "clang", "aarch64-linux-gnu-gcc") if (found := shutil.which(name))]
     with tempfile.TemporaryDirectory() as folder:
         for compiler in compilers:
             for name in SOURCES:
