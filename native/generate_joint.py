@@ -18,7 +18,7 @@ What was measured on Zen 4, where sha256rnds2 can start once a cycle and takes f
   - Both forms of the step together must fit into the cache of decoded instructions: hence eight nonces, not
     sixteen, and addresses that are short (rdi points into the middle of hm_joint, rsi and rdx move along).
 
-Registers: xmm0 takes the sums, xmm1 to xmm14 the states of up to seven chains, ymm15 to ymm31 the schedules. These
+Registers: xmm0 takes the sums, xmm1 to xmm12 the states of up to six chains, ymm13 to ymm31 the schedules. These
 are written for any number of registers; `allocate` maps them to the real ones. rsi points to the schedule of
 block 2 that is read, rdx and rcx to those of the second hash that are read and written, r8 to the head of unit
 s, r9 to the midstate of unit s-1, rax to the schedule of block 2 that is written.
@@ -39,8 +39,12 @@ LANES: Final = 8
 BYTES: Final = 4 * LANES
 BATCHES: Final = (4, 6, 6)
 """How many chains run side by side, batch after batch. Measured: others with four to seven are within 3 %."""
-REGISTERS: Final = tuple(range(15, 32))
-"""For the schedules."""
+REGISTERS: Final = tuple(range(2 * max(BATCHES) + 1, 32))
+"""For the schedules: what the chains leave."""
+OLD_REGISTERS: Final = 16
+"""Instructions that use the first sixteen alone are shorter."""
+SHORT_LIFE: Final = 6
+"""A value that lives no longer than so many instructions gets one of them, if it can."""
 ROUND_PAIRS: Final = 30
 """sha256rnds2 of a chain. Of 64 rounds each, the first hash is spared four, the second one and three."""
 BLOCK_WORDS: Final = 16
@@ -256,11 +260,10 @@ class Allocator:
             for value in sorted(inputs & self._spilled.keys()):
                 yield from self._make_room(inputs)
                 slot = self._spilled.pop(value)
-                yield f"vmovdqa32 {self._hold(value)}, {slot}"
+                yield f"vmovdqa32 ymm{self._hold(value, index)}, {slot}"
                 self._slots.append(slot)
             operands = [
-                f"ymm{self._held[operand]}" if isinstance(operand, int) else operand
-                for operand in operation.operands
+                self._held[operand] if isinstance(operand, int) else operand for operand in operation.operands
             ]
             for value in inputs:
                 if self._uses[value][-1] == index:
@@ -268,16 +271,29 @@ class Allocator:
                 self._uses[value] = [use for use in self._uses[value] if use > index]
             if operation.target is not None:
                 yield from self._make_room(set())
-                operands.insert(0, self._hold(operation.target))
-            yield f"{operation.name} {', '.join(operands)}"
+                operands.insert(0, self._hold(operation.target, index))
+            yield self._written(operation.name, operands)
 
     @staticmethod
     def _inputs(operation: Operation) -> set[int]:
         return {operand for operand in operation.operands if isinstance(operand, int)}
 
-    def _hold(self, value: int) -> str:
-        self._held[value] = self._free.pop(0)
-        return f"ymm{self._held[value]}"
+    @staticmethod
+    def _written(name: str, operands: list[int | str]) -> str:
+        """The instruction as text, in its shorter form where there is one and the assembler does not see it itself."""
+        if name == "vpxord" and all(
+            isinstance(operand, int) and operand < OLD_REGISTERS for operand in operands
+        ):
+            name = "vpxor"
+        texts = [f"ymm{operand}" if isinstance(operand, int) else operand for operand in operands]
+        return f"{name} {', '.join(texts)}"
+
+    def _hold(self, value: int, index: int) -> int:
+        """A free register for a value that is made now."""
+        short = self._uses[value][-1] - index <= SHORT_LIFE
+        self._held[value] = (min if short else max)(self._free)
+        self._free.remove(self._held[value])
+        return self._held[value]
 
     def _make_room(self, keep: set[int]) -> Iterator[str]:
         if self._free:
@@ -409,9 +425,14 @@ def static_asserts() -> Iterator[str]:
             yield f'_Static_assert(offsetof({struct}, {name}) == {offset}, "{struct}.{name}");'
 
 
-def function(symbol: str, code: Iterable[str]) -> Iterator[str]:
-    """A function as top-level assembly, at the beginning of a page so that its speed is not a matter of luck."""
-    head = (".text", ".balign 4096", f".globl {symbol}", f".hidden {symbol}", f".type {symbol}, @function")
+def function(symbol: str, code: Iterable[str], into_page: int) -> Iterator[str]:
+    """A function as top-level assembly.
+
+    Its place in a page is fixed: with both forms of the step near the limit of the cache of decoded instructions,
+    bad places cost 5 % at K = 4 to 8, and where the linker puts things is a matter of luck. The places were measured.
+    """
+    place = (".balign 4096", *([f".skip {into_page}, 0x90"] if into_page else ()))
+    head = (".text", *place, f".globl {symbol}", f".hidden {symbol}", f".type {symbol}, @function")
     yield "__asm__("
     yield '    ".intel_syntax noprefix\\n"'
     for line in (*head, f"{symbol}:", ".cfi_startproc", *code, ".cfi_endproc", f".size {symbol}, .-{symbol}"):
@@ -423,8 +444,8 @@ def text() -> str:
     """The whole file."""
     lines = [
         *static_asserts(),
-        *function("hm_joint_step", step(scheduling=False)),
-        *function("hm_joint_step_scheduling", step(scheduling=True)),
+        *function("hm_joint_step", step(scheduling=False), 768),
+        *function("hm_joint_step_scheduling", step(scheduling=True), 2176),
     ]
     return HEADER + "\n".join(lines) + "\n#endif\n"
 

@@ -53,8 +53,8 @@ def test_each_hash_costs_sixty_rounds_instructions() -> None:
 FAULTS = [
     ("vprord", "vprold", 0),
     ("vprord", "vprold", -1),
-    ("vpxord", "vpord", 50),
-    ("vpxord", "vpord", -100),
+    ("vpxor ", "vpor ", 50),
+    ("vpxor ", "vpor ", -100),
     ("vpaddd", "vpsubd", 10),
     ("vpaddd", "vpsubd", -1),
     ("vpunpckhdq", "vpunpckldq", 7),
