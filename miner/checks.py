@@ -10,6 +10,7 @@ import msgspec
 
 from miner import kernel
 from miner.config import Config
+from miner.hashing.calibration import choose
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcError, RpcRefusedError, UnauthorizedError
 from miner.node.templates import (
@@ -21,7 +22,7 @@ from miner.node.templates import (
     validate_payout,
 )
 from miner.solo import Payout, Solo
-from miner.work.job import DEFAULT_VERSION_MASK, JobBook
+from miner.work.job import JobBook
 from miner.work.template import (
     SignetChallengeError,
     Template,
@@ -173,7 +174,7 @@ async def _proposal(config: Config, nodes: NodeSet, node: Node) -> CheckRow:
     solo = Solo(
         JobBook(grace_s=0),
         payout,
-        version_mask=DEFAULT_VERSION_MASK,
+        version_mask=config.solo.version_bits,
         on_job=_ignore,
         clock=time.time,
     )
@@ -229,7 +230,7 @@ async def _weight(node: Node) -> CheckRow:
 def check_units(config: Config, cores: int) -> Iterator[CheckRow]:
     """The CPU unit on a machine of `cores` cores: its kernel and its threads."""
     try:
-        name = kernel.selected()
+        name = choose(config.cpu.versions).kernel
         faulty = kernel.faulty()
     except kernel.KernelError as error:
         yield CheckRow("kernel", ok=False, detail=str(error), exit_code=FAILED)

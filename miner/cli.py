@@ -169,14 +169,17 @@ def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
 def bench(*, as_json: JsonOption = False) -> None:
     """Measure every kernel on this CPU: MH/s, cycles per hash."""
     from miner import render  # noqa: PLC0415 - slow to import
+    from miner.config import CpuConfig  # noqa: PLC0415
     from miner.hashing.bench import cpu_name, measure  # noqa: PLC0415
+    from miner.hashing.calibration import choose  # noqa: PLC0415
 
     with _failures_told():
+        choice = choose(CpuConfig().versions)
         results = measure()
     if as_json:
         _print_json(results)
     else:
-        render.show(cpu_name(), render.bench(results))
+        render.show(f"{cpu_name()}: hashmill uses {choice.kernel} ({choice.source})", render.bench(results))
 
 
 @app.command()

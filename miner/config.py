@@ -28,6 +28,7 @@ from miner.config_values import (
     ShareDifficulty,
     TapeStart,
     Threads,
+    VersionMask,
     ZmqUrl,
 )
 
@@ -84,6 +85,11 @@ class SoloConfig(Section):
     coinbase_tag: CoinbaseTag = Field(
         default="/hashmill/", description="Text in the coinbase of your blocks, up to 60 bytes."
     )
+    version_mask: VersionMask = Field(
+        default="1fffe000",
+        description="Bits of the header's version that hashing may change, in hexadecimal. The default is BIP320's; with "
+        "others your blocks may seem to signal for soft forks.",
+    )
     min_block_interval_s: NonNegativeFloat = Field(
         default=0.0,
         description="Found blocks at least this far apart; regtest only, where every second hash is one.",
@@ -95,6 +101,11 @@ class SoloConfig(Section):
         default=120.0,
         description="When no node answers, the last job is hashed this long at most; then hashing waits for a node.",
     )
+
+    @property
+    def version_bits(self) -> int:
+        """The bits of version_mask as a number."""
+        return int(self.version_mask, 16)
 
 
 class CpuMode(Section):

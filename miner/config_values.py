@@ -114,6 +114,16 @@ def _coinbase_tag(value: str) -> str:
     return value
 
 
+def _version_mask(value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}", value):
+        raise ValueError(f'"{value}" must be 8 hexadecimal digits, like 1fffe000')
+    if int(value, 16) >> 29:
+        raise ValueError(
+            f'"{value}": the three highest bits mark a version as one of BIP9 and stay; at most 1fffffff'
+        )
+    return value.lower()
+
+
 def _ledger_url(value: str, info: ValidationInfo) -> str:
     if value.startswith(("postgresql:", "postgresql+")):
         raise ValueError("PostgreSQL is not in this version yet: use sqlite:///hashmill.db")
@@ -170,6 +180,7 @@ RpcUrl = Annotated[str, AfterValidator(_rpc_url)]
 ZmqUrl = Annotated[str, AfterValidator(_zmq_url)]
 Listen = Annotated[str, AfterValidator(_listen)]
 Address = Annotated[str, AfterValidator(_address)]
+VersionMask = Annotated[str, AfterValidator(_version_mask)]
 CoinbaseTag = Annotated[str, AfterValidator(_coinbase_tag)]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
 Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]

@@ -16,6 +16,7 @@ from miner import log as logs
 from miner.checks import CheckRow, check_nodes, check_units
 from miner.config import Config
 from miner.control import Control, PlayedTape, Preview, TapeRefusedError, UnitWorth, played_tape
+from miner.hashing.calibration import choose
 from miner.hashing.station import OFF, CpuStation, StationMode, measured_rate, station_modes
 from miner.keeper import BlockBooks
 from miner.ledger.lock import sole_writer
@@ -103,6 +104,7 @@ async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:
 
 
 async def _preview(config: Config) -> Preview:
+    choose(config.cpu.versions)
     async with _asking(config) as nodes:
         return await Preview.make(config, nodes, await _modes(config))
 
@@ -138,7 +140,8 @@ class Daemon:
         self._clock = clock
         self._started_at = clock()
         self._version = version("hashmill")
-        self._metrics = Metrics(self._version, kernel.selected(), clock)
+        self._kernel = choose(config.cpu.versions).kernel
+        self._metrics = Metrics(self._version, self._kernel, clock)
         self._nodes = node_set(config)
         self._closing = asyncio.Event()
         self._fatal: Exception | None = None
@@ -157,7 +160,7 @@ class Daemon:
             asyncio.get_running_loop().add_signal_handler(number, self._close, number.name)
         log.info(
             "starting",
-            extra={"version": self._version, "kernel": kernel.selected(), "network": self._config.network},
+            extra={"version": self._version, "kernel": self._kernel, "network": self._config.network},
         )
         self._warn_of_kernels(await asyncio.to_thread(kernel.faulty))
         # What is wrong with the configuration is told before anything is waited for.
@@ -338,7 +341,7 @@ class Daemon:
         now, control = self._clock(), self._control
         return StatusDocument(
             version=self._version,
-            kernel=kernel.selected(),
+            kernel=self._kernel,
             network=self._config.network,
             now=now,
             uptime_s=now - self._started_at,

@@ -3,8 +3,9 @@
 Hashes are 32 bytes in internal order, targets are int, headers are the 80 bytes as hashed. Every call that
 computes releases the GIL. native/hashmill.h says what the core promises; this module adds types and checks.
 
-The kernel is chosen at its first use: the one that HASHMILL_KERNEL names, else the first in order of
-preference that this machine supports and that passes its self-test.
+miner.hashing.calibration measures which kernel is the fastest, and selects it. Where nobody selected one, it is
+chosen at its first use: the one that HASHMILL_KERNEL names, else the first in order of preference that this machine
+supports and that passes its self-test.
 """
 
 from collections.abc import Sequence
@@ -176,7 +177,7 @@ def sha256d(data: bytes) -> bytes:
 
 
 class StopWord:
-    """A flag that ends running scans, from any thread, within a fraction of a millisecond (portable: 10 ms)."""
+    """A flag that ends running scans, from any thread, within a millisecond (portable: 10 ms)."""
 
     __slots__ = ("_word",)
 

@@ -19,7 +19,7 @@ from miner.node.templates import NetworkMismatchError, TemplatePacing, TemplateS
 from miner.node.tips import Tip, TipWatcher
 from miner.solo import Payout, Solo
 from miner.work.claims import BlockClaims
-from miner.work.job import DEFAULT_VERSION_MASK, Job, JobBook
+from miner.work.job import Job, JobBook
 from miner.work.template import SignetChallengeError, Template, template_request
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Mining:
             on_reopened=lambda: self._hash(self.book.current),
             clock=clock,
         )
-        self.solo = Solo(self.book, payout, version_mask=DEFAULT_VERSION_MASK, on_job=self._hash, clock=clock)
+        self.solo = Solo(self.book, payout, version_mask=config.version_bits, on_job=self._hash, clock=clock)
         self._templates = TemplateService(
             nodes,
             self.solo.proposal_of,

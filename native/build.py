@@ -16,7 +16,22 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__ if "__file__" in globals() else "native/build.py").resolve().parent
-SOURCES = ("sha256.c", "cpu.c", "scan.c", "scan_portable.c", "scan_shani.c", "selftest.c", "share.c")
+SOURCES = (
+    "sha256.c",
+    "cpu.c",
+    "scan.c",
+    "scan_portable.c",
+    "scan_sse2.c",
+    "scan_avx2.c",
+    "scan_avx512.c",
+    "scan_shani.c",
+    "scan_joint.c",
+    "joint_steps.c",
+    "scan_armv8.c",
+    "selftest.c",
+    "share.c",
+)
+HEADERS = ("hashmill.h", "internal.h", "joint.h", "vector.h")
 # One build runs everywhere: instruction sets are named at the functions that use them, never here.
 OPTIMISE = ("-std=c11", "-O3")
 WARNINGS = (
@@ -51,7 +66,7 @@ def miner_ffi() -> FFI:
         '#include "hashmill.h"',
         sources=[f"native/{name}" for name in SOURCES],
         include_dirs=["native"],
-        depends=["native/hashmill.h", "native/internal.h"],
+        depends=[f"native/{name}" for name in HEADERS],
         extra_compile_args=list(OPTIMISE),
         py_limited_api=True,
     )
@@ -59,9 +74,9 @@ def miner_ffi() -> FFI:
 
 
 def check() -> int:
-    """Compile every source with cc, and clang where it is installed; returns the number of failures."""
+    """Compile every source with cc, and with clang and for ARM where these are installed; returns the number of failures."""
     failures = 0
-    compilers = [found for name in ("cc", "clang") if (found := shutil.which(name))]
+    compilers = [found for name in ("cc", "clang", "aarch64-linux-gnu-gcc") if (found := shutil.which(name))]
     with tempfile.TemporaryDirectory() as folder:
         for compiler in compilers:
             for name in SOURCES:

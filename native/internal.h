@@ -10,6 +10,13 @@
 #define HM_X86 0
 #endif
 
+/* clang knows the instructions at single functions only from version 16 on. */
+#if defined(__aarch64__) && defined(__linux__) && (!defined(__clang__) || __clang_major__ >= 16)
+#define HM_ARMV8 1
+#else
+#define HM_ARMV8 0
+#endif
+
 /* Most nonces that a kernel may hash side by side: one bit each in a mask. */
 #define HM_MAX_LANES 32
 
@@ -87,6 +94,18 @@ void hm_stream_finish_double(uint8_t digest[32], hm_stream *stream);
 /* The job's header with this version and this nonce, hashed in full by the portable code. */
 void hm_hash_candidate(uint8_t hash[32], const hm_job *job, uint32_t version, uint32_t nonce);
 
+/* What the two schedules of a job have from words that are the same for all nonces. */
+typedef struct {
+    uint32_t first[64], second[64];              /* summands of words 16-63 */
+    uint32_t first_sums[18], second_sums[16];    /* words 0-17 and 0-15 with their round constants */
+} hm_folded;
+
+/* Words that depend on the nonce, one bit each: 3 and from 18 on in block 2, 0-7 and from 16 on in the second hash. */
+#define HM_FIRST_VARYING (~UINT64_C(0) << 18 | 1 << 3)
+#define HM_SECOND_VARYING (~UINT64_C(0) << 16 | 0xff)
+
+void hm_fold_constants(hm_folded *folded, const hm_job *job);
+
 /* ---- Kernels ---- */
 
 typedef struct {
@@ -107,7 +126,10 @@ typedef struct {
 
 extern const hm_kernel hm_kernel_portable;
 #if HM_X86
-extern const hm_kernel hm_kernel_shani;
+extern const hm_kernel hm_kernel_joint, hm_kernel_shani, hm_kernel_avx512, hm_kernel_avx2, hm_kernel_sse2;
+#endif
+#if HM_ARMV8
+extern const hm_kernel hm_kernel_armv8;
 #endif
 
 /* The kernel in use, or null. */
@@ -120,7 +142,22 @@ int hm_self_test(const hm_kernel *kernel);
 
 #if HM_X86
 /* What CPU and OS offer together (cpu.c): an instruction set counts only if the OS keeps its registers. */
-int hm_cpu_has_shani(void);
+int hm_cpu_has_shani(void);  /* with AVX */
+int hm_cpu_has_sse2(void);
+int hm_cpu_has_avx2(void);
+int hm_cpu_has_avx512(void); /* with BW and VL */
+
+/* A state as the SHA instructions keep it in two registers: f e b a, h g d c. */
+static inline void hm_shani_order(uint32_t out[8], const uint32_t state[8])
+{
+    static const uint8_t order[8] = {5, 4, 1, 0, 7, 6, 3, 2};
+
+    for (int i = 0; i < 8; i++)
+        out[i] = state[order[i]];
+}
+
+/* hm_compress with the SHA instructions (scan_shani.c). */
+void hm_compress_shani(uint32_t state[8], const uint8_t *blocks, size_t count);
 #endif
 
 #endif

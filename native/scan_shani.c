@@ -79,7 +79,7 @@ SHANI_INLINE __m128i next_quad(__m128i q16, __m128i q12, __m128i q8, __m128i q4)
     return _mm_sha256msg2_epu32(sum, q4);
 }
 
-SHANI static void compress(uint32_t state[8], const uint8_t *blocks, size_t count)
+SHANI void hm_compress_shani(uint32_t state[8], const uint8_t *blocks, size_t count)
 {
     const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
     shani_state sum = state_from(state);
@@ -308,5 +308,5 @@ SHANI static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job,
     return groups;
 }
 
-const hm_kernel hm_kernel_shani = {"shani", LANES, hm_cpu_has_shani, compress, search};
+const hm_kernel hm_kernel_shani = {"shani", LANES, hm_cpu_has_shani, hm_compress_shani, search};
 #endif

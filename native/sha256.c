@@ -62,6 +62,32 @@ void hm_expand(uint32_t w[64], unsigned last)
         w[i] = w[i - 16] + hm_small_sigma0(w[i - 15]) + w[i - 7] + hm_small_sigma1(w[i - 2]);
 }
 
+/* In: w, words 0-15, with zero for those that vary.  Out: summands; sums below `fixed`. */
+static void fold(uint32_t summands[64], uint32_t *sums, uint32_t w[64], unsigned fixed)
+{
+    for (unsigned i = 0; i < 64; i++) {
+        summands[i] = 0;
+        if (i >= 16) {
+            summands[i] = w[i - 16] + hm_small_sigma0(w[i - 15]) + w[i - 7] + hm_small_sigma1(w[i - 2]);
+            w[i] = i < fixed ? summands[i] : 0;
+        }
+        if (i < fixed)
+            sums[i] = w[i] + hm_k[i];
+    }
+}
+
+void hm_fold_constants(hm_folded *folded, const hm_job *job)
+{
+    uint32_t w[64] = {job->tail[0], job->tail[1], job->tail[2], 0, HM_END_MARK};
+
+    w[15] = HM_HEADER_BITS;
+    fold(folded->first, folded->first_sums, w, 18);
+    memset(w, 0, sizeof w);
+    w[8] = HM_END_MARK;
+    w[15] = HM_DIGEST_BITS;
+    fold(folded->second, folded->second_sums, w, 16);
+}
+
 void hm_compress(uint32_t state[8], const uint8_t *blocks, size_t count)
 {
     for (; count > 0; count--, blocks += 64) {

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from miner.chain.difficulty import HASHES_PER_DIFFICULTY
+from miner.hashing.calibration import choose
 from miner.hashing.station import measured_rate
 from regtest import chain
 from regtest.bitcoind import Bitcoind, BitcoindError
@@ -104,6 +105,7 @@ def _interrupts() -> Iterator[None]:
 def _configuration(folder: Path, node: Bitcoind) -> dict[str, Any]:
     """A daemon on every core of this machine, live, with a tick a second and a tape of two columns."""
     threads = len(os.sched_getaffinity(0))
+    choose(VERSIONS)  # the kernel that the daemon will hash with
     rate = measured_rate(VERSIONS)
     tape = folder / "tape.csv"
     tape.write_text(tape_csv(demo_difficulty(rate)))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from miner.hashing.calibration import Choice
     from regtest.bitcoind import Bitcoind
 
 ANYONE = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -198,10 +199,10 @@ def test_a_kernel_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_any_kernel_the_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> str:
+    def broken(_versions: int) -> Choice:
         raise kernel.KernelUnknownError("HASHMILL_KERNEL: there is no kernel 'x'")
 
-    monkeypatch.setattr(kernel, "selected", broken)
+    monkeypatch.setattr(checks, "choose", broken)
     (row,) = check_units(config_for({"rpc_url": "http://h:1"}), cores=2)
     assert row.ok is False
     assert row.exit_code == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from miner import daemon
+from miner import daemon, kernel
 from miner.checks import CheckRow
 from miner.cli import app
 from miner.config import Config
@@ -242,7 +242,9 @@ def test_bench_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
         "cycles_per_hash": 500.0,
     }
     monkeypatch.setattr("miner.hashing.bench.measure", lambda: [row])
-    assert "5.25" in hashmill("bench").output
+    output = hashmill("bench").output
+    assert "5.25" in output
+    assert re.search(rf"hashmill uses ({'|'.join(info.name for info in kernel.kernels())}) ", output)
     assert json.loads(hashmill("bench", "--json").output) == [row]
 
 

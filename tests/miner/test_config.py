@@ -142,3 +142,9 @@ def test_a_unit_without_settings_of_its_own_has_none() -> None:
 def test_ages_said_in_the_reference_are_those_of_the_controller() -> None:
     for series, info in MaxAges.model_fields.items():
         assert str(info.description).endswith(f"absent: {MAINNET_RULES[series].max_age_s:g}."), series
+
+
+def test_the_version_mask_is_bip320s_unless_said_otherwise() -> None:
+    assert Config.model_validate(SMALLEST).solo.version_bits == 0x1FFFE000
+    wide = {**SMALLEST, "solo": {**SMALLEST["solo"], "version_mask": "1fffffff"}}
+    assert Config.model_validate(wide).solo.version_bits == 0x1FFFFFFF

@@ -17,6 +17,7 @@ from miner.config_values import (
     ShareDifficulty,
     TapeStart,
     Threads,
+    VersionMask,
     ZmqUrl,
 )
 
@@ -102,6 +103,16 @@ def test_a_tag_fits_into_the_coinbase() -> None:
     assert "61 bytes" in refused(CoinbaseTag, "x" * 61)
     assert "62 bytes" in refused(CoinbaseTag, "ü" * 31)
     assert "printable" in refused(CoinbaseTag, "a\nb")
+
+
+def test_a_version_mask_is_eight_digits_and_leaves_what_marks_a_version() -> None:
+    assert value(VersionMask, "1FFFE000") == "1fffe000"
+    assert value(VersionMask, "00000000") == "00000000"
+    assert value(VersionMask, "1fffffff") == "1fffffff"
+    for wrong in ("", "1fffe0", "0x1fffe0", "1fffe0000", "1fffe00g", " 1fffe00"):
+        assert "8 hexadecimal digits" in refused(VersionMask, wrong)
+    for wide in ("20000000", "ffffffff", "3fffe000"):
+        assert "three highest bits" in refused(VersionMask, wide)
 
 
 def test_the_ledger_is_a_file_seen_from_the_folder(tmp_path: Path) -> None:

@@ -50,7 +50,11 @@ static const hm_kernel *usable(int i)
 {
     static const hm_kernel *const all[] = {
 #if HM_X86
-        &hm_kernel_shani,
+        &hm_kernel_joint,  &hm_kernel_shani, &hm_kernel_avx512,
+        &hm_kernel_avx2, &hm_kernel_sse2,
+#endif
+#if HM_ARMV8
+        &hm_kernel_armv8,
 #endif
         &hm_kernel_portable,
     };
