@@ -55,8 +55,7 @@ JOINT static inline uint32_t candidates(const hm_joint *joint, uint32_t top)
     return _mm256_cmple_epu32_mask(number, _mm256_set1_epi32((int)top));
 }
 
-/* At a fixed place in a page, like the steps: together they fill the cache of decoded instructions almost wholly, and
- * what displaces what there is up to 5 % of the speed. */
+/* At a fixed place in a page, like the steps, for up to 5 % of the speed (generate_joint.py, `function`). */
 __attribute__((aligned(4096))) JOINT static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job, uint32_t first, uint32_t groups)
 {
     const uint32_t last = job->versions - 1;
