@@ -6,7 +6,7 @@ from miner.hashing.station import UNIT_ID, CpuStation
 from miner.keeper import BlockBooks
 from miner.metrics import Metrics
 from miner.mining import Mining
-from miner.node.nodes import NodeSet
+from miner.node.nodes import Node, NodeSet
 from miner.web.status import (
     BlockCounts,
     NodeStatus,
@@ -19,8 +19,16 @@ from miner.web.status import (
 
 
 def node_statuses(nodes: NodeSet) -> tuple[NodeStatus, ...]:
-    """Every configured node, as last seen."""
-    return tuple(NodeStatus(name=node.name, up=bool(node.up), error=node.error) for node in nodes)
+    """Every configured node, as last seen; one that answers and yet gives no work says why."""
+    return tuple(
+        NodeStatus(name=node.name, up=bool(node.up), error=node.error or _idle(node)) for node in nodes
+    )
+
+
+def _idle(node: Node) -> str:
+    if node.cut_off:
+        return "gives no templates: it has no peers or is catching up"
+    return "is still downloading the chain" if node.synced is False else ""
 
 
 def work_status(mining: Mining | None, now: float) -> WorkStatus:

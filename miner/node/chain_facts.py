@@ -104,5 +104,8 @@ async def _fees(rpc: RpcClient, tip_height: int, cache: FeeCache) -> Sequence[in
         for block, answer in zip(some, stats, strict=True):
             if not isinstance(answer, RpcRefusedError):
                 known[block] = answer.totalfee
+        cache.fees_sat = dict(
+            known
+        )  # a reader that loses patience with a slow disk goes on here the next time
     cache.fees_sat = known
     return list(known.values())

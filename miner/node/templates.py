@@ -152,7 +152,7 @@ class TemplateService:
             raise
         if verdict is None:
             self._proven.add(shape)
-            log.info("proposal_accepted", extra={"node": node.name, "shape": str(shape)})
+            log.info("proposal_accepted", extra={"node": node.name, "block_bytes": len(block)})
             return True
         if str(verdict).startswith(("inconclusive", "duplicate-inconclusive")) or verdict == "duplicate":
             return False
