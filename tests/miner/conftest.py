@@ -1,11 +1,13 @@
 """Fixtures of the node's tests: configuration files, and what is said of them."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from miner.config_file import ConfigError, load
+from miner.ledger.recorder import Recorder
+from miner.ledger.store import Store
 
 GOOD = """\
 network = "regtest"
@@ -54,3 +56,15 @@ def problems(config_file: Callable[[str], Path]) -> Callable[..., list[str]]:
         return []
 
     return said
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def recorder(store: Store) -> AsyncIterator[Recorder]:
+    async with Recorder(store) as opened:
+        yield opened

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from controller.decisions import Decision, Reason
 from miner.chain.difficulty import hash_to_int
 from miner.chain.merkle import witness_commitment
 from miner.config import SoloConfig
-from miner.hashing.station import CpuStation
+from miner.hashing.station import OFF, UNIT_ID, CpuStation
 from miner.keeper import BlockBooks
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import BlockRow
@@ -192,3 +193,16 @@ async def running(rig: Rig) -> AsyncIterator[Rig]:
             yield rig
         finally:
             rig.closing.set()
+
+
+DECISION = Decision(
+    id="0001",
+    at=NOW,
+    unit_id=UNIT_ID,
+    from_mode=OFF,
+    to_mode="full",
+    reason=Reason.RESUME,
+    numbers={"power_usd_per_kwh": 0.05, "since_s": NOW},
+    flip="pauses below $1",
+    dry_run=False,
+)

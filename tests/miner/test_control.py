@@ -1,7 +1,7 @@
 """The controller's place in the daemon: what it is built of, its journal in the ledger, what it tells."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.decisions import Outcome, OutcomeKind, Reason
 from controller.loop import LoopConfig
 from controller.sources.base import SourceError
 from controller.ticks import BTC_USD, DIFFICULTY, FEES, POWER, SUBSIDY
@@ -37,7 +37,7 @@ from miner.node.nodes import NodeSet
 from miner.node.rpc import NodeUnreachableError
 from miner.site import node_set
 from miner.web.status import MarketStatus
-from tests.miner.harness import ADDRESS, NOW, shown
+from tests.miner.harness import ADDRESS, DECISION, NOW, shown
 
 CHAIN = {"btc_usd": 90_000, "difficulty": 0.02, "subsidy_sat": 312_500_000, "fees_sat": 0}
 """Numbers of a tape with a chain so easy that 40 MH/s find a block every other second: any price of power pays."""
@@ -203,31 +203,6 @@ class TestSources:
         monkeypatch.setattr(control_module, "chain_facts", no_answer)
         with pytest.raises(SourceError, match="bitcoind a does not answer"):
             await _Facts(node_set(config_of()))()
-
-
-DECISION = Decision(
-    id="0001",
-    at=NOW,
-    unit_id=UNIT_ID,
-    from_mode=OFF,
-    to_mode="full",
-    reason=Reason.RESUME,
-    numbers={"power_usd_per_kwh": 0.05, "since_s": NOW},
-    flip="pauses below $1",
-    dry_run=False,
-)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def recorder(store: Store) -> AsyncIterator[Recorder]:
-    async with Recorder(store) as opened:
-        yield opened
 
 
 @dataclass

@@ -1,44 +1,19 @@
 """The controller's memory in the ledger."""
 
 import math
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.decisions import Outcome, OutcomeKind
 from controller.ticks import POWER, Tick
 from controller.units import UNKNOWN
 from miner.control_journal import LedgerJournal, Memory, _decisions, remembered
 from miner.hashing.station import OFF, UNIT_ID
 from miner.ledger.recorder import Recorder
 from miner.ledger.store import Store
-from tests.miner.harness import NOW
-
-DECISION = Decision(
-    id="0001",
-    at=NOW,
-    unit_id=UNIT_ID,
-    from_mode=OFF,
-    to_mode="full",
-    reason=Reason.RESUME,
-    numbers={"power_usd_per_kwh": 0.05, "since_s": NOW},
-    flip="pauses below $1",
-    dry_run=False,
-)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def recorder(store: Store) -> AsyncIterator[Recorder]:
-    async with Recorder(store) as opened:
-        yield opened
+from tests.miner.harness import DECISION, NOW
 
 
 class TestJournal:
