@@ -19,6 +19,7 @@ from report import arguments, progress
 FOLDER: Final = Path(__file__).resolve().parent
 BENCHES: Final[dict[str, list[str]]] = {
     "kernels": ["--rounds", "3"],
+    "scan_efficiency": ["--seconds", "0.3"],
     "latency": ["--quick"],
     "overhead": ["--quick"],
     "mining": ["--quick"],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
 
-BENCHES = ["kernels", "latency", "overhead", "mining"]
+BENCHES = ["kernels", "scan_efficiency", "latency", "overhead", "mining"]
 
 
 def test_every_bench_is_run_by_the_one_command(command: Command) -> None:
@@ -28,6 +29,14 @@ def test_a_bench_can_be_chosen_and_speaks_json(command: Command) -> None:
     (kernels,) = json.loads(done.stdout).values()
     assert kernels["cpu"]
     assert kernels["kernels"]
+
+
+def test_the_scan_is_compared_with_the_bare_kernel_on_one_thread_and_on_all(command: Command) -> None:
+    done = command("all", "--quick", "--json", "scan_efficiency")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout).values()
+    assert {row["threads"] for row in found["efficiency"]} == {1, os.cpu_count()}
+    assert all(row["efficiency_of_minima"] > 0 for row in found["efficiency"])
 
 
 def test_what_a_bench_prints_is_passed_on(command: Command) -> None:

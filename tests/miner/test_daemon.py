@@ -119,10 +119,10 @@ class TestExitCode:
         monkeypatch: pytest.MonkeyPatch,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        def none_works() -> str:
+        def none_works(_versions: int) -> None:
             raise kernel.KernelFaultError("every kernel failed its self-test (portable)")
 
-        monkeypatch.setattr(kernel, "selected", none_works)
+        monkeypatch.setattr(daemon_module, "choose", none_works)
         assert run(make_config()) == 1
         (line,) = capfd.readouterr().err.splitlines()
         assert "daemon_failed" in line
