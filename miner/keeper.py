@@ -55,17 +55,24 @@ class BlockBooks:
         submitted_at: float | None = None,
     ) -> None:
         """Write what became of a block. Raises LedgerError."""
+        try:
+            await self._recorder.set_block_status(
+                block_hash, status, detail=detail, confirmations=confirmations, submitted_at=submitted_at
+            )
+        finally:
+            # After the ledger, so that nobody is told what cannot be read there yet; and also if the ledger fails.
+            self._count(block_hash, status)
+
+    def _count(self, block_hash: str, status: str) -> None:
         before = self._statuses.get(block_hash)
-        if before != status:
-            self._statuses[block_hash] = status
-            self.counts[status] += 1
-            if before is not None:
-                self.counts[before] -= 1
-            if status in SETTLED:
-                self._metrics.block_settled(status)
-        await self._recorder.set_block_status(
-            block_hash, status, detail=detail, confirmations=confirmations, submitted_at=submitted_at
-        )
+        if before == status:
+            return
+        self._statuses[block_hash] = status
+        self.counts[status] += 1
+        if before is not None:
+            self.counts[before] -= 1
+        if status in SETTLED:
+            self._metrics.block_settled(status)
 
 
 class BlockKeeper:
