@@ -2,7 +2,7 @@
 
 Usage: python bench/all.py [--quick] [--json] [bench ...]
 
-In full it takes about six minutes. The machine should have nothing else to do; with `--quick` the numbers say only that
+In full it takes about fifteen minutes. The machine should have nothing else to do; with `--quick` the numbers say only that
 the benches run.
 """
 
@@ -23,6 +23,8 @@ BENCHES: Final[dict[str, list[str]]] = {
     "latency": ["--quick"],
     "overhead": ["--quick"],
     "mining": ["--quick"],
+    "stratum": ["--quick"],
+    "kill": ["--quick"],
 }
 """In their order, each with what makes it quick."""
 

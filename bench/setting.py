@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import toml_rs
+
 from regtest.bitcoind import Bitcoind
 from regtest.process import HashmillProcess, bitcoind_sections
 
@@ -45,11 +47,16 @@ def lone_node(chain: Chain = "regtest", *, wallet: bool = False) -> Iterator[tup
 
 @contextlib.contextmanager
 def running(
-    node: Bitcoind, folder: Path, sections: Mapping[str, Mapping[str, Any]], *, zmq: bool = True
+    node: Bitcoind,
+    folder: Path,
+    sections: Mapping[str, Mapping[str, Any]],
+    *,
+    zmq: bool = True,
+    ledger_url: str | None = None,
 ) -> Iterator[HashmillProcess]:
     """A daemon that has work: on every core, without a controller, unless `sections` say otherwise.
 
-    zmq: whether the daemon is told of the node's publications.
+    zmq: whether the daemon is told of the node's publications. ledger_url: absent, an SQLite file in `folder`.
     """
     nodes = bitcoind_sections([node])
     if not zmq:
@@ -63,7 +70,13 @@ def running(
     }
     for name, section in sections.items():
         settings[name] = {**settings.get(name, {}), **section}
-    with HashmillProcess(folder, settings) as daemon:
+    process = HashmillProcess(folder, settings)
+    if ledger_url is not None:
+        # The URL may hold a password.
+        process.config_file.chmod(0o600)
+        written = toml_rs.loads(process.config_file.read_text())
+        process.config_file.write_text(toml_rs.dumps({**written, "ledger": {"url": ledger_url}}))
+    with process as daemon:
         daemon.wait_until(lambda: daemon.http("/readyz")[0] == HTTP_OK, "have work", READY_LIMIT_S)
         yield daemon
 

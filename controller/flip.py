@@ -14,6 +14,7 @@ from controller.economics import breakeven_hashprice, breakeven_power_price
 from controller.units import OFF, Mode, PowerCurve, Step
 
 if TYPE_CHECKING:
+    from controller.decisions import Decision
     from controller.market import Market
 
 
@@ -76,6 +77,21 @@ def _words(verb: str, point: FlipPoint, hashprice_side: str, power_side: str) ->
     if point.power_usd_per_kwh is not None:
         ways.append(f"{power_side} {power_text(point.power_usd_per_kwh)}")
     return f"{verb} {' or '.join(ways)}"
+
+
+def paused_text(decision: Decision | None) -> str:
+    """Why a unit gets no work, in a sentence for whoever stands before it: its numbers, and that nothing need be done."""
+    numbers = {} if decision is None else decision.numbers
+    hashprice = numbers.get("hashprice_usd_per_ph_day")
+    breakeven = numbers.get("breakeven_hashprice_usd_per_ph_day")
+    why = "hashing does not pay"
+    if hashprice is None:
+        why = "prices are not known"
+    elif breakeven is not None and hashprice < breakeven:
+        why = f"hashprice {hashprice_text(hashprice)} is below its breakeven of {hashprice_text(breakeven)}"
+    elif breakeven is not None:
+        why = "hashing pays again and its turn is near"
+    return f"paused: {why}; comes back by itself"
 
 
 def hashprice_text(usd_per_ph_day: float) -> str:

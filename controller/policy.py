@@ -32,6 +32,8 @@ SINCE: Final = "since_s"
 """In a decision's numbers: when the unit was last turned on or off, unix seconds."""
 CHANGED: Final = "changed_s"
 """When it was last told another mode."""
+TOLD: Final = "told_s"
+"""When it was last told the mode it is meant to be in; absent once it was seen in it."""
 WANTED: Final = "resume_wanted_s"
 """Since when the price has wanted it to run again; absent unless it waits for that."""
 STALE: Final = "stale_since_s"
@@ -279,15 +281,23 @@ def _worth_going_to(case: _Case, market: Market, present: Mode, target: Mode, *,
 def _limit_batch(
     cases: Sequence[_Case], proposals: list[_Proposal], config: PolicyConfig, now: float
 ) -> list[_Proposal]:
-    """Let only so many units change within a minute, those that draw less first; the others hold."""
+    """Let only so many units change within a minute, those that draw less first; the others hold.
+
+    Units that are told the same mode again, since they did not take it, come last and in turns: those that fail on and on
+    leave their places to the others.
+    """
     if config.max_changes_per_minute is None:
         return proposals
-    changed = (case.remembered(CHANGED) for case in cases)
-    left = config.max_changes_per_minute - sum(at is not None and now - BATCH_WINDOW_S < at for at in changed)
+    recent = [sum(_within_batch(case.remembered(key), now) for case in cases) for key in (CHANGED, TOLD)]
     moving = [index for index, case in enumerate(cases) if _moves(case, proposals[index])]
-    moving.sort(key=lambda index: (_added_watts(cases[index], proposals[index]), cases[index].unit.id))
+    again = [index for index in moving if _is_repeated(cases[index], proposals[index])]
+    fresh = [index for index in moving if index not in set(again)]
+    fresh.sort(key=lambda index: (_added_watts(cases[index], proposals[index]), cases[index].unit.id))
+    again.sort(key=lambda index: (cases[index].remembered(TOLD) or 0.0, cases[index].unit.id))
+    left = max(config.max_changes_per_minute - recent[0], 0)
+    left_again = max(config.max_changes_per_minute - max(recent) - len(fresh), 0)
     limited = list(proposals)
-    for index in moving[max(left, 0) :]:
+    for index in (*fresh[left:], *again[left_again:]):
         wanted = cases[index].remembered(WANTED)
         limited[index] = _Proposal(
             cases[index].intended,
@@ -296,6 +306,15 @@ def _limit_batch(
             {} if wanted is None else {WANTED: wanted},
         )
     return limited
+
+
+def _within_batch(at: float | None, now: float) -> bool:
+    return at is not None and now - BATCH_WINDOW_S < at
+
+
+def _is_repeated(case: _Case, proposal: _Proposal) -> bool:
+    """Whether the unit was told this very mode before, and did not take it."""
+    return proposal.to_mode == case.intended and case.remembered(TOLD) is not None
 
 
 def _decision(case: _Case, proposal: _Proposal) -> Decision:
@@ -348,9 +367,14 @@ def _economics(case: _Case, market: Market, to_mode: str) -> dict[str, float]:
 
 def _memory(case: _Case, proposal: _Proposal) -> dict[str, float]:
     """What the next decision must know: kept from the last one, or now if this one changes it."""
-    memory = {key: value for key in (SINCE, CHANGED) if (value := case.remembered(key)) is not None}
+    memory = {key: value for key in (SINCE, CHANGED, TOLD) if (value := case.remembered(key)) is not None}
+    if TOLD in memory and case.actual == case.intended and UNKNOWN not in {case.found, case.intended}:
+        # It took its mode when it was last told, which may have been long after it was decided.
+        memory[CHANGED] = max(memory.pop(TOLD), memory.get(CHANGED, 0.0))
     if _moves(case, proposal):
-        memory[CHANGED] = case.now
+        if not _is_repeated(case, proposal):
+            memory[CHANGED] = case.now
+        memory[TOLD] = case.now
     if proposal.reason.acts and not _same_side(case.intended, proposal.to_mode):
         memory[SINCE] = case.now
     return memory

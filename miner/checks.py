@@ -1,4 +1,4 @@
-"""What `hashmill check` finds out before anything is mined: nodes, payout, a proposed block, the units of this machine."""
+"""What `hashmill check` finds out before anything is mined: nodes, payout, a proposed block, this machine's units, the ledger."""
 
 import asyncio
 import time
@@ -10,7 +10,12 @@ import msgspec
 
 from miner import kernel
 from miner.config import Config
+from miner.config_ledger import LedgerConfig
+from miner.config_units import UnitConfig
 from miner.hashing.calibration import choose
+from miner.ledger.condition import condition
+from miner.ledger.rows import LedgerError
+from miner.ledger.schema import HEAD
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcError, RpcRefusedError, UnauthorizedError
 from miner.node.templates import (
@@ -228,7 +233,7 @@ async def _weight(node: Node) -> CheckRow:
 
 
 def check_units(config: Config, cores: int) -> Iterator[CheckRow]:
-    """The CPU unit on a machine of `cores` cores: its kernel and its threads."""
+    """Every unit: the CPU's kernel and threads on a machine of `cores` cores, and how the configured workers are switched."""
     try:
         name = choose(config.cpu.versions).kernel
         faulty = kernel.faulty()
@@ -240,9 +245,24 @@ def check_units(config: Config, cores: int) -> Iterator[CheckRow]:
         yield CheckRow("kernel", ok=None, detail=detail)
     else:
         yield CheckRow("kernel", ok=True, detail=f"{name}, self-test passed")
+    yield from _check_cpu(config, cores)
+    for unit in config.unit:
+        if unit.id != "cpu":
+            yield CheckRow(f"unit {unit.id}", ok=True, detail=_worker_text(unit))
+
+
+def _worker_text(unit: UnitConfig) -> str:
+    modes = ", ".join(f"{mode.name} {mode.th_s:g} TH/s ({mode.watts:g} W)" for mode in unit.resolved_modes())
+    switched = "gets no work while it does not pay" if unit.control == "gate" else "measured, never switched"
+    return f"worker {unit.worker}, {switched}" + (f"; modes: {modes}" if modes else "")
+
+
+def _check_cpu(config: Config, cores: int) -> Iterator[CheckRow]:
     threads = config.cpu.thread_count(cores)
+    if threads == 0 and config.stratum is None:
+        detail = "[cpu] threads = 0, and no [stratum] for miners to attach to: nothing will hash"
+        yield CheckRow("unit cpu", ok=None, detail=detail)
     if threads == 0:
-        yield CheckRow("unit cpu", ok=None, detail="[cpu] threads = 0: nothing will hash")
         return
     modes = ", ".join(
         f"{mode.name} {mode.threads} ({mode.watts:g} W)" for mode in config.cpu.resolved_modes(cores)
@@ -252,3 +272,22 @@ def check_units(config: Config, cores: int) -> Iterator[CheckRow]:
         yield CheckRow("unit cpu", ok=None, detail=detail)
     else:
         yield CheckRow("unit cpu", ok=True, detail=f"{threads} of {cores} cores; threads by mode: {modes}")
+
+
+def check_ledger(config: LedgerConfig) -> CheckRow:
+    """The ledger: its kind, its schema, and whether the daemon will be able to write it; it is not made or migrated."""
+    try:
+        found = condition(config.full_url)
+    except LedgerError as error:
+        return CheckRow("ledger", ok=False, detail=str(error), exit_code=FAILED)
+    site = "" if config.site == "default" else f", site {config.site}"
+    what = f"{found.kind} {found.name}{site}"
+    if not found.writable:
+        return CheckRow("ledger", ok=False, detail=f"{what} cannot be written", exit_code=FAILED)
+    if found.schema is None:
+        detail = f"{what} is empty: the daemon makes its tables (schema {HEAD}) when it starts"
+    elif found.schema != HEAD:
+        detail = f"{what} has schema {found.schema}: the daemon migrates it to {HEAD} when it starts"
+    else:
+        detail = f"{what}, schema {found.schema}"
+    return CheckRow("ledger", ok=True, detail=detail)

@@ -5,8 +5,11 @@ so that `hashmill --help` answers at once.
 """
 
 import json
+import re
 import sys
+import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +50,16 @@ class NetworkName(StrEnum):
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")]
+
+UnitOption = Annotated[str | None, typer.Option("--unit", help="Only those of this unit.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Only from then on: 2026-01-31T06:00Z, or as long ago as 90s, 15m, 6h, 2d.",
+    ),
+]
 
 DEFAULT_CONFIG = Path("hashmill.toml")
 
@@ -121,11 +134,11 @@ def check(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
     """Try out configuration, nodes, payout, a block, units, prices."""
     loaded = _load(config)
     _log_warnings(loaded)
-    from miner import daemon, render  # noqa: PLC0415 - slow to import
+    from miner import inquiries, render  # noqa: PLC0415 - slow to import
     from miner.checks import exit_code  # noqa: PLC0415
 
-    with _failures_told(daemon.CONFIGURATION_ERRORS):
-        rows = daemon.check(loaded)
+    with _failures_told(inquiries.CONFIGURATION_ERRORS):
+        rows = inquiries.check(loaded)
     if as_json:
         _print_json([{"subject": row.subject, "ok": row.ok, "detail": row.detail} for row in rows])
     else:
@@ -138,10 +151,10 @@ def hashprice(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     """Print what hashing earns now and after the next retarget."""
     loaded = _load(config)
     _log_warnings(loaded)
-    from miner import daemon, render  # noqa: PLC0415 - slow to import
+    from miner import inquiries, render  # noqa: PLC0415 - slow to import
 
-    with _failures_told(daemon.CONFIGURATION_ERRORS):
-        report = daemon.hashprice(loaded)
+    with _failures_told(inquiries.CONFIGURATION_ERRORS):
+        report = inquiries.hashprice(loaded)
     if as_json:
         _print_json(report)
     else:
@@ -155,10 +168,10 @@ def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
     """Print what the controller would do, and why; touches nothing."""
     loaded = _load(config)
     _log_warnings(loaded)
-    from miner import daemon, render  # noqa: PLC0415 - slow to import
+    from miner import inquiries, render  # noqa: PLC0415 - slow to import
 
-    with _failures_told(daemon.CONFIGURATION_ERRORS):
-        report = {"enabled": loaded.controller.enabled, **daemon.plan(loaded)}
+    with _failures_told(inquiries.CONFIGURATION_ERRORS):
+        report = {"enabled": loaded.controller.enabled, **inquiries.plan(loaded)}
     if as_json:
         _print_json(report)
     else:
@@ -200,7 +213,8 @@ def log_decisions(
     *,
     config: ConfigOption = DEFAULT_CONFIG,
     limit: LimitOption = 20,
-    unit: Annotated[str | None, typer.Option(help="Only those of this unit.")] = None,
+    unit: UnitOption = None,
+    changes: Annotated[bool, typer.Option("--changes", help="Leave out those that held a mode.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What units were told, why, and what came of it."""
@@ -209,7 +223,7 @@ def log_decisions(
     from miner import render  # noqa: PLC0415 - slow to import
 
     with _failures_told(), _ledger(_load(config)) as ledger:
-        rows = ledger.decisions(limit, unit=unit)
+        rows = ledger.decisions(limit, unit=unit, changes=changes)
         outcomes = ledger.outcomes([row.id for row in rows])
     if as_json:
         _print_json(
@@ -236,6 +250,46 @@ def log_blocks(
         render.show(render.blocks(rows))
 
 
+@log.command("shares")
+def log_shares(
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: LimitOption = 20,
+    unit: UnitOption = None,
+    since: SinceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shares accepted from miners, as long as they are kept."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from miner import render  # noqa: PLC0415 - slow to import
+
+    begin = _time(since)
+    with _failures_told(), _ledger(_load(config)) as ledger:
+        rows = ledger.shares(limit, unit=unit, since=begin)
+    if as_json:
+        _print_json([asdict(row) for row in rows])
+    else:
+        render.show(render.shares(rows))
+
+
+def _time(written: str | None) -> float:
+    """A time as people write it, in unix seconds: ISO 8601 (UTC if it does not say), or how long ago; None is 0."""
+    if written is None:
+        return 0.0
+    span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", written)
+    if span:
+        return time.time() - float(span[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[span[2]]
+    try:
+        at = datetime.fromisoformat(written)
+    except ValueError:
+        _fail(
+            f"--since {written}: no time like 2026-01-31T06:00Z, and no span like 15m, 6h, 2d",
+            WRONG_CONFIGURATION,
+        )
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
 def _load(file: Path) -> "Config":
     from miner.config_file import ConfigError, load  # noqa: PLC0415 - pydantic is slow to import
 
@@ -255,7 +309,7 @@ def _log_warnings(config: "Config") -> None:
 def _ledger(config: "Config") -> "Reader":
     from miner.ledger.reader import Reader  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    return Reader.open(config.ledger.url)
+    return Reader.open(config.ledger.full_url, site=config.ledger.site)
 
 
 @contextmanager

@@ -5,40 +5,34 @@ key live in `miner.config_rules`; docs/configuration.md is written from these mo
 """
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, SecretStr, Strict
+from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, Strict
 
+from miner.config_ledger import LedgerConfig
+from miner.config_stratum import StratumConfig
+from miner.config_units import UnitConfig
 from miner.config_values import (
     MAX_VERSIONS,
-    SQLITE,
     Address,
     Bounds,
     CoinbaseTag,
     FilePath,
-    LedgerUrl,
     Listen,
     ModeName,
     Network,
     OptionalFilePath,
     RpcUrl,
+    Section,
     Share,
     ShareDifficulty,
     TapeStart,
     Threads,
     VersionMask,
     ZmqUrl,
+    host_and_port,
 )
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, nothing is converted, nothing changes after loading."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
 
 
 class BitcoindConfig(Section):
@@ -80,7 +74,8 @@ class SoloConfig(Section):
     )
     payout: Literal["operator", "worker"] = Field(
         default="operator",
-        description='"operator": to payout_address. "worker" comes with the Stratum server and is refused until then.',
+        description='Whom a block pays: "operator", payout_address; "worker", the address that the Stratum miner who found '
+        "it logs in with, as in `address.worker`. The CPU unit pays payout_address either way.",
     )
     coinbase_tag: CoinbaseTag = Field(
         default="/hashmill/", description="Text in the coinbase of your blocks, up to 60 bytes."
@@ -89,6 +84,11 @@ class SoloConfig(Section):
         default="1fffe000",
         description="Bits of the header's version that hashing may change, in hexadecimal. The default is BIP320's; with "
         "others your blocks may seem to signal for soft forks.",
+    )
+    empty_first_job: bool = Field(
+        default=True,
+        description="After each new block, hash a block without transactions until the node has made its template: it "
+        "earns the subsidy, where work on the old block earns nothing.",
     )
     min_block_interval_s: NonNegativeFloat = Field(
         default=0.0,
@@ -215,18 +215,6 @@ class TapeConfig(Section):
         return self.start.timestamp() - begins_at
 
 
-class UnitConfig(Section):
-    """How one unit may be switched. In this version: the unit `cpu` of [cpu]."""
-
-    id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="The unit's name.")
-    min_on_s: NonNegativeFloat | None = Field(default=None, description="Instead of [controller] min_on_s.")
-    min_off_s: NonNegativeFloat | None = Field(default=None, description="Instead of [controller] min_off_s.")
-    restart_s: NonNegativeFloat | None = Field(
-        default=None, description="Time from off to full hashrate; power is drawn meanwhile. Absent: 0."
-    )
-    safe_mode: ModeName | None = Field(default=None, description="Instead of [controller] safe_mode.")
-
-
 class MaxAges(Section):
     """Seconds after which the last value of a series is too old to decide on; absent: what is given here."""
 
@@ -313,25 +301,6 @@ class ControllerConfig(Section):
     bounds: ValueBounds = Field(default_factory=ValueBounds, description="Values believed, by series.")
 
 
-class LedgerConfig(Section):
-    """Where blocks, decisions and outcomes are kept."""
-
-    url: LedgerUrl = Field(
-        default="sqlite:///hashmill.db",
-        validate_default=True,
-        description="sqlite:///FILE; its folder must exist.",
-    )
-    keep_days: NonNegativeFloat = Field(
-        default=400.0,
-        description="Decisions, their outcomes and prices are kept this long, blocks for ever; 0: everything for ever.",
-    )
-
-    @property
-    def file(self) -> Path:
-        """The ledger's SQLite file."""
-        return Path(self.url.removeprefix(SQLITE))
-
-
 class HttpConfig(Section):
     """API, metrics and health, over HTTP."""
 
@@ -340,14 +309,15 @@ class HttpConfig(Section):
         default=None,
         description="File whose first line is the bearer token needed for anything that changes something.",
     )
+    most_unit_metrics: Annotated[int, Field(ge=0)] = Field(
+        default=1000,
+        description='Units with metrics of their own; those of further ones are added up as unit="(others)".',
+    )
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port to listen on; None: no HTTP."""
-        if not self.listen:
-            return None
-        host, _, port = self.listen.rpartition(":")
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        return host_and_port(self.listen) if self.listen else None
 
 
 class LogConfig(Section):
@@ -369,6 +339,7 @@ class Config(Section):
         min_length=1, description="Your own nodes."
     )
     solo: SoloConfig = Field(description="Mining on the own node.")
+    stratum: StratumConfig | None = Field(default=None, description="The server that miners attach to.")
     cpu: CpuConfig = Field(default_factory=CpuConfig, description="Hashing threads of this machine.")
     market: MarketConfig = Field(default_factory=MarketConfig, description="What a bitcoin is worth.")
     power: PowerConfig = Field(default_factory=PowerConfig, description="What power costs.")
@@ -391,6 +362,7 @@ class Config(Section):
 # The sections by the name they have in the file: those written once, and those written as often as needed.
 TABLES: dict[str, type[Section]] = {
     "solo": SoloConfig,
+    "stratum": StratumConfig,
     "cpu": CpuConfig,
     "market": MarketConfig,
     "power": PowerConfig,

@@ -10,10 +10,12 @@ from typing import Any, get_type_hints
 
 from pydantic import ValidationError, create_model
 
+from miner import config_ledger_rules, config_stratum_rules, config_unit_rules
 from miner import config_rules as rules
-from miner.config import ARRAYS, TABLES, Config, Section
+from miner.config import ARRAYS, TABLES, Config
 from miner.config_rules import TAKEN_OUT, Draft, Finding
 from miner.config_toml import Document, KeyPath, TomlError, parse
+from miner.config_values import Section
 from miner.config_words import shown, unknown, words
 
 MISSING = {
@@ -56,14 +58,19 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
     document = _read(file)
     draft = Draft(file, deepcopy(document.value), os.environ if environ is None else environ)
     context = {"folder": file.absolute().parent}
-    found = list(rules.take_out_later(draft.raw))
+    found = [*rules.take_out_later(draft.raw), *config_unit_rules.take_out_later(draft.raw)]
     found += _sections(draft, context)
-    for rule in rules.RULES:
+    for rule in (
+        *rules.RULES,
+        *config_ledger_rules.RULES,
+        *config_stratum_rules.RULES,
+        *config_unit_rules.RULES,
+    ):
         found += rule(draft)
     if found:
         raise ConfigError(_problems(file, document, found))
     _resolve_passwords(draft)
-    draft.raw.setdefault("ledger", {})  # its default is a path seen from the file's folder
+    config_ledger_rules.resolve_password(draft)
     return Config.model_validate(draft.raw, context=context)
 
 
@@ -113,7 +120,7 @@ def _sections(draft: Draft, context: dict[str, Any]) -> Iterator[Finding]:
         else:
             yield Finding((name,), unknown((name,), Config))
     # Rules look at the defaults of sections that are not written, too.
-    for name in TABLES.keys() - draft.raw.keys() - {"solo", "tape"}:
+    for name in TABLES.keys() - draft.raw.keys() - {"solo", "stratum", "tape"}:
         yield from _judge(draft, (name,), TABLES[name], {}, context)
 
 

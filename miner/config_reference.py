@@ -14,6 +14,9 @@ from pydantic_core import PydanticUndefined
 from miner.config import ARRAYS, TABLES, Config
 from miner.config_rules import LATER
 
+# Arrays of tables that are written as one value, [{ ... }, { ... }], rather than with headers of their own.
+_INLINE = {"modes"}
+
 _INTRO = """\
 # Configuration
 
@@ -27,12 +30,14 @@ be written several times, `bitcoind[2].rpc_url` is that of the second. Nothing u
 error.
 
 - **Paths**: `~` is your home folder; relative paths are seen from the configuration file's folder.
-- **Secrets** never appear in logs, metrics or the API. A file that holds one (`rpc_password_file`, `token_file`, the
-  configuration itself if `rpc_password` is in it) is refused while group or others can read it: `chmod 600 FILE`. The node's cookie
-  may be readable by a group (bitcoind's `-rpccookieperms=group`), but not by everyone. Files that systemd hands over in
+- **Secrets** never appear in logs, metrics or the API. A file that holds one (`rpc_password_file`,
+  `password_file`, `token_file`, the configuration itself if a password is in it) is refused while group or others can read it: `chmod 600 FILE`. The node's cookie
+  and the private key of a certificate may be readable by a group (bitcoind's `-rpccookieperms=group`, Debian's `ssl-cert`), but
+  not by everyone. Files that systemd hands over in
   `$CREDENTIALS_DIRECTORY` are taken as they are.
 - **Environment**: where `rpc_user` stands without a password, the password is taken from `HASHMILL_RPC_PASSWORD` for the
-  first `[[bitcoind]]`, from `HASHMILL_RPC_PASSWORD_2` for the second, and so on. `HASHMILL_KERNEL` forces a hashing kernel
+  first `[[bitcoind]]`, from `HASHMILL_RPC_PASSWORD_2` for the second, and so on; that of a PostgreSQL ledger from
+  `HASHMILL_LEDGER_PASSWORD`. `HASHMILL_KERNEL` forces a hashing kernel
   (`hashmill bench` lists them).
 """
 
@@ -52,16 +57,18 @@ def _page() -> Iterator[str]:
         yield f"{model.__doc__}\n"
         yield from _table(model.model_fields)
         for key, inner in _inner(model):
-            many = get_origin(model.model_fields[key].annotation) is tuple
-            yield f"\n### {f'Entries of {name}.{key}' if many else f'[{name}.{key}]'}\n"
+            heading = f"[{name}.{key}]"
+            if get_origin(model.model_fields[key].annotation) is tuple:
+                heading = f"Entries of {name}.{key}" if key in _INLINE else f"[{heading}]"
+            yield f"\n### {heading}\n"
             yield f"{inner.__doc__}\n"
             yield from _table(inner.model_fields)
     yield "\n## Not in this version yet\n"
     yield "These belong to Hashmill's configuration and are refused, not ignored, until the version that brings them:\n"
     for path, message in LATER.items():
         yield f"- `{'.'.join(str(part) for part in path)}`: {message}."
-    yield '- `[[unit]]` with another id than `cpu`, and `[solo] payout = "worker"`: come with the Stratum server.'
-    yield "- `[controller] site_cap_kw` above 0, and a PostgreSQL ledger.\n"
+    yield '- `[[unit]] control = "asic"` and `"plug"`, and with them `host`.'
+    yield "- `[controller] site_cap_kw` above 0.\n"
 
 
 def _table(fields: dict[str, FieldInfo]) -> Iterator[str]:

@@ -17,21 +17,10 @@ GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 LATER = {
     ("pool",): "mining at a pool is not in this version yet: remove [[pool]] and mine with [solo]",
-    ("stratum",): "the Stratum server is not in this version yet: remove [stratum]; the CPU unit needs none",
     ("market", "btc_source"): "price sources over HTTP are not in this version yet: set btc_usd, or a [tape]",
     ("power", "schedule"): "tariffs by time of day are not in this version yet: set usd_per_kwh, or a [tape]",
     ("power", "file"): "power price files are not in this version yet: set usd_per_kwh, or a [tape]",
     ("power", "http"): "power prices over HTTP are not in this version yet: set usd_per_kwh, or a [tape]",
-}
-UNIT_LATER = (
-    'only the unit "cpu" is in this version yet: units with control asic, gate, plug or none come with the Stratum '
-    "server; remove this [[unit]]"
-)
-CPU_UNIT_LATER = {
-    "control": "the unit cpu is controlled by the daemon itself: remove this line",
-    "worker": "the unit cpu has no Stratum user name: remove this line",
-    "host": "the unit cpu is this machine: remove this line",
-    "modes": "the modes of the unit cpu stand in [cpu] modes: move them there",
 }
 # What other words of the configuration and the ledger mean; no mode is called so.
 RESERVED_NAMES = frozenset({"run", "pause", "unknown"})
@@ -80,18 +69,6 @@ def take_out_later(raw: dict[str, Any]) -> Iterator[Finding]:
         if isinstance(table, dict) and path[-1] in table:
             del table[path[-1]]
             yield Finding(path, message)
-    written = raw.get("unit")
-    units: list[Any] = written if isinstance(written, list) else []
-    for position, unit in enumerate(units):
-        if not isinstance(unit, dict):
-            continue
-        if unit.get("id") == "cpu":
-            for key in sorted(CPU_UNIT_LATER.keys() & unit.keys()):
-                del unit[key]
-                yield Finding(("unit", position, key), CPU_UNIT_LATER[key])
-        elif isinstance(unit.get("id"), str):
-            units[position] = TAKEN_OUT
-            yield Finding(("unit", position, "control" if "control" in unit else "id"), UNIT_LATER)
 
 
 def password_variable(position: int) -> str:
@@ -145,11 +122,6 @@ def solo(draft: Draft) -> Iterator[Finding]:
     section, network = draft.sections.get(("solo",)), draft.raw.get("network")
     if section is None:
         return
-    if section.payout == "worker":
-        yield Finding(
-            ("solo", "payout"),
-            '"worker" pays the address a miner logs in with; it comes with the Stratum server: use "operator"',
-        )
     if section.min_block_interval_s > 0 and network != "regtest":
         yield Finding(
             ("solo", "min_block_interval_s"), "holds back found blocks: it is for regtest only, set it to 0"
@@ -188,7 +160,7 @@ def cpu(draft: Draft) -> Iterator[Finding]:
         yield from _mode(section, mode, path)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0))
 
@@ -210,14 +182,14 @@ def _mode(section: CpuConfig, mode: CpuMode, path: KeyPath) -> Iterator[Finding]
     drawn = section.idle_watts + mode.threads * section.watts_per_thread if mode.watts is None else mode.watts
     if drawn < idle:
         yield Finding((*path, "watts"), f"{drawn:g} W is less than the {idle:g} W drawn while off")
-    most = section.thread_count(_cores())
+    most = section.thread_count(cores())
     if mode.threads > most:
         has = f"this machine has {most} cores" if section.threads == "auto" else f"[cpu] threads is {most}"
         yield Finding((*path, "threads"), f"{mode.threads} threads, but {has}")
 
 
 def controller(draft: Draft) -> Iterator[Finding]:
-    """What the controller needs to decide: prices, and safe modes that exist."""
+    """What the controller needs to decide: prices."""
     section = draft.sections.get(("controller",))
     if section is None:
         return
@@ -227,7 +199,6 @@ def controller(draft: Draft) -> Iterator[Finding]:
         )
     if draft.sound("controller", "enabled") and section.enabled:
         yield from _prices(draft)
-    yield from _safe_mode(draft, ("controller", "safe_mode"), section.safe_mode)
 
 
 def _prices(draft: Draft) -> Iterator[Finding]:
@@ -252,52 +223,24 @@ def _prices(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def units(draft: Draft) -> Iterator[Finding]:
-    """Every [[unit]] is one that exists, once."""
-    seen: set[str] = set()
-    for path, unit, _ in draft.each("unit"):
-        if unit is None or unit.id is None:
-            continue
-        if unit.id in seen:
-            yield Finding((*path, "id"), f'there are two units "{unit.id}"')
-        seen.add(unit.id)
-        if draft.sound("cpu", "threads") and draft.sections["cpu",].threads == 0:
-            yield Finding((*path, "id"), "there is no unit cpu while [cpu] threads = 0")
-        elif unit.safe_mode:
-            yield from _safe_mode(draft, (*path, "safe_mode"), unit.safe_mode)
-
-
-def _safe_mode(draft: Draft, path: KeyPath, name: str) -> Iterator[Finding]:
-    section = draft.sections.get(("cpu",))
-    if section is None or section.threads == 0 or not draft.sound("cpu", "threads", "modes"):
-        return
-    known = ["run", "pause", *(mode.name for mode in section.resolved_modes(_cores()))]
-    if name not in known:
-        yield Finding(path, f'"{name}" is no mode of the unit cpu: choose one of {", ".join(known)}')
-
-
 def files(draft: Draft) -> Iterator[Finding]:
     """Files that must be there are there, and files with secrets are their owner's only."""
     for path, node, _ in draft.each("bitcoind"):
         if node is not None:
             yield from _login_files(draft, path, node)
-    http, tape, ledger = (draft.sections.get((name,)) for name in ("http", "tape", "ledger"))
+    http, tape = (draft.sections.get((name,)) for name in ("http", "tape"))
     if http and http.token_file:
-        yield from _secret_file(("http", "token_file"), http.token_file, GROUP_AND_OTHERS, draft.environ)
+        yield from secret_file(("http", "token_file"), http.token_file, GROUP_AND_OTHERS, draft.environ)
     if tape and tape.file:
-        yield from _file(("tape", "file"), tape.file)
-    if ledger and not ledger.file.parent.is_dir():
-        yield Finding(("ledger", "url"), f"the folder {ledger.file.parent} does not exist: create it")
-    elif ledger and ledger.file.is_dir():
-        yield Finding(("ledger", "url"), f"{ledger.file} is a folder, not a file")
+        yield from readable_file(("tape", "file"), tape.file)
 
 
 def _login_files(draft: Draft, path: KeyPath, node: BitcoindConfig) -> Iterator[Finding]:
     if node.cookie_file and node.cookie_file.exists():
         # A group may read it: that is what bitcoind's -rpccookieperms=group is for.
-        yield from _secret_file((*path, "cookie_file"), node.cookie_file, OTHERS, draft.environ)
+        yield from secret_file((*path, "cookie_file"), node.cookie_file, OTHERS, draft.environ)
     if node.rpc_password_file:
-        yield from _secret_file(
+        yield from secret_file(
             (*path, "rpc_password_file"), node.rpc_password_file, GROUP_AND_OTHERS, draft.environ
         )
     if node.rpc_password and draft.file.stat().st_mode & GROUP_AND_OTHERS:
@@ -307,7 +250,8 @@ def _login_files(draft: Draft, path: KeyPath, node: BitcoindConfig) -> Iterator[
         )
 
 
-def _file(path: KeyPath, file: Path) -> Iterator[Finding]:
+def readable_file(path: KeyPath, file: Path) -> Iterator[Finding]:
+    """The file is there, is text and says something."""
     try:
         if not first_line(file):
             yield Finding(path, f"{file} is empty in its first line")
@@ -325,8 +269,9 @@ def first_line(file: Path) -> str:
         return opened.readline().strip()
 
 
-def _secret_file(path: KeyPath, file: Path, forbidden: int, environ: Mapping[str, str]) -> Iterator[Finding]:
-    problems = list(_file(path, file))
+def secret_file(path: KeyPath, file: Path, forbidden: int, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Like `readable_file`, and those whose bits `forbidden` names cannot read it."""
+    problems = list(readable_file(path, file))
     yield from problems
     # systemd hands credentials over in a folder only the service can enter; the files' own bits say more than holds.
     handed_over = "CREDENTIALS_DIRECTORY" in environ and file.is_relative_to(environ["CREDENTIALS_DIRECTORY"])
@@ -334,4 +279,4 @@ def _secret_file(path: KeyPath, file: Path, forbidden: int, environ: Mapping[str
         yield Finding(path, f"others can read {file}: chmod 600 {file}")
 
 
-RULES: tuple[Callable[[Draft], Iterator[Finding]], ...] = (nodes, solo, cpu, controller, units, files)
+RULES: tuple[Callable[[Draft], Iterator[Finding]], ...] = (nodes, solo, cpu, controller, files)

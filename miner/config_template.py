@@ -47,6 +47,18 @@ cookie_file = "~/.bitcoin/$folder.cookie"
 payout_address = ""  # block rewards go here: an address of your own wallet, $address
 coinbase_tag = "/hashmill/"  # text in your blocks, up to 60 bytes
 $pacing
+# Where ASICs and other miners attach: stratum+tcp://THIS-MACHINE:3333, any worker name.
+[stratum]
+listen = "127.0.0.1:3333"  # "0.0.0.0:3333" serves every network this machine is in
+start_difficulty = 1000.0  # then each miner's own: from 0.001 on up to what an S21 needs
+target_shares_per_minute = 12.0
+# tls_certificate and tls_key make it stratum+tls.
+
+# A further port with rules of its own, here for miners far below 1 TH/s:
+# [[stratum.listener]]
+# listen = "127.0.0.1:3334"
+# start_difficulty = 0.01
+
 # The unit "cpu": hashing threads of this machine.
 [cpu]
 threads = 1  # 0: no CPU unit; "auto": all cores
@@ -79,6 +91,13 @@ safe_mode = "pause"  # when prices stay unknown: "run", "pause" or a mode's name
 # [[unit]]
 # id = "cpu"
 # min_on_s = 60
+
+# A worker that gets no work while hashing does not pay. What it hashes and draws is measured at the wall.
+# [[unit]]
+# id = "rack1-07"
+# worker = "rack1.07"  # the user name it mines under
+# control = "gate"  # or "none": measured, never switched
+# modes = [{ name = "off", th_s = 0, watts = 12 }, { name = "on", th_s = 200, watts = 3500 }]
 
 [ledger]
 url = "sqlite:///hashmill.db"  # found blocks, decisions, outcomes

@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
 Network = Literal["main", "test", "testnet4", "signet", "regtest"]
 
@@ -20,6 +20,21 @@ MAX_VERSIONS = 16
 
 MAX_PORT = 65535
 SQLITE = "sqlite:///"
+POSTGRESQL = "postgresql+psycopg://"
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, nothing is converted, nothing changes after loading."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Host and port of a listen address that was checked, an IPv6 host without its brackets."""
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _located(value: object, info: ValidationInfo) -> object:
@@ -125,14 +140,35 @@ def _version_mask(value: str) -> str:
 
 
 def _ledger_url(value: str, info: ValidationInfo) -> str:
-    if value.startswith(("postgresql:", "postgresql+")):
-        raise ValueError("PostgreSQL is not in this version yet: use sqlite:///hashmill.db")
+    # None of these errors shows the value: it may hold a password.
+    if value.startswith(("postgres:", "postgresql:", "postgresql+")):
+        return _postgresql_url(value)
     if not value.startswith(SQLITE):
-        raise ValueError("must look like sqlite:///hashmill.db")  # unshown: it may hold a password
+        raise ValueError(f"must look like sqlite:///hashmill.db or {POSTGRESQL}USER@HOST/DATABASE")
     file = value.removeprefix(SQLITE)
     if file in {"", ":memory:"} or "?" in file:
         raise ValueError("must name a file: the ledger holds found blocks and has to outlive the process")
     return f"{SQLITE}{_located(file, info)}"
+
+
+def _postgresql_url(value: str) -> str:
+    wanted = f"must look like {POSTGRESQL}USER@HOST:PORT/DATABASE"
+    try:
+        parts = urlsplit(value)
+        named = parts.port != 0 and parts.path.strip("/")
+    except ValueError:
+        named = ""
+    if not value.startswith(POSTGRESQL) or not named:
+        raise ValueError(wanted)
+    if "password" in parse_qs(parts.query):
+        raise ValueError("must not hold the password among its options: write it as password_file")
+    return value
+
+
+def _worker(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must hold printable characters only, without space around them")
+    return value
 
 
 def _threads(value: object) -> object:
@@ -178,6 +214,7 @@ Bounds = Annotated[tuple[float, float], Strict(strict=False), AfterValidator(_bo
 Share = Annotated[float, Field(ge=0, lt=1)]
 RpcUrl = Annotated[str, AfterValidator(_rpc_url)]
 ZmqUrl = Annotated[str, AfterValidator(_zmq_url)]
+WorkerName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_worker)]
 Listen = Annotated[str, AfterValidator(_listen)]
 Address = Annotated[str, AfterValidator(_address)]
 VersionMask = Annotated[str, AfterValidator(_version_mask)]

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from miner.config import ARRAYS, TABLES, Config, Section
+from miner.config import ARRAYS, TABLES, Config
 from miner.config_toml import KeyPath
+from miner.config_values import Section
 
 LONGEST_SHOWN = 60
 

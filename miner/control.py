@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from controller.actuation import ActuationConfig
 from controller.actuators.cpu import CpuActuator, CpuReading
@@ -25,11 +25,13 @@ from controller.sources.fixed import FixedSource
 from controller.sources.node import NodeSource
 from controller.sources.tape import TapeError, TapeSource, load_tape
 from controller.ticks import BTC_USD, DIFFICULTY, POWER
-from controller.units import Mode, PowerCurve, Unit
+from controller.units import OFF, Mode, PowerCurve, Unit
 from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from controller.view import View, hashprice_report, plan_report
 from miner.checks import CheckRow
 from miner.config import Config
+from miner.config_units import UnitConfig
+from miner.control_gates import Gates, Heard
 from miner.control_journal import LedgerJournal, Memory, remembered
 from miner.hashing.station import UNIT_ID, CpuStation, StationMode
 from miner.ledger.recorder import Recorder
@@ -38,6 +40,10 @@ from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
 from miner.node.nodes import NodeSet
 from miner.node.rpc import RpcError
 from miner.web.status import ControllerStatus, DecisionStatus, MarketStatus
+from miner.work.roster import HashingUnit, Roster
+
+if TYPE_CHECKING:
+    from controller.actuators.base import Actuator
 
 log = logging.getLogger(__name__)
 
@@ -57,41 +63,60 @@ class UnitWorth:
 
     margin_usd_per_hour: float | None = None
     breakeven_usd_per_kwh: float | None = None
+    mode: str | None = None
     wanted_mode: str | None = None
     last_decision: DecisionStatus | None = None
 
 
-class Control:
-    """The controller over the CPU unit, as the daemon runs it and asks it."""
+def _nobody(_unit: HashingUnit, _reason: str, /) -> None:
+    """Hears of gates where no server is there to hear."""
 
-    def __init__(
+
+class Control:
+    """The controller over the CPU unit and the workers that have a gate, as the daemon runs it and asks it."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
         self,
         config: Config,
         nodes: NodeSet,
-        station: CpuStation,
+        station: CpuStation | None,
         recorder: Recorder,
         metrics: Metrics,
         *,
         tape: PlayedTape | None,
         alert: Callable[[str, str], None],
         clock: Callable[[], float],
+        roster: Roster | None = None,
+        on_gate: Heard = _nobody,
     ) -> None:
         """`alert(name, message)` shows an operator what to look at, an empty message that it is over.
 
-        Raises TapeRefusedError.
+        `roster` holds every configured worker, `on_gate(unit, reason)` hears when a worker is given no work (why) or work
+        again (an empty reason). Raises TapeRefusedError.
         """
         self._settings = config.controller
         self._clock = clock
         self._station = station
+        self._gates = Gates(_gated(config, roster), on_gate, clock)
+        self._journal = LedgerJournal(recorder)
+        units = _units(config, () if station is None else tuple(station.modes.values()))
+        actuators: dict[str, Actuator] = {**self._gates.actuators(units)}
+        if station is not None:
+            actuators[UNIT_ID] = CpuActuator(UNIT_ID, _Hand(station))
         self._loop = ControllerLoop(
-            units=_units(config, tuple(station.modes.values())),
+            units=units,
             sources=_sources(config, nodes, tape),
-            actuators={UNIT_ID: CpuActuator(UNIT_ID, _Hand(station))},
-            journal=LedgerJournal(recorder),
+            actuators=actuators,
+            journal=self._journal,
             config=_loop_config(config),
-            listener=_Ears(metrics, alert),
+            listener=_Ears(metrics, alert, self._gates),
             clock=clock,
         )
+
+    async def recall(self) -> None:
+        """Close the gates that were closed when the daemon ended; call it before miners are let in. Raises RuntimeError."""
+        if not self.dry_run:
+            self._gates.recall(await self._journal.last_decisions())
 
     @property
     def dry_run(self) -> bool:
@@ -127,21 +152,22 @@ class Control:
             ages_s={series: now - tick.observed_at for series, tick in values.items()},
         )
 
-    def worth(self) -> UnitWorth:
-        """What it makes of the CPU unit: margin in its mode, and where that mode, or the first to run, breaks even."""
+    def worth(self, unit_id: str = UNIT_ID) -> UnitWorth:
+        """What it makes of a unit: margin in its mode, and where that mode, or the first to run, breaks even."""
         view = self._loop.last_view
-        decision = view.decisions.get(UNIT_ID) if view is not None else None
+        decision = view.decisions.get(unit_id) if view is not None else None
         if view is None or decision is None:
             return UnitWorth()
         said = DecisionStatus(
             at=decision.at, to_mode=decision.to_mode, reason=decision.reason.value, flip=decision.flip
         )
+        curve = next(unit.curve for unit in view.snapshot.units if unit.id == unit_id)
+        name = self._mode_of(unit_id, view)
         if not isinstance(view.market, Market):
-            return UnitWorth(wanted_mode=decision.to_mode, last_decision=said)
-        curve = next(unit.curve for unit in view.snapshot.units if unit.id == UNIT_ID)
+            return UnitWorth(mode=name, wanted_mode=decision.to_mode, last_decision=said)
         hashprice, power = view.market.hashprice_usd_per_ph_day, view.market.power_usd_per_kwh
-        name = self._station.read().mode
-        mode = curve.mode(decision.to_mode if name is None else name)
+        known = decision.to_mode if name is None else name  # which is "unknown" for a unit never seen
+        mode = curve.mode(known) if known in curve else curve.off
         running = mode if mode.th_s > 0 else next(each for each in curve.hull() if each.th_s > 0)
         return UnitWorth(
             margin_usd_per_hour=margin_usd_per_hour(mode, hashprice, power),
@@ -149,9 +175,19 @@ class Control:
             breakeven_usd_per_kwh=breakeven_power_price(running.j_per_th, hashprice)
             if running.watts > 0
             else None,
+            mode=name,
             wanted_mode=decision.to_mode,
             last_decision=said,
         )
+
+    def _mode_of(self, unit_id: str, view: View) -> str | None:
+        """The mode a unit is in: the CPU unit's and a closed gate's as they are now, else as last read."""
+        if unit_id == UNIT_ID and self._station is not None:
+            return self._station.read().mode
+        if unit_id in self._gates and self._gates.is_closed(unit_id):
+            return OFF
+        state = view.snapshot.states.get(unit_id)
+        return state.mode if state is not None else None
 
 
 class Preview:
@@ -167,7 +203,7 @@ class Preview:
             units=_units(config, modes),
             sources=_sources(config, nodes, played_tape(config, time.time())),
             actuators={},
-            journal=Memory(remembered(config.ledger.file, config.ledger.url)),
+            journal=Memory(remembered(config.ledger.full_url, config.ledger.site)),
             # A slow disk takes long to sum up the fees of a day's blocks, and here nothing else waits for it.
             config=replace(_loop_config(config), read_timeout_s=PREVIEW_LIMIT_S),
         )
@@ -211,9 +247,10 @@ class _Hand:
 class _Ears(Listener):
     """Puts what the controller does into metrics and alerts."""
 
-    def __init__(self, metrics: Metrics, alert: Callable[[str, str], None]) -> None:
+    def __init__(self, metrics: Metrics, alert: Callable[[str, str], None], gates: Gates) -> None:
         self._metrics = metrics
         self._alert = alert
+        self._gates = gates
 
     def on_view(self, view: View) -> None:
         self._alert("controller", "")
@@ -240,8 +277,12 @@ class _Ears(Listener):
             state = view.snapshot.states.get(decision.unit_id)
             if state is not None and state.reachable and state.mode == decision.to_mode:
                 self._alert(f"unit {decision.unit_id}", "")
+        for unit_id, seconds in self._gates.missing(view.at):
+            said = f"{unit_id} was given work again {seconds / 60:.0f} minutes ago and has not come back"
+            self._alert(f"unit {unit_id}", said)
 
     def on_decision(self, decision: Decision) -> None:
+        self._gates.heard(decision)
         self._metrics.decision_made(decision.to_mode, decision.reason.value)
         if decision.changes:
             log.info(
@@ -266,20 +307,35 @@ class _Ears(Listener):
 
 
 def _units(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
-    """The CPU unit as the controller knows units; none on a machine that does not hash."""
-    if not modes:
-        return []
-    own, general = config.unit_settings(UNIT_ID), config.controller
-    return [
-        Unit(
-            id=UNIT_ID,
-            curve=PowerCurve(Mode(mode.name, mode.th_s, mode.watts) for mode in modes),
-            min_on_s=general.min_on_s if own.min_on_s is None else own.min_on_s,
-            min_off_s=general.min_off_s if own.min_off_s is None else own.min_off_s,
-            restart_s=own.restart_s or 0.0,
-            safe_mode=own.safe_mode or general.safe_mode,
-        )
-    ]
+    """What the controller can switch: the CPU unit on a machine that hashes, and every worker with a gate."""
+    units = []
+    if modes:
+        curve = PowerCurve(Mode(mode.name, mode.th_s, mode.watts) for mode in modes)
+        units.append(_unit(config, config.unit_settings(UNIT_ID), curve))
+    for own in config.unit:
+        if own.control == "gate":
+            curve = PowerCurve(Mode(mode.name, mode.th_s, mode.watts) for mode in own.resolved_modes())
+            units.append(_unit(config, own, curve))
+    return units
+
+
+def _unit(config: Config, own: UnitConfig, curve: PowerCurve) -> Unit:
+    """A unit with its own settings before the general ones."""
+    general = config.controller
+    return Unit(
+        id=own.id,
+        curve=curve,
+        min_on_s=general.min_on_s if own.min_on_s is None else own.min_on_s,
+        min_off_s=general.min_off_s if own.min_off_s is None else own.min_off_s,
+        restart_s=own.restart_s or 0.0,
+        safe_mode=own.safe_mode or general.safe_mode,
+    )
+
+
+def _gated(config: Config, roster: Roster | None) -> dict[str, HashingUnit]:
+    """Workers with a gate by unit id; without a server there is nobody to gate."""
+    found = {own.id: roster.by_id(own.id) for own in config.unit if own.control == "gate"} if roster else {}
+    return {unit_id: unit for unit_id, unit in found.items() if unit is not None}
 
 
 def played_tape(config: Config, now: float) -> PlayedTape | None:

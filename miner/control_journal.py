@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TypeVar
 
 from controller.decisions import Decision, Outcome, Reason
@@ -10,7 +9,7 @@ from controller.ticks import Tick
 from controller.units import UNKNOWN
 from miner.ledger.reader import Reader
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import DecisionRow, LedgerError, OutcomeRow, TickRow
+from miner.ledger.rows import DecisionRow, LedgerError, NoLedgerError, OutcomeRow, TickRow
 
 T = TypeVar("T")
 
@@ -114,9 +113,10 @@ def _decisions(rows: Mapping[str, DecisionRow]) -> dict[str, Decision]:
     }
 
 
-def remembered(file: Path, url: str) -> dict[str, Decision]:
+def remembered(url: str, site: str = "default") -> dict[str, Decision]:
     """The last decisions of a ledger, none where there is no ledger yet. Raises LedgerError."""
-    if not file.exists():
+    try:
+        with Reader.open(url, site=site) as reader:
+            return _decisions(reader.last_decisions())
+    except NoLedgerError:
         return {}
-    with Reader.open(url) as reader:
-        return _decisions(reader.last_decisions())

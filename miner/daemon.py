@@ -5,19 +5,24 @@ import logging
 import os
 import secrets
 import signal
+import socket
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from importlib.metadata import version
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-from miner import kernel
+from miner import front, kernel
 from miner import log as logs
-from miner.checks import CheckRow, check_nodes, check_units
 from miner.config import Config
-from miner.control import Control, PlayedTape, Preview, TapeRefusedError, UnitWorth, played_tape
+from miner.control import Control, PlayedTape, UnitWorth, played_tape
+from miner.front import Front
+from miner.handover import HandoverError, Inheritance, Successor, handover_path, offer, take_over
 from miner.hashing.calibration import choose
-from miner.hashing.station import OFF, CpuStation, StationMode, measured_rate, station_modes
+from miner.hashing.station import OFF, CpuStation
+from miner.inquiries import CONFIGURATION_ERRORS, cpu_modes
 from miner.keeper import BlockBooks
 from miner.ledger.lock import sole_writer
 from miner.ledger.recorder import Recorder
@@ -25,16 +30,21 @@ from miner.ledger.rows import LedgerError
 from miner.ledger.store import Store
 from miner.metrics import Metrics
 from miner.mining import Mining
-from miner.node.nodes import NodeSet
 from miner.node.rpc import RpcError
-from miner.node.templates import NetworkMismatchError, PayoutAddressError, check_chain, validate_payout
-from miner.overview import block_counts, node_statuses, readiness, show_unit, unit_statuses, work_status
+from miner.node.templates import check_chain, validate_payout
+from miner.overview import block_counts, node_statuses, readiness, work_status
+from miner.overview_units import Units
+from miner.share_books import restore
 from miner.site import node_set
 from miner.solo import EXTRANONCE1_SIZE, Payout
-from miner.web.app import WebError, make_app, serve
-from miner.web.status import Alert, ControllerStatus, MarketStatus, StatusDocument
+from miner.stratum.listener import ListenError, Port
+from miner.stratum.tls import TlsError
+from miner.systemd import notify
+from miner.web.app import NoUnits, UnitReader, WebError, make_app, serve
+from miner.web.status import Alert, ControllerStatus, MarketStatus, StatusDocument, StratumStatus
+from miner.work.job import JobBook
+from miner.work.roster import HashingUnit, Roster
 from miner.work.share import Submission
-from miner.work.template import SignetChallengeError
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +54,10 @@ NODE_RETRY_S: Final = 1.0
 BLOCK_WAIT_S: Final = 1.0
 """How long a found block waits for a ledger that another process holds, before it is sent all the same."""
 MOST_ALERTS: Final = 20
-CONFIGURATION_ERRORS: Final = (
-    NetworkMismatchError,
-    PayoutAddressError,
-    SignetChallengeError,
-    TapeRefusedError,
-)
+GRACE_S: Final = 60.0
+"""How long a superseded job of the present tip is good for the shares of this machine, where there is no [stratum]."""
+FAILURES: Final = (LedgerError, WebError, ListenError, HandoverError, kernel.KernelError)
+"""What ends the daemon with exit code 1."""
 
 
 class HashingError(Exception):
@@ -60,76 +68,24 @@ def run(config: Config) -> int:
     """Run the daemon until SIGINT or SIGTERM; returns the exit code: 0 stopped, 1 failed, 2 wrong configuration."""
     logs.configure(config.log.level, config.log.format)
     try:
-        asyncio.run(Daemon(config).run())
-    except CONFIGURATION_ERRORS as error:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(Daemon(config).run())
+    except (*CONFIGURATION_ERRORS, TlsError) as error:
         log.critical("configuration_refused", extra={"error": str(error)})
         return 2
-    except (LedgerError, WebError, HashingError, kernel.KernelError) as error:
+    except (*FAILURES, HashingError) as error:
         log.critical("daemon_failed", extra={"error": str(error)})
         return 1
     return 0
 
 
-def check(config: Config) -> list[CheckRow]:
-    """What can be known before anything is mined: nodes, payout, a proposed block, units, prices; touches nothing."""
-
-    async def rows() -> list[CheckRow]:
-        async with _asking(config) as nodes:
-            found = await check_nodes(config, nodes)
-            found += check_units(config, _cores())
-            return found + await _price_rows(config, nodes)
-
-    return asyncio.run(rows())
-
-
-def hashprice(config: Config) -> dict[str, Any]:
-    """Hashprice now and after the projected retarget, with its inputs."""
-    return asyncio.run(_preview(config)).hashprice()
-
-
-def plan(config: Config) -> dict[str, Any]:
-    """What the controller would do now and over the horizon, and why; touches nothing."""
-    return asyncio.run(_preview(config)).plan()
-
-
-async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:
-    if not config.controller.enabled:
-        return []
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Of uvloop where it is installed, which takes a third off what a share costs; None for asyncio's own."""
     try:
-        return (await Preview.make(config, nodes, await _modes(config))).price_rows()
-    except TapeRefusedError as error:
-        return [CheckRow("tape", ok=False, detail=line, exit_code=2) for line in str(error).splitlines()]
-    except LedgerError as error:
-        return [CheckRow("ledger", ok=False, detail=str(error), exit_code=1)]
-
-
-async def _preview(config: Config) -> Preview:
-    choose(config.cpu.versions)
-    async with _asking(config) as nodes:
-        return await Preview.make(config, nodes, await _modes(config))
-
-
-@asynccontextmanager
-async def _asking(config: Config) -> AsyncIterator[NodeSet]:
-    """The nodes of a command that asks and goes."""
-    nodes = node_set(config)
-    try:
-        yield nodes
-    finally:
-        await nodes.close()
-
-
-async def _modes(config: Config) -> tuple[StationMode, ...]:
-    """Modes of the CPU unit, its hashrate measured now; none where it has no threads."""
-    if config.cpu.thread_count(_cores()) == 0:
-        return ()
-    rate = await asyncio.to_thread(measured_rate, config.cpu.versions)
-    return station_modes(config.cpu, _cores(), rate)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
+        import uvloop  # noqa: PLC0415 - it may not be there
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 class Daemon:
@@ -150,44 +106,91 @@ class Daemon:
         self._station: CpuStation | None = None
         self._mining: Mining | None = None
         self._control: Control | None = None
+        self._units: Units | None = None
+        self._front: Front | None = None
+        self._http_sockets: dict[str, socket.socket] = {}
+        self._successor: Successor | None = None
+        self._restarting = asyncio.Event()
 
     async def run(self) -> None:
-        """Live until stopped.
+        """Live until stopped, or until another process takes over.
 
-        Raises what made it end otherwise: LedgerError, WebError, HashingError, KernelError, one of CONFIGURATION_ERRORS.
+        Raises what made it end otherwise: one of FAILURES, HashingError, TlsError, one of CONFIGURATION_ERRORS.
         """
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._close, number.name)
+            loop.add_signal_handler(number, self._close, number.name)
+        loop.add_signal_handler(signal.SIGUSR2, self._restarting.set)
         log.info(
             "starting",
             extra={"version": self._version, "kernel": self._kernel, "network": self._config.network},
         )
         self._warn_of_kernels(await asyncio.to_thread(kernel.faulty))
-        # What is wrong with the configuration is told before anything is waited for.
+        # What is wrong with the configuration is told before anything is waited for, or taken from a running daemon.
         tape = played_tape(self._config, self._clock()) if self._config.controller.enabled else None
+        ports = front.ports(self._config)
+        inherited = await take_over(self._handover_path()) or Inheritance()
+        notify({"MAINPID": os.getpid()})
+        try:
+            await self._live(tape, ports, inherited)
+        finally:
+            inherited.close()
+            if self._successor is not None:
+                legacy = b"[]" if self._front is None else self._front.legacy()
+                await self._successor.leave(legacy)
+        if self._fatal is not None:
+            raise self._fatal
+        log.info("stopped")
+
+    async def _live(self, tape: PlayedTape | None, ports: Sequence[Port], inherited: Inheritance) -> None:
+        """Everything between a configuration that is right and a ledger that is let go."""
         async with AsyncExitStack() as stack:
-            stack.enter_context(sole_writer(self._config.ledger.file))
-            store = await asyncio.to_thread(Store.open, self._config.ledger.url)
-            stack.callback(store.close)
+            store = await self._ledger(stack)
             recorder = await stack.enter_async_context(
                 Recorder(store, block_wait_s=BLOCK_WAIT_S, on_ticks_dropped=self._metrics.ticks_dropped)
             )
             stack.push_async_callback(self._nodes.close)
             if self._config.http.address is not None:
-                app = make_app(
-                    metrics=self._metrics,
-                    status=self.status,
-                    ready=lambda: readiness(self._mining, self._nodes),
-                    ledger=recorder,
-                )
-                bound = await stack.enter_async_context(serve(app, *self._config.http.address))
-                log.info("http_listening", extra={"host": bound.host, "port": bound.port})
+                await self._open_http(stack, recorder, self._config.http.address, inherited)
             payout = await self._first_node()
             if payout is not None:
-                await self._work(recorder, payout, tape)
-        if self._fatal is not None:
-            raise self._fatal
-        log.info("stopped")
+                await self._work(store, recorder, payout, tape, ports, inherited)
+
+    async def _open_http(
+        self, stack: AsyncExitStack, recorder: Recorder, address: tuple[str, int], inherited: Inheritance
+    ) -> None:
+        app = make_app(
+            metrics=self._metrics,
+            status=self.status,
+            ready=lambda: readiness(self._mining, self._nodes),
+            ledger=recorder,
+            units=self._unit_reader,
+        )
+        name = "http:{}:{}".format(*address)
+        bound = await stack.enter_async_context(serve(app, *address, inherited.sockets.pop(name, None)))
+        self._http_sockets = {name: bound.socket}
+        log.info("http_listening", extra={"host": bound.host, "port": bound.port})
+
+    def _handover_path(self) -> Path:
+        ledger = self._config.ledger
+        return handover_path(ledger.file, f"{ledger.url} {ledger.site}")
+
+    async def _ledger(self, stack: AsyncExitStack) -> Store:
+        """The ledger, ours alone until `stack` ends, with what an earlier process did not get to count."""
+        ledger, loop = self._config.ledger, asyncio.get_running_loop()
+
+        def taken(error: LedgerError) -> None:
+            loop.call_soon_threadsafe(self._fail, error)
+
+        lock = await asyncio.to_thread(
+            stack.enter_context, sole_writer(ledger.full_url, ledger.site, on_taken=taken)
+        )
+        store = await asyncio.to_thread(Store.open, ledger.full_url, site=ledger.site, lock=lock)
+        stack.callback(store.close)
+        counted = await asyncio.to_thread(store.roll_up)
+        if counted:
+            log.info("shares_counted", extra={"shares": counted})
+        return store
 
     def _warn_of_kernels(self, faulty: Sequence[str]) -> None:
         if faulty:
@@ -235,49 +238,138 @@ class Daemon:
             told = True
             await asyncio.sleep(NODE_RETRY_S)
 
-    async def _work(self, recorder: Recorder, payout: Payout, tape: PlayedTape | None) -> None:
-        """Mine and control until stopped, then stop the hashing first and the delivery of blocks last."""
+    async def _work(
+        self,
+        store: Store,
+        recorder: Recorder,
+        payout: Payout,
+        tape: PlayedTape | None,
+        ports: Sequence[Port],
+        inherited: Inheritance,
+    ) -> None:
+        """Mine and control until stopped; then stop the hashing first, and the delivery of blocks last."""
         unsettled = {row.hash: row.status for row in await recorder.unsettled_blocks()}
         self._books = BlockBooks(recorder, self._metrics, unsettled, await recorder.block_counts())
-        station = self._station = await self._make_station()
-        control = self._control = self._make_control(station, recorder, tape)
+        # By chance, so that two hosts of one payout address never hash the same headers.
+        own_extranonce1 = secrets.token_bytes(EXTRANONCE1_SIZE)
+        station = self._station = await self._make_station(own_extranonce1)
+        roster = front.make_roster(self._config, await recorder.units(), self._clock())
+        self._units = Units(self._config, roster, station=station, worth=self._worth, clock=self._clock)
+        self._metrics.follow_units(self._units.counts, self._config.http.most_unit_metrics)
         mining = self._mining = Mining(
             self._config.solo,
             self._nodes,
             payout,
+            book=await self._make_book(store),
+            roster=roster,
             station=station,
             recorder=recorder,
             books=self._books,
             metrics=self._metrics,
+            extranonce2_size=front.extranonce2_size(self._config),
             keep_s=self._config.ledger.keep_days * 86_400,
+            keep_shares_s=self._config.ledger.keep_shares_hours * 3600,
             on_alert=self._alert,
             on_fatal=self._fail,
+            on_work=lambda job, seen_at: facing.serve(job, seen_at),  # noqa: PLW0108 - it is made below
             clock=self._clock,
         )
+        facing = self._front = Front(
+            self._config,
+            mining,
+            roster,
+            recorder,
+            self._metrics,
+            ports=ports,
+            reserved=[own_extranonce1],
+            on_alert=self._alert,
+            clock=self._clock,
+        )
+        control = self._control = self._make_control(station, recorder, tape, roster)
+        if control is not None:
+            await control.recall()
+        facing.open(inherited.sockets, inherited.state)
+        try:
+            await self._run_parts(mining, facing, station, control)
+        finally:
+            facing.close()
+
+    async def _run_parts(
+        self, mining: Mining, facing: Front, station: CpuStation | None, control: Control | None
+    ) -> None:
+        """Run everything, and end it in order: decisions, miners, threads, shares, blocks."""
         hashing_ended = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(mining.run(hashing_ended), name="mining")
-            side = [group.create_task(self._sample(), name="sample")]
+            side = [
+                group.create_task(self._sample(), name="sample"),
+                group.create_task(self._await_successor(), name="handover"),
+                group.create_task(self._restart_when_told(), name="restart"),
+            ]
             if control is not None:
                 side.append(group.create_task(control.run(), name="controller"))
             try:
                 if station is not None:
                     # Until the controller has looked, nothing is hashed that may not pay.
                     station.start(station.full if control is None or control.dry_run else OFF)
-                await self._closing.wait()
+                notify({"READY": 1})
+                await facing.run(self._closing)
             finally:
+                notify({"STOPPING": 1} if self._successor is None else {})
                 for task in side:
                     task.cancel()
                 if station is not None:
                     # What the threads found is handed to the loop before this returns, so no block is cut off.
                     await asyncio.to_thread(station.stop)
+                    await asyncio.sleep(0)
+                await facing.settle()
                 hashing_ended.set()
 
-    async def _make_station(self) -> CpuStation | None:
+    async def _await_successor(self) -> None:
+        """Hand over to the next daemon that is started on this ledger."""
+
+        def came(successor: Successor) -> None:
+            self._successor = successor
+            self._close("handover")
+
+        def sockets() -> dict[str, socket.socket]:
+            return {**self._http_sockets, **(self._front.sockets if self._front is not None else {})}
+
+        try:
+            await offer(self._handover_path(), sockets, came)
+        except HandoverError as error:
+            log.warning("handover_impossible", extra={"error": str(error)})
+
+    async def _restart_when_told(self) -> None:
+        """At SIGUSR2 start this very command again: the new process takes over from this one."""
+        while True:
+            await self._restarting.wait()
+            self._restarting.clear()
+            log.info("restarting")
+            child = await asyncio.create_subprocess_exec(sys.executable, *sys.orig_argv[1:])
+            code = await child.wait()
+            # It outlives this process, unless it could not take over.
+            log.error("restart_failed", extra={"exit_code": code})
+
+    async def _make_book(self, store: Store) -> JobBook:
+        """The job book, with the shares that were credited on the last tips before this start."""
+        stratum = self._config.stratum
+        tips = await asyncio.to_thread(store.tips, 1)
+        book = JobBook(
+            GRACE_S if stratum is None else stratum.grace_s,
+            first_tip_number=tips[0].number + 1 if tips else 0,
+        )
+        remembered = await asyncio.to_thread(restore, book, store)
+        if remembered:
+            log.info("shares_remembered", extra={"shares": remembered})
+        return book
+
+    async def _make_station(self, extranonce1: bytes) -> CpuStation | None:
         """The CPU unit, its threads not started yet; None where the configuration gives it no threads."""
-        modes = await _modes(self._config)
+        modes = await cpu_modes(self._config)
         if not modes:
-            log.warning("nothing_hashes", extra={"why": "[cpu] threads = 0"})
+            if self._config.stratum is None:
+                log.warning("nothing_hashes", extra={"why": "[cpu] threads = 0 and no [stratum]"})
             return None
         loop = asyncio.get_running_loop()
 
@@ -291,8 +383,7 @@ class Daemon:
             self._config.cpu,
             modes,
             paced=self._config.network == "regtest",
-            # By chance, so that two hosts of one payout address never hash the same headers.
-            extranonce1=secrets.token_bytes(EXTRANONCE1_SIZE),
+            extranonce1=extranonce1,
             on_submission=hand_in,
             on_failure=fail,
             clock=self._clock,
@@ -303,10 +394,11 @@ class Daemon:
             self._mining.desk.take(submission, share_target)
 
     def _make_control(
-        self, station: CpuStation | None, recorder: Recorder, tape: PlayedTape | None
+        self, station: CpuStation | None, recorder: Recorder, tape: PlayedTape | None, roster: Roster
     ) -> Control | None:
-        """The controller over the unit, if there is one and it is to be controlled."""
-        if station is None or not self._config.controller.enabled:
+        """The controller over the units, if there are any that it can switch and it is to do so."""
+        switched = station is not None or any(unit.control == "gate" for unit in self._config.unit)
+        if not switched or not self._config.controller.enabled:
             return None
         return Control(
             self._config,
@@ -317,7 +409,14 @@ class Daemon:
             tape=tape,
             alert=self._alert,
             clock=self._clock,
+            roster=roster,
+            on_gate=self._gate,
         )
+
+    def _gate(self, unit: HashingUnit, reason: str, /) -> None:
+        """A worker is given no work (why), or work again (no reason)."""
+        if reason and self._front is not None and self._front.server is not None:
+            self._front.server.close_gate(unit, reason)
 
     def _alert(self, name: str, message: str) -> None:
         """Show an operator what to look at; an empty message says that it is over."""
@@ -331,14 +430,15 @@ class Daemon:
             del self._alerts[next(iter(self._alerts))]
 
     async def _sample(self) -> None:
-        """Put what the unit does into the metrics, now and again."""
+        """Put what the units do into the metrics, now and again."""
         while True:
-            show_unit(self._metrics, self._station, self._worth())
+            if self._units is not None:
+                self._units.show(self._metrics)
             await asyncio.sleep(SAMPLE_S)
 
     def status(self) -> StatusDocument:
         """Everything at a glance, for the API."""
-        now, control = self._clock(), self._control
+        now, control, units = self._clock(), self._control, self._units
         return StatusDocument(
             version=self._version,
             kernel=self._kernel,
@@ -347,17 +447,27 @@ class Daemon:
             uptime_s=now - self._started_at,
             nodes=node_statuses(self._nodes),
             work=work_status(self._mining, now),
-            units=unit_statuses(self._station, self._mining, self._worth()),
+            units=() if units is None else units.at_a_glance(),
+            stratum=self._stratum_status(),
             blocks=block_counts(self._books),
             market=control.market() if control is not None else MarketStatus(),
             controller=control.status() if control is not None else self._idle_controller(),
             alerts=tuple(self._alerts.values()),
         )
 
+    def _stratum_status(self) -> StratumStatus | None:
+        server = self._front.server if self._front is not None else None
+        if server is None or self._units is None:
+            return None
+        return self._units.stratum([f"{host}:{port}" for host, port in server.addresses], server.connections)
+
     def _idle_controller(self) -> ControllerStatus:
         """The controller as configured, while it has nothing to control."""
         settings = self._config.controller
         return ControllerStatus(enabled=settings.enabled, dry_run=settings.dry_run)
 
-    def _worth(self) -> UnitWorth:
-        return self._control.worth() if self._control is not None else UnitWorth()
+    def _worth(self, unit_id: str) -> UnitWorth:
+        return self._control.worth(unit_id) if self._control is not None else UnitWorth()
+
+    def _unit_reader(self) -> UnitReader:
+        return self._units or NoUnits()

@@ -88,10 +88,11 @@ class BlockKeeper:
         self._courier = courier
         self._on_fault = on_fault
 
-    async def keep_and_send(self, find: BlockFind) -> bool:
+    async def keep_and_send(self, find: BlockFind, on_kept: Callable[[], None]) -> bool:
         """True as soon as a node has the block; False once all that answer refused it, or none did in all the time it had.
 
-        A ledger that fails does not hold the block back: losing the row is an alarm, losing the block is money.
+        A ledger that fails does not hold the block back: losing the row is an alarm, losing the block is money. `on_kept`
+        is called when the row is written, or will not be.
         """
         try:
             find, raw = self._rehashed(find)
@@ -104,6 +105,7 @@ class BlockKeeper:
             await self._books.found(block_row(find, raw))
         except LedgerError as error:
             log.critical("block_unwritten", extra={"hash": name, "error": str(error), "raw": raw.hex()})
+        on_kept()
         result = await self._courier.submit(FoundBlock(block.hash, block.job.height, raw))
         complaint = await asyncio.to_thread(independent_complaint, raw)
         if complaint is not None:

@@ -14,6 +14,38 @@ from os import environ
 from typing import Any, Final
 
 from miner._native import ffi, lib
+from miner.kernel_submit import RECORD, Board, SeenTable, ShareBuffer, SubmitTaker, Tally, payout_bytes
+
+__all__ = [
+    "ENVIRONMENT",
+    "MAX_BRANCH",
+    "MAX_VERSIONS",
+    "RECORD",
+    "Board",
+    "Hit",
+    "KernelError",
+    "KernelFaultError",
+    "KernelInfo",
+    "KernelUnknownError",
+    "KernelUnsupportedError",
+    "ScanJob",
+    "ScanResult",
+    "SeenTable",
+    "ShareBuffer",
+    "ShareJob",
+    "StopWord",
+    "SubmitTaker",
+    "Tally",
+    "calibrate",
+    "faulty",
+    "kernels",
+    "scan",
+    "select",
+    "selected",
+    "self_test",
+    "sha256d",
+    "share_header",
+]
 
 MAX_VERSIONS: Final = lib.HM_MAX_VERSIONS
 """Header versions that one scan can share."""
@@ -255,56 +287,64 @@ class ShareJob:
     """What all shares of a job have in common, the coinbase's beginning hashed already: immutable, thread-safe.
 
     The coinbase is coinbase1 + extranonce1 + extranonce2 + coinbase2, without witness. `branch` are the merkle
-    branch's hashes, lowest first; `bits` is the compact target. Raises ValueError for wrong sizes.
+    branch's hashes, lowest first; `bits` is the compact target; `payout_at` is where in coinbase2 (offset, length) the
+    script that is paid lies, with its compact size. Raises ValueError for wrong sizes.
     """
 
     __slots__ = ("_coinbase2", "_job")
 
     def __init__(
-        self, coinbase1: bytes, coinbase2: bytes, branch: Sequence[bytes], prev_hash: bytes, bits: int
+        self,
+        coinbase1: bytes,
+        coinbase2: bytes,
+        branch: Sequence[bytes],
+        prev_hash: bytes,
+        bits: int,
+        payout_at: tuple[int, int] | None = None,
     ) -> None:
         if len(branch) > MAX_BRANCH:
             raise ValueError(f"a merkle branch of {len(branch)} levels is longer than {MAX_BRANCH}")
         for node in branch:
             _require_size("merkle branch's hash", node, _HASH_SIZE)
         _require_size("previous hash", prev_hash, _HASH_SIZE)
+        offset, length = payout_at or (0, 0)
+        if min(offset, length) < 0 or offset + length > len(coinbase2):
+            raise ValueError(
+                f"the payout {payout_at} does not lie within the {len(coinbase2)} bytes of coinbase2"
+            )
         selected()
+        one, two, nodes = len(coinbase1), len(coinbase2), b"".join(branch)
         self._coinbase2: Any = ffi.new("uint8_t[]", coinbase2)  # the job borrows it
         self._job: Any = ffi.new("hm_share_job *")
+        # fmt: off
         lib.hm_share_job_init(
-            self._job,
-            coinbase1,
-            len(coinbase1),
-            self._coinbase2,
-            len(coinbase2),
-            b"".join(branch),
-            len(branch),
-            prev_hash,
+            self._job, coinbase1, one, self._coinbase2, two, offset, length, nodes, len(branch), prev_hash,
             _uint32("bits", bits),
         )
+        # fmt: on
 
 
 def share_header(
-    job: ShareJob, extranonce1: bytes, extranonce2: bytes, ntime_s: int, nonce: int, version: int
+    job: ShareJob,
+    extranonce1: bytes,
+    extranonce2: bytes,
+    ntime_s: int,
+    nonce: int,
+    version: int,
+    payout_script: bytes | None = None,
 ) -> tuple[bytes, bytes]:
     """The header (80 bytes) that a miner claims to have hashed, and its hash (32 bytes, internal order).
 
-    `version` is whole, as it is hashed. Raises ValueError for a number that is not of 32 bits.
+    `version` is whole, as it is hashed; `payout_script` is paid instead of the job's, if the job says where that is.
+    Raises ValueError for a number that is not of 32 bits, and for a script that is empty or too long.
     """
-    header = ffi.new("uint8_t[80]")
-    digest = ffi.new("uint8_t[32]")
-    lib.hm_share_header(
-        header,
-        digest,
-        job._job,  # noqa: SLF001  this module is its home
-        extranonce1,
-        len(extranonce1),
-        extranonce2,
-        len(extranonce2),
-        _uint32("ntime", ntime_s),
-        _uint32("nonce", nonce),
-        _uint32("version", version),
+    header, digest = ffi.new("uint8_t[80]"), ffi.new("uint8_t[32]")
+    numbers = _uint32("ntime", ntime_s), _uint32("nonce", nonce), _uint32("version", version)
+    extra, payout = (
+        (extranonce1, len(extranonce1), extranonce2, len(extranonce2)),
+        payout_bytes(payout_script),
     )
+    lib.hm_share_header(header, digest, job._job, *extra, payout, len(payout), *numbers)  # noqa: SLF001  this module is its home
     return bytes(ffi.buffer(header)), bytes(ffi.buffer(digest))
 
 

@@ -6,22 +6,23 @@ A value that is not known is absent, never zero: a price that nobody told is not
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.registry import Collector
 
-#: Expected hashes of a share of difficulty 1, by which the work of shares is counted.
-HASHES_PER_DIFFICULTY: Final = 2**32
+from miner.metrics_units import CATALOGUE, MetricInfo, ServerCounts, UnitCollector, UnitCounts
 
 #: From the block's first sight to work on it everywhere: 5 ms to 10 s.
 TIP_TO_WORK_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 #: Planning one unit takes milliseconds, a hundred thousand of them seconds.
 PLAN_BUCKETS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+#: A commit of shares takes a millisecond on a good disk; seconds mean that the ledger stalls.
+COMMIT_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 #: What can become of a block; each is there from the start, so that the first one is seen to happen.
 BLOCK_RESULTS: Final = ("found", "accepted", "rejected", "orphaned", "mature")
@@ -35,22 +36,11 @@ READINGS: Final = {
     "hashmill_retarget_expected_ratio": "Expected difficulty after the next retarget, over today's.",
     "hashmill_plan_gap_ratio": "How far the plan may be from the best one, over what that could earn at most.",
     "hashmill_template_height": "Height of the block being worked on.",
-    "hashmill_best_share_difficulty": "Difficulty of the best share since the daemon started.",
 }
 
 
 TEMPLATE_AGE: Final = ("hashmill_template_age_seconds", "Age of the block template being worked on.")
 SERIES_AGE: Final = ("hashmill_series_age_seconds", "Time since a series was last observed.")
-
-
-@dataclass(frozen=True, slots=True)
-class MetricInfo:
-    """A metric as a person looks it up: name, kind, labels, and what it says."""
-
-    name: str
-    kind: Literal["gauge", "counter", "histogram"]
-    labels: tuple[str, ...]
-    text: str
 
 
 class _Readings(Collector):
@@ -86,6 +76,22 @@ class _Exposed(Collector):
             yield metric
 
 
+class _Taken(Collector):
+    """Metrics as they were at one moment."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._metrics)
+
+
+def render_as(metrics: Collector, accept: str) -> tuple[bytes, str]:
+    """`metrics` in the format that suits an Accept header best (text or OpenMetrics), and its content type."""
+    encode, content_type = choose_encoder(accept)
+    return encode(metrics), content_type
+
+
 class Metrics:
     """The daemon's metrics, in a registry of their own; methods are named after what happened.
 
@@ -97,11 +103,14 @@ class Metrics:
         self._exposed = _Exposed(registry)
         self._readings = _Readings(clock)
         registry.register(self._readings)
+        self._units = UnitCollector()
+        registry.register(self._units)
         ProcessCollector(registry=registry)
         self._unit_modes: dict[str, set[str]] = {}
         catalogue = [MetricInfo(name, "gauge", (), text) for name, text in READINGS.items()]
         catalogue.append(MetricInfo(TEMPLATE_AGE[0], "gauge", (), TEMPLATE_AGE[1]))
         catalogue.append(MetricInfo(SERIES_AGE[0], "gauge", ("series",), SERIES_AGE[1]))
+        catalogue += CATALOGUE
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             catalogue.append(MetricInfo(name, "gauge", labels, text))
@@ -115,11 +124,6 @@ class Metrics:
             catalogue.append(MetricInfo(name, "histogram", (), text))
             return Histogram(name, text, buckets=buckets, registry=registry)
 
-        self._unit_hashrate = gauge(
-            "hashmill_unit_hashrate_hashes_per_second",
-            "Hashrate of a unit, from its accepted shares.",
-            "unit",
-        )
         self._unit_power = gauge("hashmill_unit_power_watts", "Power that a unit draws.", "unit")
         self._unit_mode = gauge(
             "hashmill_unit_mode", "1 for the mode a unit is in, 0 for others.", "unit", "mode"
@@ -138,12 +142,6 @@ class Metrics:
         self._actuations = counter(
             "hashmill_actuations_total", "Decisions carried out, by what was read back.", "unit", "outcome"
         )
-        self._shares = counter(
-            "hashmill_shares_total", "Shares judged: accepted, or why not.", "unit", "result"
-        )
-        self._share_work = counter(
-            "hashmill_share_work_total", "Expected hashes behind the accepted shares.", "unit"
-        )
         self._blocks = counter("hashmill_blocks_total", "Blocks found, and what became of them.", "result")
         for result in BLOCK_RESULTS:
             self._blocks.labels(result)
@@ -158,6 +156,11 @@ class Metrics:
             "hashmill_tip_to_work_seconds",
             "Time from the first sight of a new block to work on top of it everywhere.",
             TIP_TO_WORK_BUCKETS_S,
+        )
+        self._commit_seconds = histogram(
+            "hashmill_share_commit_seconds",
+            "Time from a batch of shares being handed to the ledger until it is on the disk and they are answered.",
+            COMMIT_BUCKETS_S,
         )
         build = gauge("hashmill_build_info", "Always 1; the labels say what is running.", "version", "kernel")
         build.labels(version, kernel).set(1)
@@ -204,7 +207,7 @@ class Metrics:
         modes: Iterable[str] = (),
     ) -> None:
         """A unit was read; None is not known and not shown. `modes` are those it could be in, `mode` the one it is."""
-        _show(self._unit_hashrate, unit, hashrate_hashes_per_second)
+        self._units.tell_hashrate(unit, hashrate_hashes_per_second)
         _show(self._unit_power, unit, power_watts)
         known = self._unit_modes.setdefault(unit, set())
         known.update(modes)
@@ -222,7 +225,8 @@ class Metrics:
 
     def unit_gone(self, unit: str) -> None:
         """A unit is no longer there: its gauges go, its counters stay."""
-        for gauge in (self._unit_hashrate, self._unit_power, self._unit_breakeven, self._unit_margin):
+        self._units.tell_hashrate(unit, None)
+        for gauge in (self._unit_power, self._unit_breakeven, self._unit_margin):
             _show(gauge, unit, None)
         for mode in self._unit_modes.pop(unit, ()):
             self._unit_mode.remove(unit, mode)
@@ -235,16 +239,21 @@ class Metrics:
         """A decision was carried out on a unit, with this outcome."""
         self._actuations.labels(unit, outcome).inc()
 
-    def share_accepted(self, unit: str, work_difficulty: float, best_difficulty: float) -> None:
-        """A share was good for `work_difficulty`; `best_difficulty` is the unit's best so far."""
-        self._shares.labels(unit, "accepted").inc()
-        self._share_work.labels(unit).inc(work_difficulty * HASHES_PER_DIFFICULTY)
-        best = self._readings.values.get("hashmill_best_share_difficulty", 0.0)
-        self._read("hashmill_best_share_difficulty", max(best, best_difficulty))
+    def follow_units(self, units: Callable[[], Iterable[UnitCounts]], most: int) -> None:
+        """Read what units handed in from `units` at every scrape; the first `most` have series of their own."""
+        self._units.units, self._units.most_units = units, most
 
-    def share_rejected(self, unit: str, reason: str) -> None:
-        """A share was refused for this reason."""
-        self._shares.labels(unit, reason).inc()
+    def follow_server(self, server: Callable[[], ServerCounts]) -> None:
+        """Read what the Stratum server counts at every scrape."""
+        self._units.server = server
+
+    def follow_ledger(self, shares_waiting: Callable[[], int]) -> None:
+        """Read how many shares wait for the ledger at every scrape."""
+        self._units.waiting = shares_waiting
+
+    def shares_committed(self, seconds: float) -> None:
+        """A batch of shares was on the disk so long after it was handed to the ledger."""
+        self._commit_seconds.observe(seconds)
 
     def block_found(self) -> None:
         """One of our units found a block."""
@@ -280,10 +289,9 @@ class Metrics:
         """All metrics in Prometheus's text format."""
         return generate_latest(self._exposed)
 
-    def render_as(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the format that suits an Accept header best (text or OpenMetrics), and its content type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._exposed), content_type
+    def snapshot(self) -> Collector:
+        """All metrics as they are now, for `render_as` to put into words later, perhaps on another thread."""
+        return _Taken(list(self._exposed.collect()))
 
     def _read(self, name: str, value: float | None) -> None:
         if value is None:

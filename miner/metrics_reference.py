@@ -17,12 +17,14 @@ a price of zero, so alert on `absent()` as well as on thresholds. Counters begin
 """
 
 LABELS: Final = {
-    "unit": "the unit's id; `cpu` is this machine's own threads",
+    "unit": "the unit's id; `cpu` is this machine's own threads, a worker without a `[[unit]]` is called by its user name. Units beyond "
+    "`[http] most_unit_metrics` are added up as `(others)`",
     "mode": "a mode of the unit, as `[cpu] modes` names it; `off`, `half` and `full` where it names none",
     "series": "what was observed: `btc_usd`, `power_usd_per_kwh`, `network_difficulty`, `subsidy_sat`, `fees_sat_per_block`, "
     "`hashprice_usd_per_ph_day`, `chain_height`, `epoch_start_time_s`, `tip_time_s`",
     "to": "the mode decided on",
     "reason": "why, by the codes of docs/operating.md",
+    "event": "`came` (a miner logged in), `went` (a connection ended), `refused` (a connection was not let in), `login_refused`",
     "outcome": "`applied` (the unit took the order), `confirmed` (it was read back), `failed`, `unsupported`",
     "node": "the bitcoind's `name`, host:port of its `rpc_url` where it has none",
     "version": "Hashmill's version",

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,19 +14,21 @@ from miner.ledger.recorder import Recorder
 from miner.ledger.rows import BlockRow, LedgerError
 from miner.metrics import Metrics
 from miner.node.blocks import MATURE_CONFIRMATIONS, BlockCourier, FoundBlock
+from miner.node.first_jobs import FirstJobs
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcError
 from miner.node.templates import NetworkMismatchError, TemplatePacing, TemplateService, check_chain
 from miner.node.tips import Tip, TipWatcher
-from miner.solo import Payout, Solo
+from miner.payouts import PayoutBook
+from miner.solo import EXTRANONCE2_SIZE, Payout, Solo
 from miner.work.claims import BlockClaims
+from miner.work.first_job import has_first_jobs
 from miner.work.job import Job, JobBook
+from miner.work.roster import Roster
 from miner.work.template import SignetChallengeError, Template, template_request
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 60.0
-"""How long a superseded job of the present tip is good for shares: submissions in flight, slow devices."""
 HOUSEKEEPING_S = 600.0
 NODE_AGAIN_S = 5.0
 """Until a node that is up but did not say what chain it is on is asked again."""
@@ -39,7 +42,9 @@ class Mining:
     """Watches the nodes, keeps work on `station`, and brings blocks home; `run` runs all of it.
 
     `on_alert(name, message)` is told what an operator should look at, `on_fatal(error)` what makes going on wrong.
-    Decisions and prices older than `keep_s` seconds are forgotten; 0 keeps them for ever.
+    `on_work(job, seen_at)` gets each job to be handed out, None when there is none; `seen_at` is when its tip was first
+    seen, in unix seconds, for the first job on a tip that was waited for, and None for all others.
+    Decisions and prices older than `keep_s` seconds are forgotten (0 keeps them for ever), single shares after `keep_shares_s`.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -48,13 +53,18 @@ class Mining:
         nodes: NodeSet,
         payout: Payout,
         *,
+        book: JobBook,
+        roster: Roster,
         station: CpuStation | None,
         recorder: Recorder,
         books: BlockBooks,
         metrics: Metrics,
+        extranonce2_size: int = EXTRANONCE2_SIZE,
         keep_s: float = 0.0,
+        keep_shares_s: float = 3 * 86_400.0,
         on_alert: Callable[[str, str], None],
         on_fatal: Callable[[Exception], None],
+        on_work: Callable[[Job | None, float | None], None] = lambda _job, _seen_at: None,
         clock: Callable[[], float],
     ) -> None:
         self._nodes = nodes
@@ -62,12 +72,14 @@ class Mining:
         self._recorder = recorder
         self._metrics = metrics
         self._keep_s = keep_s
+        self._keep_shares_s = keep_shares_s
         self._on_alert = on_alert
         self._on_fatal = on_fatal
+        self._on_work = on_work
         self._clock = clock
         self._awaited: Tip | None = None  # the tip seen last, while there is no work on it yet
         self._node_ups: asyncio.Queue[Node] = asyncio.Queue(maxsize=16 * len(nodes))
-        self.book = JobBook(GRACE_S)
+        self.book = book
         self._claims = BlockClaims(config.min_block_interval_s)
         self.courier = BlockCourier(nodes, books, clock=clock)
         self.desk = Desk(
@@ -75,12 +87,21 @@ class Mining:
             self._claims,
             BlockKeeper(books, self.courier, on_fatal),
             metrics,
+            roster,
             on_credit=self._credit,
             on_solved=lambda: self._hash(None),
             on_reopened=lambda: self._hash(self.book.current),
             clock=clock,
         )
-        self.solo = Solo(self.book, payout, version_mask=config.version_bits, on_job=self._hash, clock=clock)
+        self.solo = Solo(
+            self.book,
+            payout,
+            version_mask=config.version_bits,
+            on_job=self._offer,
+            clock=clock,
+            first_serial=1 + secrets.randbits(28),  # no job of an earlier run is taken for one of this
+            extranonce2_size=extranonce2_size,
+        )
         self._templates = TemplateService(
             nodes,
             self.solo.proposal_of,
@@ -91,12 +112,32 @@ class Mining:
             pacing=TemplatePacing(refresh_s=config.refresh_s, job_max_age_s=config.job_max_age_s),
             clock=clock,
         )
+        self.payouts = self._payout_book(config)  # where user names are payout addresses
+        self._first_jobs = self._empty_jobs(config)
         self._watcher = TipWatcher(
             nodes,
             template_request(nodes.network),
             on_health=self._node_health,
             on_refresh=self._templates.refresh,
             clock=clock,
+        )
+
+    def _payout_book(self, config: SoloConfig) -> PayoutBook | None:
+        if config.payout != "worker":
+            return None
+        return PayoutBook(self._nodes, self._prove_payee, on_alert=self._on_alert)
+
+    def _empty_jobs(self, config: SoloConfig) -> FirstJobs | None:
+        network = self._nodes.network
+        if not config.empty_first_job or not has_first_jobs(network):
+            return None
+        return FirstJobs(
+            network,
+            self._templates.prove,
+            self.solo.proposal_of,
+            self._take_first,
+            on_alert=self._on_alert,
+            clock=self._clock,
         )
 
     async def run(self, closing: asyncio.Event) -> None:
@@ -107,9 +148,13 @@ class Mining:
                 group.create_task(self._housekeep(), name="housekeeping"),
                 group.create_task(self.courier.run(), name="courier"),
                 group.create_task(self._templates.run(), name="templates"),
-                group.create_task(self._watcher.run(self._templates.new_tip), name="tips"),
+                group.create_task(self._watcher.run(self._new_tip), name="tips"),
                 group.create_task(self._welcome_nodes(), name="nodes"),
             ]
+            if self._first_jobs is not None:
+                services.append(group.create_task(self._first_jobs.run(), name="first jobs"))
+            if self.payouts is not None:
+                services.append(group.create_task(self.payouts.run(), name="payout addresses"))
             await closing.wait()
             # Every block the desk was given is on disk and with the courier before the courier goes.
             _, undelivered = await asyncio.wait([desk], timeout=DRAIN_S)
@@ -121,6 +166,13 @@ class Mining:
     def _credit(self, unit_id: str, difficulty: float) -> None:
         if self._station is not None and unit_id == UNIT_ID:
             self._station.rate.add(difficulty, self._clock())
+
+    def _offer(self, job: Job | None) -> None:
+        """Work for everybody, or none."""
+        self._hash(job)
+        awaited = self._awaited
+        first = job is not None and awaited is not None and awaited.hash == job.prev_hash
+        self._on_work(job, awaited.seen_at if awaited is not None and first else None)
 
     def _hash(self, job: Job | None) -> None:
         """Give the station its work; a tip that a block of ours is on its way for needs no more hashing."""
@@ -134,12 +186,29 @@ class Mining:
             self._move_to(template.prev_hash)  # it was fetched before the watch saw the tip
         self.solo.take_template(template)
         self._metrics.template_taken(template.height, fetched_at)
+        if self._first_jobs is not None:
+            self._first_jobs.template_taken(template, node, fetched_at)
         if node is self._nodes.active:  # while another one stands in for it, it has not got over its trouble
             for name in TEMPLATE_ALERTS:
                 self._on_alert(name, "")
-        if self._awaited is not None and self._awaited.hash == template.prev_hash:
-            self._metrics.work_switched(self._clock() - self._awaited.seen_at)
+        self._work_came(template.prev_hash)
+
+    def _take_first(self, template: Template, tip: Tip) -> None:
+        """An empty block on a tip whose full template is still being made."""
+        if self.book.tip == tip.hash and self.book.current is None:
+            self.solo.take_template(template, first=True)
+            self._work_came(tip.hash)
+
+    def _work_came(self, prev_hash: bytes) -> None:
+        if self._awaited is not None and self._awaited.hash == prev_hash:
             self._awaited = None
+
+    def _new_tip(self, tip: Tip) -> None:
+        if (
+            self._first_jobs is not None
+        ):  # first, so that the node hears the quick question before the slow one
+            self._first_jobs.new_tip(tip)
+        self._templates.new_tip(tip)
 
     def _take_tip(self, tip: Tip) -> None:
         self._awaited = tip
@@ -150,9 +219,14 @@ class Mining:
         self.solo.take_tip(prev_hash)
         self.courier.tip_changed()
 
+    async def _prove_payee(self, script: bytes) -> None:
+        await self._templates.prove_now(lambda template: self.solo.proposal_to(template, script))
+
     def _withdraw(self) -> None:
         self.solo.withdraw()
         self._metrics.work_withdrawn()
+        if self._first_jobs is not None:
+            self._first_jobs.forget()
 
     def _node_health(self, node: Node, up: bool, _error: str) -> None:  # noqa: FBT001 - the watcher's call
         self._metrics.node_seen(node.name, up=up)
@@ -197,6 +271,7 @@ class Mining:
                     await self._recorder.prune_raw(job.height - 1 - MATURE_CONFIRMATIONS)
                 if self._keep_s > 0:
                     await self._recorder.prune_history(self._clock() - self._keep_s)
+                await self._recorder.prune_shares(self._clock() - self._keep_shares_s)
             except LedgerError as error:
                 log.warning("ledger_not_pruned", extra={"error": str(error)})
 

@@ -1,10 +1,7 @@
 """The status document of a running daemon, from its parts as they are now."""
 
 from miner.chain.difficulty import difficulty_of_target
-from miner.control import UnitWorth
-from miner.hashing.station import UNIT_ID, CpuStation
 from miner.keeper import BlockBooks
-from miner.metrics import Metrics
 from miner.mining import Mining
 from miner.node.nodes import Node, NodeSet
 from miner.web.status import (
@@ -13,7 +10,6 @@ from miner.web.status import (
     NotReady,
     Readiness,
     Ready,
-    UnitStatus,
     WorkStatus,
 )
 
@@ -59,31 +55,6 @@ def readiness(mining: Mining | None, nodes: NodeSet) -> Readiness:
     return NotReady("no bitcoind has given a template for the present tip yet")
 
 
-def unit_statuses(
-    station: CpuStation | None, mining: Mining | None, worth: UnitWorth
-) -> tuple[UnitStatus, ...]:
-    """The CPU unit, if there is one."""
-    if station is None or mining is None:
-        return ()
-    reading, shares = station.read(), mining.desk.shares[UNIT_ID]
-    return (
-        UnitStatus(
-            id=UNIT_ID,
-            mode=reading.mode,
-            wanted_mode=worth.wanted_mode,
-            hashrate_th_s=reading.hashrate_th_s,
-            power_w=reading.power_w,
-            hashes=reading.hashes,
-            shares_accepted=shares.accepted,
-            shares_rejected=shares.rejected,
-            best_difficulty=shares.best_difficulty,
-            margin_usd_per_hour=worth.margin_usd_per_hour,
-            breakeven_usd_per_kwh=worth.breakeven_usd_per_kwh,
-            last_decision=worth.last_decision,
-        ),
-    )
-
-
 def block_counts(books: BlockBooks | None) -> BlockCounts:
     """All blocks of the ledger by what became of them."""
     if books is None:
@@ -95,23 +66,4 @@ def block_counts(books: BlockBooks | None) -> BlockCounts:
         rejected=counts["rejected"],
         orphaned=counts["orphaned"],
         mature=counts["mature"],
-    )
-
-
-def show_unit(metrics: Metrics, station: CpuStation | None, worth: UnitWorth) -> None:
-    """Put what the CPU unit does, and what that is worth, into the metrics."""
-    if station is None:
-        return
-    reading = station.read()
-    metrics.unit_observed(
-        UNIT_ID,
-        hashrate_hashes_per_second=reading.hashrate_th_s * 1e12,
-        power_watts=reading.power_w,
-        mode=reading.mode,
-        modes=station.modes,
-    )
-    metrics.unit_valued(
-        UNIT_ID,
-        breakeven_usd_per_kwh=worth.breakeven_usd_per_kwh,
-        margin_usd_per_hour=worth.margin_usd_per_hour,
     )

@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from miner.checks import CheckRow
     from miner.hashing.bench import Measurement
-    from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
+    from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
 
 PIPED_WIDTH: Final = 200
 """Columns of a table that goes to a file or a pipe, where no terminal says how wide it may be."""
@@ -111,7 +111,7 @@ def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"  later    {_path(unit['next'])}")
         yield _modes(unit)
     if not report["units"]:
-        yield Text("No unit to plan for: [cpu] threads = 0, so nothing hashes here.", "yellow")
+        yield Text("No unit to plan for: [cpu] threads = 0, and no [[unit]] with a gate.", "yellow")
     elif report["value_usd"] is not None:
         gap = report["gap_ratio"] or 0.0
         yield Text(
@@ -222,6 +222,22 @@ def blocks(rows: Iterable["BlockRow"]) -> Table:
             reward,
             row.unit_id,
             row.detail,
+        )
+    return table
+
+
+def shares(rows: Iterable["ShareRow"]) -> Table:
+    """Accepted shares, newest first."""
+    table = _table("at", "unit", "difficulty", "of the hash", "job", "hash", "on block", right=(2, 3))
+    for row in rows:
+        table.add_row(
+            time_text(row.at),
+            row.unit,
+            value_text(row.difficulty),
+            value_text(row.share_difficulty),
+            row.job_id,
+            row.hash,
+            row.prev_hash,
         )
     return table
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
+from miner.chain.payout_script import payout_kind
 from miner.kernel import share_header
 from miner.work.job import Job, JobBook, block_bytes, solo_job
 from miner.work.template import Template
@@ -25,7 +26,10 @@ class Payout:
 
 
 class Solo:
-    """Makes jobs of templates, keeps the job book and tells `on_job` what to hash; None means there is nothing."""
+    """Makes jobs of templates, keeps the job book and tells `on_job` what to hash; None means there is nothing.
+
+    Job ids are numbers in hexadecimal that rise from `first_serial`.
+    """
 
     def __init__(
         self,
@@ -35,13 +39,17 @@ class Solo:
         version_mask: int,
         on_job: Callable[[Job | None], None],
         clock: Callable[[], float],
+        first_serial: int = 1,
+        extranonce2_size: int = EXTRANONCE2_SIZE,
     ) -> None:
         self._book = book
         self.payout = payout
         self._version_mask = version_mask
         self._on_job = on_job
         self._clock = clock
-        self._serials = count(1)
+        self._serials = count(first_serial)
+        self._extranonce2_size = extranonce2_size
+        self._hashing_first_job = False
 
     def job_of(self, template: Template, *, clean: bool) -> Job:
         """The job that mines `template` for the operator; every call makes a new id."""
@@ -51,7 +59,7 @@ class Solo:
             self.payout.script,
             tag=self.payout.tag,
             extranonce1_size=EXTRANONCE1_SIZE,
-            extranonce2_size=EXTRANONCE2_SIZE,
+            extranonce2_size=self._extranonce2_size,
             version_mask=self._version_mask,
             clean=clean,
             now=self._clock(),
@@ -59,21 +67,28 @@ class Solo:
 
     def proposal_of(self, template: Template) -> tuple[tuple[object, ...], bytes]:
         """A block to propose to the node before the first of its kind is mined, and what makes it one of a kind."""
-        job = self.job_of(template, clean=False)
+        return self._proposal(template, self.job_of(template, clean=False), self.payout.script)
+
+    def proposal_to(self, template: Template, script: bytes) -> tuple[tuple[object, ...], bytes]:
+        """The same with a coinbase that pays `script`: scripts of one kind are as good as each other."""
+        job = self.job_of(template, clean=False).paying(script)
+        return self._proposal(template, job, payout_kind(script) or script)
+
+    def _proposal(self, template: Template, job: Job, payee: bytes | str) -> tuple[tuple[object, ...], bytes]:
         extranonce1, extranonce2 = bytes(job.extranonce1_size), bytes(job.extranonce2_size)
         header, _ = share_header(job.share_job, extranonce1, extranonce2, job.ntime_s, 0, job.version)
-        shape = (self.payout.script, self.payout.tag, template.witness_commitment is not None)
+        shape = (payee, self.payout.tag, template.witness_commitment is not None)
         return shape, block_bytes(job, header, extranonce1, extranonce2)
 
-    def take_template(self, template: Template) -> None:
-        """A proven template: its job is the one to hash."""
+    def take_template(self, template: Template, *, first: bool = False) -> None:
+        """A proven template: its job is the one to hash; `first`: it is the empty one that the node's own follows."""
         current = self._book.current
         clean = current is None or current.prev_hash != template.prev_hash
         job = self.job_of(template, clean=clean)
         self._book.add(job, self._clock())
-        if clean:
+        if clean or self._hashing_first_job:
             log.info(
-                "new_work",
+                "first_work" if first else "new_work",
                 extra={
                     "height": job.height,
                     "prev_hash": job.prev_hash[::-1].hex(),
@@ -81,6 +96,7 @@ class Solo:
                     "reward_sat": job.reward_sat,
                 },
             )
+        self._hashing_first_job = first
         self._on_job(job)
 
     def take_tip(self, tip: bytes) -> None:

@@ -30,6 +30,8 @@ SOURCES = (
     "scan_armv8.c",
     "selftest.c",
     "share.c",
+    "seen.c",
+    "submit.c",
 )
 HEADERS = ("hashmill.h", "internal.h", "joint.h", "vector.h")
 # One build runs everywhere: instruction sets are named at the functions that use them, never here.

@@ -76,6 +76,10 @@ void hm_expand(uint32_t w[64], unsigned last);
 /* Compress `count` blocks of 64 bytes into a state. */
 void hm_compress(uint32_t state[8], const uint8_t *blocks, size_t count);
 
+/* SHA-256 applied twice to a message that comes with its padding, in `count` blocks; the digest may overlap them. */
+void hm_hash_padded(uint8_t digest[32], const uint8_t *blocks, size_t count);
+
+typedef void hm_hash_padded_function(uint8_t digest[32], const uint8_t *blocks, size_t count);
 typedef void hm_compress_function(uint32_t state[8], const uint8_t *blocks, size_t count);
 
 /* A SHA-256 computation fed piece by piece. */
@@ -113,6 +117,7 @@ typedef struct {
     uint32_t lanes;
     int (*supported)(void);
     hm_compress_function *compress;
+    hm_hash_padded_function *hash_padded;
 
     /* Hash `groups` groups of `lanes` nonces from `first` (wrapping at 2^32), each under every version of the
      * job, up to the first group with a candidate: a hash whose most significant 32 bits are at most
@@ -156,8 +161,9 @@ static inline void hm_shani_order(uint32_t out[8], const uint32_t state[8])
         out[i] = state[order[i]];
 }
 
-/* hm_compress with the SHA instructions (scan_shani.c). */
+/* hm_compress and hm_hash_padded with the SHA instructions (scan_shani.c). */
 void hm_compress_shani(uint32_t state[8], const uint8_t *blocks, size_t count);
+void hm_hash_padded_shani(uint8_t digest[32], const uint8_t *blocks, size_t count);
 #endif
 
 #endif

@@ -64,22 +64,48 @@ ARMV8_INLINE uint32x4_t next_quad(uint32x4_t q0, uint32x4_t q1, uint32x4_t q2, u
     return vsha256su1q_u32(vsha256su0q_u32(q0, q1), q2, q3);
 }
 
+/* A state after one more block.  In: q, its words. */
+ARMV8_INLINE state with_block(state sum, uint32x4_t q0, uint32x4_t q1, uint32x4_t q2, uint32x4_t q3)
+{
+    uint32x4_t q[4] = {q0, q1, q2, q3};
+    state s = sum;
+
+    UNROLL for (int t = 0; t < 16; t++) {
+        if (t >= 4)
+            q[t & 3] = next_quad(q[t & 3], q[(t + 1) & 3], q[(t + 2) & 3], q[(t + 3) & 3]);
+        s = four_rounds(s, vaddq_u32(q[t & 3], vld1q_u32(hm_k + 4 * t)));
+    }
+    return add(sum, s);
+}
+
+/* Four bytes each, as words of a message. */
+ARMV8_INLINE uint32x4_t words_of(const uint8_t *bytes) { return vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(bytes))); }
+
+ARMV8_INLINE void store_bytes(uint8_t *bytes, uint32x4_t words) { vst1q_u8(bytes, vrev32q_u8(vreinterpretq_u8_u32(words))); }
+
+ARMV8_INLINE state with_blocks(state s, const uint8_t *blocks, size_t count)
+{
+    for (; count > 0; count--, blocks += 64)
+        s = with_block(s, words_of(blocks), words_of(blocks + 16), words_of(blocks + 32), words_of(blocks + 48));
+    return s;
+}
+
 ARMV8 static void compress(uint32_t words[8], const uint8_t *blocks, size_t count)
 {
-    state sum = load_state(words);
+    state s = with_blocks(load_state(words), blocks, count);
 
-    for (; count > 0; count--, blocks += 64) {
-        state s = sum;
-        uint32x4_t q[4];
-        UNROLL for (int t = 0; t < 16; t++) {
-            q[t & 3] = t < 4 ? vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(blocks + 16 * t)))
-                             : next_quad(q[t & 3], q[(t + 1) & 3], q[(t + 2) & 3], q[(t + 3) & 3]);
-            s = four_rounds(s, vaddq_u32(q[t & 3], vld1q_u32(hm_k + 4 * t)));
-        }
-        sum = add(sum, s);
-    }
-    vst1q_u32(words, sum.abcd);
-    vst1q_u32(words + 4, sum.efgh);
+    vst1q_u32(words, s.abcd);
+    vst1q_u32(words + 4, s.efgh);
+}
+
+ARMV8 static void hash_padded(uint8_t digest[32], const uint8_t *blocks, size_t count)
+{
+    const state initial = load_state(hm_initial);
+    state s = with_blocks(initial, blocks, count);
+
+    s = with_block(initial, s.abcd, s.efgh, quad(HM_END_MARK, 0, 0, 0), quad(0, 0, 0, HM_DIGEST_BITS));
+    store_bytes(digest, s.abcd);
+    store_bytes(digest + 16, s.efgh);
 }
 
 /* Sums of words 4-63 of block 2 and constants: the same for all versions. */
@@ -167,5 +193,5 @@ ARMV8 static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job,
 
 static int supported(void) { return (getauxval(AT_HWCAP) & SHA2) != 0; }
 
-const hm_kernel hm_kernel_armv8 = {"armv8", LANES, supported, compress, search};
+const hm_kernel hm_kernel_armv8 = {"armv8", LANES, supported, compress, hash_padded, search};
 #endif

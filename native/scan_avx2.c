@@ -11,5 +11,5 @@ enum { LANES = 8 };
 
 #include "vector.h"
 
-const hm_kernel hm_kernel_avx2 = {"avx2", LANES, hm_cpu_has_avx2, hm_compress, search};
+const hm_kernel hm_kernel_avx2 = {"avx2", LANES, hm_cpu_has_avx2, hm_compress, hm_hash_padded, search};
 #endif

@@ -19,5 +19,5 @@ enum { LANES = 16 };
 
 #include "vector.h"
 
-const hm_kernel hm_kernel_avx512 = {"avx512", LANES, hm_cpu_has_avx512, hm_compress, search};
+const hm_kernel hm_kernel_avx512 = {"avx512", LANES, hm_cpu_has_avx512, hm_compress, hm_hash_padded, search};
 #endif

@@ -101,5 +101,5 @@ __attribute__((aligned(4096))) JOINT static uint32_t search(uint32_t masks[HM_MA
 
 static int supported(void) { return hm_cpu_has_shani() && hm_cpu_has_avx512(); }
 
-const hm_kernel hm_kernel_joint = {"joint", LANES, supported, hm_compress_shani, search};
+const hm_kernel hm_kernel_joint = {"joint", LANES, supported, hm_compress_shani, hm_hash_padded_shani, search};
 #endif

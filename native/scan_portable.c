@@ -68,4 +68,4 @@ static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job, uint3
 
 static int supported(void) { return 1; }
 
-const hm_kernel hm_kernel_portable = {"portable", 1, supported, hm_compress, search};
+const hm_kernel hm_kernel_portable = {"portable", 1, supported, hm_compress, hm_hash_padded, search};

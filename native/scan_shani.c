@@ -79,27 +79,64 @@ SHANI_INLINE __m128i next_quad(__m128i q16, __m128i q12, __m128i q8, __m128i q4)
     return _mm_sha256msg2_epu32(sum, q4);
 }
 
+/* One block into a state.  In: q, its words; they are lost. */
+SHANI_INLINE void add_block(shani_state *sum, __m128i q[4])
+{
+    shani_state s = *sum;
+
+    UNROLL for (int t = 0; t < 16; t++) {
+        if (t >= 4)
+            q[t & 3] = next_quad(q[t & 3], q[(t + 1) & 3], q[(t + 2) & 3], q[(t + 3) & 3]);
+        four_rounds(&s, _mm_add_epi32(q[t & 3], load(hm_k + 4 * t)));
+    }
+    sum->abef = _mm_add_epi32(sum->abef, s.abef);
+    sum->cdgh = _mm_add_epi32(sum->cdgh, s.cdgh);
+}
+
+/* Between bytes and the words that they are in a message or a digest. */
+SHANI_INLINE __m128i turned(__m128i quad)
+{
+    return _mm_shuffle_epi8(quad, _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
+}
+
+SHANI_INLINE void add_blocks(shani_state *sum, const uint8_t *blocks, size_t count)
+{
+    for (; count > 0; count--, blocks += 64) {
+        __m128i q[4];
+        for (int t = 0; t < 4; t++)
+            q[t] = turned(load(blocks + 16 * t));
+        add_block(sum, q);
+    }
+}
+
+/* Words of a state in the order of a digest. */
+SHANI_INLINE __m128i words_0_to_3(shani_state s) { return PICK(s.abef, s.cdgh, 3, 2, 3, 2); }
+SHANI_INLINE __m128i words_4_to_7(shani_state s) { return PICK(s.abef, s.cdgh, 1, 0, 1, 0); }
+
 SHANI void hm_compress_shani(uint32_t state[8], const uint8_t *blocks, size_t count)
 {
-    const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
     shani_state sum = state_from(state);
-    uint32_t out[8];
 
-    for (; count > 0; count--, blocks += 64) {
-        shani_state s = sum;
-        __m128i q[4];
-        for (int t = 0; t < 16; t++) {
-            q[t & 3] = t < 4 ? _mm_shuffle_epi8(load(blocks + 16 * t), swap)
-                             : next_quad(q[t & 3], q[(t + 1) & 3], q[(t + 2) & 3], q[(t + 3) & 3]);
-            four_rounds(&s, _mm_add_epi32(q[t & 3], load(hm_k + 4 * t)));
-        }
-        sum.abef = _mm_add_epi32(sum.abef, s.abef);
-        sum.cdgh = _mm_add_epi32(sum.cdgh, s.cdgh);
-    }
-    _mm_storeu_si128((__m128i *)out, sum.abef);
-    _mm_storeu_si128((__m128i *)(out + 4), sum.cdgh);
-    state[0] = out[3], state[1] = out[2], state[4] = out[1], state[5] = out[0];
-    state[2] = out[7], state[3] = out[6], state[6] = out[5], state[7] = out[4];
+    add_blocks(&sum, blocks, count);
+    _mm_storeu_si128((__m128i *)state, words_0_to_3(sum));
+    _mm_storeu_si128((__m128i *)(state + 4), words_4_to_7(sum));
+}
+
+SHANI void hm_hash_padded_shani(uint8_t digest[32], const uint8_t *blocks, size_t count)
+{
+    const shani_state initial = state_from(hm_initial);
+    shani_state sum = initial;
+    __m128i q[4];
+
+    add_blocks(&sum, blocks, count);
+    q[0] = words_0_to_3(sum);
+    q[1] = words_4_to_7(sum);
+    q[2] = QUAD(HM_END_MARK, 0, 0, 0);
+    q[3] = QUAD(0, 0, 0, HM_DIGEST_BITS);
+    sum = initial;
+    add_block(&sum, q);
+    _mm_storeu_si128((__m128i *)digest, turned(words_0_to_3(sum)));
+    _mm_storeu_si128((__m128i *)(digest + 16), turned(words_4_to_7(sum)));
 }
 
 /* What of the schedule of block 2 does not depend on the nonce. */
@@ -308,5 +345,5 @@ SHANI static uint32_t search(uint32_t masks[HM_MAX_VERSIONS], const hm_job *job,
     return groups;
 }
 
-const hm_kernel hm_kernel_shani = {"shani", LANES, hm_cpu_has_shani, hm_compress_shani, search};
+const hm_kernel hm_kernel_shani = {"shani", LANES, hm_cpu_has_shani, hm_compress_shani, hm_hash_padded_shani, search};
 #endif

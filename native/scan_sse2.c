@@ -11,5 +11,5 @@ enum { LANES = 4 };
 
 #include "vector.h"
 
-const hm_kernel hm_kernel_sse2 = {"sse2", LANES, hm_cpu_has_sse2, hm_compress, search};
+const hm_kernel hm_kernel_sse2 = {"sse2", LANES, hm_cpu_has_sse2, hm_compress, hm_hash_padded, search};
 #endif

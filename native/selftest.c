@@ -116,12 +116,25 @@ static int compresses(const hm_kernel *kernel)
     return 1;
 }
 
+static int hashes_padded(const hm_kernel *kernel)
+{
+    uint8_t padded[128] = {0}, hash[32];
+
+    memcpy(padded, blocks[0], sizeof blocks[0]);
+    padded[80] = 0x80;
+    padded[126] = HM_HEADER_BITS >> 8;
+    padded[127] = HM_HEADER_BITS & 0xff;
+    kernel->hash_padded(hash, padded, 2);
+    return memcmp(hash, genesis_hash, sizeof hash) == 0;
+}
+
 int hm_self_test(const hm_kernel *kernel)
 {
     uint8_t hash[32];
 
     hm_sha256d(hash, blocks[0], sizeof blocks[0]);
-    if (memcmp(hash, genesis_hash, sizeof hash) != 0 || !compresses(kernel))
+    if (memcmp(hash, genesis_hash, sizeof hash) != 0 || !compresses(kernel) ||
+        !hashes_padded(kernel))
         return HM_FAULT;
     for (int i = 0; i < BLOCKS; i++)
         if (!finds_block(kernel, blocks[i]) || !judges_easy_targets(kernel, blocks[i]))

@@ -131,6 +131,12 @@ void hm_stream_add(hm_stream *stream, const uint8_t *data, size_t length)
     memcpy(stream->pending, data + length / 64 * 64, length % 64);
 }
 
+static void store_state(uint8_t digest[32], const uint32_t state[8])
+{
+    for (int i = 0; i < 8; i++)
+        hm_store_be(digest + 4 * i, state[i]);
+}
+
 /* The padding that ends a message, then the state as bytes. */
 static void finish(uint8_t digest[32], hm_stream *stream)
 {
@@ -146,8 +152,7 @@ static void finish(uint8_t digest[32], hm_stream *stream)
     hm_store_be(stream->pending + 56, (uint32_t)(stream->length >> 29));
     hm_store_be(stream->pending + 60, (uint32_t)(stream->length << 3));
     stream->compress(stream->state, stream->pending, 1);
-    for (int i = 0; i < 8; i++)
-        hm_store_be(digest + 4 * i, stream->state[i]);
+    store_state(digest, stream->state);
 }
 
 void hm_stream_finish_double(uint8_t digest[32], hm_stream *stream)
@@ -158,6 +163,19 @@ void hm_stream_finish_double(uint8_t digest[32], hm_stream *stream)
     hm_stream_start(stream, stream->compress);
     hm_stream_add(stream, once, sizeof once);
     finish(digest, stream);
+}
+
+void hm_hash_padded(uint8_t digest[32], const uint8_t *blocks, size_t count)
+{
+    uint8_t once[32];
+    hm_stream stream;
+
+    hm_stream_start(&stream, hm_compress);
+    hm_compress(stream.state, blocks, count);
+    store_state(once, stream.state);
+    hm_stream_start(&stream, hm_compress);
+    hm_stream_add(&stream, once, sizeof once);
+    finish(digest, &stream);
 }
 
 void hm_sha256d(uint8_t digest[32], const uint8_t *data, size_t length)

@@ -26,6 +26,7 @@ LAYERS = (
     ("miner.desk", 5),
     ("miner.keeper", 5),
     ("miner.site", 5),
+    ("miner.payouts", 5),
     ("miner.solo", 5),
     ("controller.actuation", 5),
     ("miner.node", 4),
@@ -34,6 +35,15 @@ LAYERS = (
     ("controller.actuators", 4),
     ("controller.ports", 4),
     ("controller.sources", 4),
+    ("miner.stratum.channel", 4),
+    ("miner.stratum.fields", 4),
+    ("miner.stratum.house", 4),
+    ("miner.stratum.levels", 4),
+    ("miner.stratum.pace", 4),
+    ("miner.stratum.rules", 4),
+    ("miner.stratum.server_session", 4),
+    ("miner.stratum.v1", 4),
+    ("miner.stratum", 5),  # with sockets: what is not named above
     ("miner.work", 3),
     ("controller.view", 3),
     ("controller.policy", 3),
@@ -59,6 +69,14 @@ PURE = (
     "miner.chain",
     "miner.work",
     "miner.kernel",
+    "miner.stratum.channel",
+    "miner.stratum.fields",
+    "miner.stratum.house",
+    "miner.stratum.levels",
+    "miner.stratum.pace",
+    "miner.stratum.rules",
+    "miner.stratum.server_session",
+    "miner.stratum.v1",
     "controller.book",
     "controller.decisions",
     "controller.economics",
@@ -77,7 +95,7 @@ IMPURE = {"aiohttp", "asyncio", "logging", "os", "pathlib", "random", "secrets",
 # The C core's kernel may be forced from the environment; that is read once, where the core is loaded.
 IMPURE_ALLOWED = {("miner.kernel", "os")}
 
-CONTROL = {"miner.control", "miner.control_journal"}
+CONTROL = {"miner.control", "miner.control_gates", "miner.control_journal"}
 """The miner's side of the seam between it and the controller."""
 
 SOLE_IMPORTERS = {

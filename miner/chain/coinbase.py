@@ -34,6 +34,7 @@ _FIRST_TIME_LOCK = 500_000_000  # an nLockTime from here on is a time, not a hei
 _VERSION = (2).to_bytes(4, "little")
 _INPUT_START = b"\x01" + bytes(32) + b"\xff\xff\xff\xff"
 _SEQUENCE = (0xFFFF_FFFE).to_bytes(4, "little")
+_VALUE_SIZE = 8
 _WITNESS_MARKER_AND_FLAG = b"\x00\x01"
 _OP_0 = b"\x00"
 _OP_1 = 0x51
@@ -43,11 +44,15 @@ _OP_PUSHDATA1 = b"\x4c"
 
 @dataclass(frozen=True, slots=True)
 class Coinbase:
-    """A coinbase without witness, cut where the extranonce belongs: prefix + extranonce + suffix."""
+    """A coinbase without witness, cut where the extranonce belongs: prefix + extranonce + suffix.
+
+    `payout_at` is where in the suffix (offset, length) the payout script with its compact size lies.
+    """
 
     prefix: bytes
     suffix: bytes
     extranonce_size: int
+    payout_at: tuple[int, int]
 
 
 def subsidy_sat(height: int, halving_interval: int = 210_000) -> int:
@@ -101,18 +106,12 @@ def build_coinbase(
     script_size = len(script_start) + extranonce_size + len(script_end)
     if script_size > MAX_SCRIPT_SIG:
         raise ValueError(f"the coinbase's script has {script_size} bytes, 100 are allowed: shorten the tag")
+    before_outputs = script_end + _SEQUENCE + compact_size(len(outputs))
     return Coinbase(
         prefix=_VERSION + _INPUT_START + compact_size(script_size) + script_start,
-        suffix=b"".join(
-            (
-                script_end,
-                _SEQUENCE,
-                compact_size(len(outputs)),
-                *outputs,
-                (height - 1).to_bytes(4, "little"),
-            )
-        ),
+        suffix=b"".join((before_outputs, *outputs, (height - 1).to_bytes(4, "little"))),
         extranonce_size=extranonce_size,
+        payout_at=(len(before_outputs) + _VALUE_SIZE, len(outputs[0]) - _VALUE_SIZE),
     )
 
 
@@ -154,4 +153,4 @@ def _push_opcode(size: int) -> bytes:
 
 
 def _output(value_sat: int, script: bytes) -> bytes:
-    return value_sat.to_bytes(8, "little") + compact_size(len(script)) + script
+    return value_sat.to_bytes(_VALUE_SIZE, "little") + compact_size(len(script)) + script

@@ -7,8 +7,21 @@ from typing import Any, Self
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, RowMapping, Select, func, literal, select
 
-from miner.ledger.engine import engine_at, plain_errors
-from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow, TickRow
+from miner.ledger import shares
+from miner.ledger.engine import engine_at, plain_errors, url_name
+from miner.ledger.rows import (
+    BestShareRow,
+    BlockRow,
+    DecisionRow,
+    LedgerError,
+    NoLedgerError,
+    OutcomeRow,
+    ShareMinuteRow,
+    ShareRow,
+    TickRow,
+    TipRow,
+    UnitRow,
+)
 from miner.ledger.schema import HEAD, revision_of
 from miner.ledger.tables import blocks, decisions, outcomes, ticks
 
@@ -28,20 +41,23 @@ class Reader:
         self._engine = engine
         self._site = site
         #: The database as messages name it: a file's path, or a URL without its password.
-        self.name = engine.url.database if engine.dialect.name == "sqlite" else repr(engine.url)
+        self.name = url_name(engine.url)
 
     @classmethod
     def open(cls, url: str, *, site: str = "default") -> Self:
         """The ledger at `url`, opened read-only: it changes nothing and disturbs no writer.
 
-        Raises LedgerError where there is none or it cannot be read, SchemaTooNewError where it is too new.
+        Raises NoLedgerError where there is none, LedgerError where it cannot be read, SchemaTooNewError where it is
+        too new.
         """
         reader = cls(engine_at(url, read_only=True), site)
         with reader._closed_on_error(), reader._reading() as connection:
             revision = revision_of(connection)
             if revision != HEAD:
-                found = "no tables" if revision is None else f"schema {revision}"
-                raise LedgerError(
+                found, kind = (
+                    ("no tables", NoLedgerError) if revision is None else (f"schema {revision}", LedgerError)
+                )
+                raise kind(
                     f"the ledger has {found}, this Hashmill reads {HEAD}: the daemon migrates it when it starts"
                 )
         return reader
@@ -88,12 +104,18 @@ class Reader:
         return {row["status"]: row["blocks"] for row in self._rows(query.group_by(blocks.c.status))}
 
     def decisions(
-        self, limit: int = 100, *, unit: str | None = None, since: float = 0.0
+        self, limit: int = 100, *, unit: str | None = None, since: float = 0.0, changes: bool = False
     ) -> list[DecisionRow]:
-        """The newest `limit` decisions made at `since` (unix seconds) or later, newest first, of `unit` or of all."""
+        """The newest `limit` decisions made at `since` (unix seconds) or later, newest first, of `unit` or of all.
+
+        `changes`: only those that told a unit to change, not those that held it in its mode.
+        """
         query = select(*_DECISION).where(decisions.c.site == self._site, decisions.c.at >= since)
         if unit is not None:
             query = query.where(decisions.c.unit_id == unit)
+        if changes:
+            moves = decisions.c.from_mode.is_distinct_from(decisions.c.to_mode)
+            query = query.where(moves, decisions.c.reason.not_like("hold%"))
         newest_first = query.order_by(decisions.c.at.desc(), decisions.c.id.desc()).limit(limit)
         return [DecisionRow(**row) for row in self._rows(newest_first)]
 
@@ -131,6 +153,51 @@ class Reader:
         if now is not None:
             query = query.where(ticks.c.valid_from <= now)
         return {row["series"]: TickRow(**row) for row in self._rows(_first_places(query, _TICK))}
+
+    def units(self) -> list[UnitRow]:
+        """Every hashing unit that ever logged in, by number."""
+        with self._reading() as connection:
+            return shares.known_units(connection, self._site)
+
+    def tips(self, limit: int = 100) -> list[TipRow]:
+        """The `limit` tips that were numbered last, the last first."""
+        with self._reading() as connection:
+            return shares.newest_tips(connection, self._site, limit)
+
+    def shares(self, limit: int = 100, *, unit: str | None = None, since: float = 0.0) -> list[ShareRow]:
+        """The newest `limit` shares accepted at `since` (unix seconds) or later, newest first, of `unit` or of all."""
+        with self._reading() as connection:
+            return shares.newest_shares(connection, self._site, limit, unit, since)
+
+    def share_records(self, since: float) -> Iterator[bytes]:
+        """The records of all batches that ended at `since` (unix seconds) or later, oldest first, some MiB at a time.
+
+        A batch is given whole: its first shares may be older than `since`.
+        """
+        for piece in shares.batches_since(self._reading, self._site, since):
+            yield b"".join(batch.records for batch in piece)
+
+    def share_minutes(
+        self, *, unit: str | None = None, since: float = 0.0, until: float = float("inf")
+    ) -> list[ShareMinuteRow]:
+        """Sums of the minutes that begin at `since` <= time < `until` (unix seconds), oldest first, of `unit` or of all."""
+        with self._reading() as connection:
+            return shares.minutes(connection, self._site, unit, since, until)
+
+    def best_shares(self) -> list[BestShareRow]:
+        """The best share of every unit that has one, the best of all first."""
+        with self._reading() as connection:
+            return shares.best_shares(connection, self._site)
+
+    def has_shares_before(self, before: float) -> bool:
+        """Whether raw shares older than `before` (unix seconds) are kept."""
+        with self._reading() as connection:
+            return shares.has_shares_before(connection, self._site, before)
+
+    def has_minutes_before(self, before: float) -> bool:
+        """Whether sums of minutes older than `before` (unix seconds) are kept."""
+        with self._reading() as connection:
+            return shares.has_minutes_before(connection, self._site, before)
 
     def _whole_blocks(self, condition: ColumnElement[bool]) -> list[BlockRow]:
         query = select(*_BLOCK, blocks.c.raw).where(blocks.c.site == self._site, condition)

@@ -1,7 +1,7 @@
 """The rows of the ledger, as the program sees them, and its errors; `site` is added by the store that writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 BlockStatus = Literal["found", "submitted", "accepted", "rejected", "orphaned", "mature"]
@@ -14,6 +14,14 @@ class LedgerError(Exception):
 
 class LedgerUnavailableError(LedgerError):
     """The database as a whole failed: locked by another process, disk full, connection lost. It may come back."""
+
+
+class LedgerFullError(LedgerUnavailableError):
+    """More shares wait for the database than the recorder may hold; what was handed in is not queued."""
+
+
+class NoLedgerError(LedgerError):
+    """There is no ledger at this address yet: no file, or a database without Hashmill's tables."""
 
 
 class SchemaTooNewError(LedgerError):
@@ -96,3 +104,68 @@ class TickRow:
     valid_to: float
     observed_at: float
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRow:
+    """A hashing unit: the number its shares carry, the name it logs in with, and when it first did."""
+
+    number: int
+    name: str
+    first_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class TipRow:
+    """A chain tip that was worked on: the number its shares carry; `prev_hash` is hex in display order.
+
+    `height` is that of the blocks built on it. `seen_at` is UTC unix seconds.
+    """
+
+    number: int
+    prev_hash: str
+    height: int
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRow:
+    """An accepted share as people see it.
+
+    `difficulty` is what was credited, `share_difficulty` what its hash would have met. Hashes are hex in display
+    order; `prev_hash` is empty where the ledger does not know the tip. `at` is UTC unix seconds.
+    """
+
+    unit: str
+    at: float
+    difficulty: float
+    share_difficulty: float
+    hash: str
+    job_id: str
+    prev_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShareMinuteRow:
+    """What a unit, by its number, handed in during the minute that begins at `minute_at` (UTC unix seconds, whole).
+
+    `work` is the sum of the credited difficulties, `work_squared` that of their squares: what the hashrate and its
+    confidence are computed from. `rejected` counts by reason; a reason that did not occur is absent.
+    """
+
+    unit: int
+    minute_at: int
+    accepted: int = 0
+    work: float = 0.0
+    work_squared: float = 0.0
+    best_difficulty: float = 0.0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BestShareRow:
+    """The best share a unit ever handed in: its own difficulty, and the minute it came in (UTC unix seconds)."""
+
+    unit: str
+    difficulty: float
+    minute_at: int

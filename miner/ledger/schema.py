@@ -5,10 +5,11 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
+from miner.ledger.engine import lock_schema
 from miner.ledger.rows import LedgerError, SchemaTooNewError
 
 #: The revision that `tables.py` describes; revisions are numbered, so that newer ones are known as such.
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -35,6 +36,9 @@ def revision_of(connection: Connection) -> str | None:
 def migrate(connection: Connection) -> None:
     """Bring the tables to HEAD inside the transaction of `connection`; all of it happens, or nothing."""
     if revision_of(connection) == HEAD:
+        return
+    lock_schema(connection)
+    if revision_of(connection) == HEAD:  # another process was at it
         return
     # Imported only here: a ledger that is up to date spares the daemon Alembic's 12 MB.
     from alembic import command  # noqa: PLC0415 - see above

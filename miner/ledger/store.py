@@ -1,20 +1,27 @@
 """Writing the ledger: durable when the call returns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import count
 from threading import Lock
-from typing import Self
+from typing import Final, Self
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Transaction
+from sqlalchemy.exc import DBAPIError
 
-from miner.ledger import writes
+from miner.ledger import shares, writes
 from miner.ledger.engine import BUSY_TIMEOUT_S, engine_at, plain_errors
+from miner.ledger.lock import SoleWriter
 from miner.ledger.reader import Reader
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, TickRow
+from miner.ledger.rollup import RECORD, MinuteFold, span_of
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareMinuteRow, TickRow, TipRow, UnitRow
 from miner.ledger.schema import migrate
 
 #: One change, made on a connection and for a site; the transaction around it is the store's.
 Write = Callable[[Connection, str], None]
+
+#: Shares folded into sums by minute between two commits, when that is made up for.
+ROLL_UP_SHARES: Final = 1_000_000
 
 
 class Store(Reader):
@@ -24,22 +31,42 @@ class Store(Reader):
     database fails; then nothing of that call was written.
     """
 
-    def __init__(self, engine: Engine, site: str) -> None:
+    def __init__(self, engine: Engine, site: str, lock: SoleWriter | None = None) -> None:
         super().__init__(engine, site)
         self._writer = engine.execution_options(writes=True)
         self._lock = Lock()
+        self._sole = lock
+        #: Kept from one write to the next: fetching one from the pool costs more than the write.
+        self._connection: Connection | None = None
+        self._ids = count(1)
 
     @classmethod
-    def open(cls, url: str, *, site: str = "default", busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        site: str = "default",
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        lock: SoleWriter | None = None,
+    ) -> Self:
         """The ledger at `url`, made if there is none and brought to this program's schema.
 
         Raises LedgerError where it cannot be opened or migrated, SchemaTooNewError where it is too new. A write
-        waits `busy_timeout_s` for another process's write before it fails.
+        waits `busy_timeout_s` for another process's write before it fails. With a `lock` nothing is written while
+        that is not held.
         """
-        store = cls(engine_at(url, busy_timeout_s=busy_timeout_s), site)
+        store = cls(engine_at(url, busy_timeout_s=busy_timeout_s), site, lock)
         with store._closed_on_error():
             store._transaction("open", migrate)
+            with store._reading() as connection:
+                store._ids = count(shares.last_batch_id(connection, site) + 1)
         return store
+
+    def close(self) -> None:
+        """Close the database; nothing is buffered that could be lost."""
+        with self._lock:
+            self._let_go()
+        super().close()
 
     def commit(self, group: Sequence[Write]) -> None:
         """Make all changes of `group` in one transaction: on the disk when this returns, or none of them made."""
@@ -90,10 +117,95 @@ class Store(Reader):
         """Write ticks; an observation that is there already is passed over."""
         self.commit([partial(writes.add_ticks, rows=rows)])
 
+    def add_units(self, rows: Sequence[UnitRow]) -> None:
+        """Write units that logged in for the first time; one that is there already stays as it is."""
+        self.commit([partial(writes.add_units, rows=rows)])
+
+    def add_tips(self, rows: Sequence[TipRow]) -> None:
+        """Write numbered tips; one that is there already stays as it is."""
+        self.commit([partial(writes.add_tips, rows=rows)])
+
+    def add_shares(self, records: bytes) -> None:
+        """Write a batch of shares: records as `miner.ledger.rollup` describes them; ValueError for bytes that are none."""
+        self.commit([self.share_batch(records)])
+
+    def add_share_minutes(self, rows: Iterable[ShareMinuteRow]) -> None:
+        """Add to the sums by unit and minute; `rows` count every share of the batches written so far that no call before did."""
+        self.commit([self.minute_sums(rows)])
+
+    def prune_shares(self, before: float) -> None:
+        """Drop batches of shares older than `before` (UTC unix seconds), a piece to a commit."""
+        while self.has_shares_before(before):
+            self.commit([partial(writes.prune_shares, before=before)])
+
+    def prune_share_minutes(self, before: float) -> None:
+        """Drop sums of minutes before `before` (UTC unix seconds), a piece to a commit."""
+        while self.has_minutes_before(before):
+            self.commit([partial(writes.prune_share_minutes, before=before)])
+
+    def share_batch(self, records: bytes) -> Write:
+        """The write of a batch with the next id, to be made once or again; ValueError for bytes that are no records."""
+        first_at, last_at = span_of(records)
+        batch = writes.ShareBatch(next(self._ids), first_at, last_at, len(records) // RECORD.size, records)
+        return partial(writes.add_shares, batch=batch)
+
+    def minute_sums(self, rows: Iterable[ShareMinuteRow]) -> Write:
+        """The write of sums that hold all batches made so far; made twice, it counts once."""
+        return partial(writes.add_share_minutes, rows=tuple(rows), through=next(self._ids))
+
+    def roll_up(self) -> int:
+        """Make up for the sums that a killed process owes: count the batches that none holds; returns their shares.
+
+        What was rejected in that time is not known. To be called before shares are added.
+        """
+        with self._reading() as connection:
+            mark = shares.rolled_up_to(connection, self._site)
+        counted, through, fold = 0, mark, MinuteFold()
+        for piece in shares.batches_after(self._reading, self._site, mark):
+            for batch in piece:
+                fold.add(batch.records)
+                through = batch.id
+            if fold.shares >= ROLL_UP_SHARES:
+                counted += self._settle(fold, through)
+                fold = MinuteFold()
+        return counted + self._settle(fold, through)
+
+    def _settle(self, fold: MinuteFold, through: int) -> int:
+        if fold.shares:
+            self.commit([partial(writes.add_share_minutes, rows=tuple(fold.rows()), through=through)])
+        return fold.shares
+
     def _transaction(self, doing: str, change: Callable[[Connection], None]) -> None:
-        with (
-            self._lock,
-            plain_errors(f"cannot {doing} the ledger {self.name}"),
-            self._writer.begin() as connection,
-        ):
+        with self._lock, plain_errors(f"cannot {doing} the ledger {self.name}"):
+            if self._sole is not None:
+                self._sole.check()
+            kept = self._connection is not None
+            try:
+                transaction = self._changed(change)
+            except DBAPIError as error:
+                if not (kept and error.connection_invalidated):
+                    raise
+                # The server was restarted since the last write; nothing of this one was committed.
+                transaction = self._changed(change)
+            try:
+                transaction.commit()
+            except BaseException:
+                self._let_go()
+                raise
+
+    def _changed(self, change: Callable[[Connection], None]) -> Transaction:
+        """The open transaction in which `change` was made; none if that failed."""
+        connection = self._connection = self._connection or self._writer.connect()
+        try:
+            transaction = connection.begin()
             change(connection)
+        except BaseException:
+            self._let_go()
+            raise
+        return transaction
+
+    def _let_go(self) -> None:
+        """Give the connection back, rolling back what was not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

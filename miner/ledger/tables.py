@@ -117,3 +117,62 @@ ticks = Table(
     Column("source", Text, nullable=False),
     UniqueConstraint("site", "series", "observed_at", "valid_from", "source"),
 )
+
+#: Beside names, the best share of each unit ever, which must outlive the minutes it is taken from.
+units = Table(
+    "units",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("best_difficulty", Double, nullable=False),
+    Column("best_minute_at", BigInteger, nullable=False),
+    UniqueConstraint("site", "name"),
+)
+
+tips = Table(
+    "tips",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("prev_hash", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+
+#: One row a commit, whatever it holds: `records` are `count` shares of 64 bytes as `miner.ledger.rollup` describes them.
+#: The writer gives the ids, counting up, so that a commit whose answer was lost can be repeated.
+share_batches = Table(
+    "share_batches",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+    Index(None, "site", "last_at", "id"),
+)
+
+share_minutes = Table(
+    "share_minutes",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("minute_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("work", Double, nullable=False),
+    Column("work_squared", Double, nullable=False),
+    Column("best_difficulty", Double, nullable=False),
+    Column("rejected", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+    Index(None, "site", "minute_at"),
+)
+
+#: How far `share_minutes` goes: all batches up to `batch_id` are counted in it, none after.
+share_rollups = Table(
+    "share_rollups",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("batch_id", BigInteger, nullable=False),
+)

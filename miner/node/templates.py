@@ -6,8 +6,9 @@ proposal; otherwise an alert is raised and the last good one stays.
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from miner.node.rpc import (
     NodeUnreachableError,
     RpcError,
     RpcRefusedError,
+    RpcUnavailableError,
 )
 from miner.node.tips import Tip
 from miner.work.template import (
@@ -46,7 +48,11 @@ class NetworkMismatchError(Exception):
 
 
 class PayoutAddressError(Exception):
-    """The node does not own up to a payout address."""
+    """The node does not own up to a payout address; `reason` is why, in its own words."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ProposalRefusedError(Exception):
@@ -157,6 +163,19 @@ class TemplateService:
         if str(verdict).startswith(("inconclusive", "duplicate-inconclusive")) or verdict == "duplicate":
             return False
         raise ProposalRefusedError(str(verdict))
+
+    async def prove_now(self, assemble_proposal: Callable[[Template], tuple[Hashable, bytes]]) -> None:
+        """Have the active node judge what `assemble_proposal` makes of the present template.
+
+        A race is run again with the next template. Raises ProposalRefusedError, and RpcError where nothing is decided.
+        """
+        backoff = Backoff()
+        for _race in range(_RACES):
+            template, node = self._current, self._nodes.active
+            if template and node and await self.prove(node, *assemble_proposal(template)):
+                return
+            await asyncio.sleep(backoff.next_s())
+        raise RpcUnavailableError("there is no block template that could be proposed")
 
     async def _serve_forever(self) -> None:
         pacing = self._pacing
@@ -309,27 +328,49 @@ async def check_chain(node: Node, network: str) -> None:
         raise SignetChallengeError([problem])
 
 
-async def validate_payout(node: Node, address: str) -> bytes:
+async def validate_payout(
+    node: Node, address: str, *, retry_s: float = 5.0, timeout_s: float | None = None
+) -> bytes:
     """The scriptPubKey that pays to `address`, from the node itself.
 
-    Raises PayoutAddressError when the node says it is invalid or of another network, RpcError.
+    `retry_s` and `timeout_s` as with RpcClient. Raises PayoutAddressError when the node says it is invalid or of another
+    network, RpcError.
     """
-    reply = await node.rpc.call("validateaddress", address, decode=_AddressReply, retry_s=5.0)
+    reply = await node.rpc.call(
+        "validateaddress", address, decode=_AddressReply, retry_s=retry_s, timeout_s=timeout_s
+    )
     if not reply.isvalid:
+        reason = reply.error or "not an address of its network"
+        like = networks_like(address)
+        hint = f" (it looks like an address of {either(like)})" if like else ""
         raise PayoutAddressError(
-            f"payout address {address!r} is refused by {node.name}: {_why(address, reply.error)}"
+            f"payout address {address!r} is refused by {node.name}: {reason}{hint}", reason
         )
     try:
         return bytes.fromhex(reply.scriptPubKey)
     except ValueError as garbage:
-        raise PayoutAddressError(f"{node.name} gives no script for payout address {address!r}") from garbage
+        reason = f"{node.name} gives no script for payout address {address!r}"
+        raise PayoutAddressError(reason, reason) from garbage
 
 
-# How addresses begin; only to word the error better than the node does, never to judge an address.
-_BEGINNINGS = {"bc1": "main", "tb1": "test, testnet4 or signet", "bcrt1": "regtest"}
+# How addresses look; only to word an error better than the node does, never to judge an address.
+_TESTS = ("test", "testnet4", "signet")
+_BEGINNINGS = {"bc1": ("main",), "tb1": _TESTS, "bcrt1": ("regtest",)}
+_BASE58_BEGINNINGS = {
+    **dict.fromkeys("13", ("main",)),
+    **dict.fromkeys("mn2", (*_TESTS, "regtest")),
+}
+_BASE58 = re.compile("[1-9A-HJ-NP-Za-km-z]{26,35}")
 
 
-def _why(address: str, node_error: str) -> str:
-    reason = node_error or "not an address of its network"
-    network = next((name for start, name in _BEGINNINGS.items() if address.lower().startswith(start)), None)
-    return reason if network is None else f"{reason} (it looks like an address of {network})"
+def networks_like(address: str) -> tuple[str, ...]:
+    """Networks whose addresses begin like this text; none if it does not look like an address."""
+    for start, networks in _BEGINNINGS.items():
+        if address.lower().startswith(start):
+            return networks
+    return _BASE58_BEGINNINGS.get(address[0], ()) if _BASE58.fullmatch(address) else ()
+
+
+def either(names: Sequence[str]) -> str:
+    """The names as a choice between them."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,8 +1,10 @@
 """The HTTP application and the server that runs it."""
 
+import asyncio
 import errno
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -14,12 +16,12 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
-from miner.metrics import Metrics
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
+from miner.metrics import Metrics, render_as
 from miner.web.page import render_page
 from miner.web.problems import problem, problems
-from miner.web.queries import list_query
-from miner.web.status import NotReady, Readiness, StatusDocument
+from miner.web.queries import list_query, page_query
+from miner.web.status import NotReady, Readiness, StatusDocument, UnitPage, UnitStatus
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +56,56 @@ class LedgerReader(Protocol):
         """What became of decisions, by id."""
         ...
 
+    async def shares(self, limit: int, *, unit: str | None, since: float) -> list[ShareRow]:
+        """The newest accepted shares first, of the worker of that name or of all."""
+        ...
+
+
+class UnitReader(Protocol):
+    """What the API reads of the units; every call answers at once."""
+
+    def page(self, limit: int, after: str) -> UnitPage:
+        """The first `limit` units whose ids come after `after`."""
+        ...
+
+    def one(self, unit_id: str) -> UnitStatus | None:
+        """The unit of that id; None if there is none."""
+        ...
+
+    def name_of(self, unit_id: str) -> str:
+        """The name a unit has in the ledger; its id where it is not known here."""
+        ...
+
+    def id_of(self, name: str) -> str:
+        """The id of the unit of that name in the ledger."""
+        ...
+
+
+class NoUnits:
+    """There are no units, or not yet."""
+
+    def page(self, _limit: int, _after: str) -> UnitPage:
+        """Nothing."""
+        return UnitPage(units=(), total=0)
+
+    def one(self, _unit_id: str) -> None:
+        """Nothing."""
+
+    def name_of(self, unit_id: str) -> str:
+        """The id itself."""
+        return unit_id
+
+    def id_of(self, name: str) -> str:
+        """The name itself."""
+        return name
+
 
 class Address(NamedTuple):
-    """Where a server listens; the port is the real one."""
+    """Where a server listens, and with what socket; the port is the real one."""
 
     host: str
     port: int
+    socket: socket.socket
 
 
 def make_app(
@@ -68,11 +114,12 @@ def make_app(
     status: Callable[[], StatusDocument],
     ready: Callable[[], Readiness],
     ledger: LedgerReader,
+    units: Callable[[], UnitReader] = NoUnits,
 ) -> web.Application:
-    """The application; `status` and `ready` are asked at every request, on the loop, and must be quick."""
+    """The application; `status`, `ready` and `units` are asked at every request, on the loop, and must be quick."""
     app = web.Application(middlewares=[problems])
     app.on_response_prepare.append(_secure)
-    pages = _Pages(metrics, status, ready, ledger)
+    pages = _Pages(metrics, status, ready, ledger, units)
     app.add_routes(
         [
             web.get("/", pages.index),
@@ -82,14 +129,19 @@ def make_app(
             web.get("/api/v1/status", pages.status),
             web.get("/api/v1/decisions", pages.decisions),
             web.get("/api/v1/blocks", pages.blocks),
+            web.get("/api/v1/shares", pages.shares),
+            web.get("/api/v1/units", pages.units),
+            web.get("/api/v1/units/{id:.+}", pages.unit),
         ]
     )
     return app
 
 
 @asynccontextmanager
-async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Address]:
-    """Serve `app` at host and port (0: any free one) while the context lasts.
+async def serve(
+    app: web.Application, host: str, port: int, listening: socket.socket | None = None
+) -> AsyncIterator[Address]:
+    """Serve `app` at host and port (0: any free one), or on a socket that listens there already, while the context lasts.
 
     Raises WebError where it cannot listen there.
     """
@@ -99,11 +151,14 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[Add
     server_logger.addFilter(one_line)
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listening = listening or socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
+            await web.SockSite(runner, listening).start()
         except OSError as error:
             raise WebError(f"http: cannot listen on {host}:{port}: {_why(error)}") from error
         bound: tuple[Any, ...] = runner.addresses[0]
-        yield Address(bound[0], bound[1])
+        yield Address(bound[0], bound[1], listening)
     finally:
         await runner.cleanup()
         server_logger.removeFilter(one_line)
@@ -136,17 +191,21 @@ class _Pages:
         status: Callable[[], StatusDocument],
         ready: Callable[[], Readiness],
         ledger: LedgerReader,
+        units: Callable[[], UnitReader],
     ) -> None:
         self._metrics = metrics
         self._status = status
         self._ready = ready
         self._ledger = ledger
+        self._units = units
 
     async def index(self, _request: web.Request) -> web.Response:
         return web.Response(text=render_page(self._status()), content_type="text/html")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics.render_as(request.headers.get("Accept", ""))
+        # Thousands of units take some 0.1 s to put into words: miners are served meanwhile.
+        taken, accept = self._metrics.snapshot(), request.headers.get("Accept", "")
+        body, content_type = await asyncio.to_thread(render_as, taken, accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthz(self, _request: web.Request) -> web.Response:
@@ -171,6 +230,22 @@ class _Pages:
         query = list_query(request.query, by_unit=False)
         rows = await self._ledger.blocks(query.limit, since=query.since)
         return _json({"blocks": [_without_bytes(row) for row in rows]})
+
+    async def shares(self, request: web.Request) -> web.Response:
+        query, units = list_query(request.query, by_unit=True), self._units()
+        name = None if query.unit is None else units.name_of(query.unit)
+        rows = await self._ledger.shares(query.limit, unit=name, since=query.since)
+        return _json({"shares": [{**asdict(row), "unit": units.id_of(row.unit)} for row in rows]})
+
+    async def units(self, request: web.Request) -> web.Response:
+        query = page_query(request.query)
+        return _json(self._units().page(query.limit, query.after))
+
+    async def unit(self, request: web.Request) -> web.Response:
+        unit = self._units().one(request.match_info["id"])
+        if unit is None:
+            return problem(HTTPStatus.NOT_FOUND, "there is no unit of this id", instance=request.path)
+        return _json(unit)
 
 
 def _without_bytes(row: BlockRow) -> Mapping[str, Any]:

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from miner.web.status import StatusDocument, UnitStatus
+from miner.web.status import StatusDocument, StratumStatus, UnitStatus
 
 ENDPOINTS: Final = (
     ("/api/v1/status", "this page as JSON"),
+    ("/api/v1/units", "every unit, workers included: limit, after; /api/v1/units/ID for one"),
+    ("/api/v1/shares", "accepted shares: limit, since, unit"),
     ("/api/v1/decisions", "the controller's decisions: limit, since, unit"),
     ("/api/v1/blocks", "blocks found: limit, since"),
     ("/metrics", "Prometheus"),
@@ -30,6 +32,7 @@ def render_page(status: StatusDocument) -> str:
         ("BTC", f"{_number(market.btc_usd)} USD"),
         ("power", f"{_number(market.power_usd_per_kwh)} USD/kWh"),
         ("controller", _controller(status)),
+        ("miners", _miners(status.stratum)),
     ]
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8><title>Hashmill</title>",
@@ -48,7 +51,8 @@ def render_page(status: StatusDocument) -> str:
         ),
         "<h2>Units</h2>",
         _table(
-            ("unit", "mode", "wanted", "TH/s", "W", "shares", "USD/h", "why"), map(_unit_cells, status.units)
+            ("unit", "state", "mode", "wanted", "TH/s", "W", "shares", "USD/h", "why"),
+            map(_unit_cells, status.units),
         ),
         "<h2>More</h2>",
         "<ul>",
@@ -62,6 +66,7 @@ def _unit_cells(unit: UnitStatus) -> tuple[str, ...]:
     decision = unit.last_decision
     return (
         unit.id,
+        unit.state or "unknown",
         unit.mode or "unknown",
         unit.wanted_mode or "-",
         _number(unit.hashrate_th_s),
@@ -76,6 +81,12 @@ def _controller(status: StatusDocument) -> str:
     if not status.controller.enabled:
         return "off"
     return "dry run: it decides and touches nothing" if status.controller.dry_run else "on"
+
+
+def _miners(stratum: StratumStatus | None) -> str:
+    if stratum is None:
+        return "no Stratum server"
+    return f"{stratum.sessions} logged in as {stratum.units} workers at {', '.join(stratum.listening)}"
 
 
 def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:

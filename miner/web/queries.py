@@ -1,7 +1,7 @@
 """Query parameters of the API's lists, checked all at once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -12,6 +12,8 @@ DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 MAX_UNIT_LENGTH: Final = 200
 
+_Reader = Callable[[str], int | float | str]
+
 
 class ListQuery(msgspec.Struct, frozen=True):
     """Which rows are wanted: the newest `limit` at `since` (unix seconds) or later, of `unit` or (None) of all."""
@@ -21,28 +23,41 @@ class ListQuery(msgspec.Struct, frozen=True):
     unit: str | None = None
 
 
+class PageQuery(msgspec.Struct, frozen=True):
+    """Which page is wanted: `limit` units whose ids come after `after` (empty: from the first on)."""
+
+    limit: int = DEFAULT_LIMIT
+    after: str = ""
+
+
+def page_query(parameters: Mapping[str, str]) -> PageQuery:
+    """The page asked for; BadQueryError names every parameter that is unknown or out of bounds."""
+    return msgspec.convert(_values(parameters, {"limit": _limit, "after": _unit}), PageQuery)
+
+
 def list_query(parameters: Mapping[str, str], *, by_unit: bool) -> ListQuery:
     """The list asked for; BadQueryError names every parameter that is unknown or out of bounds."""
+    readers: dict[str, _Reader] = {"limit": _limit, "since": _since}
+    if by_unit:
+        readers["unit"] = _unit
+    return msgspec.convert(_values(parameters, readers), ListQuery)
+
+
+def _values(parameters: Mapping[str, str], readers: Mapping[str, _Reader]) -> dict[str, int | float | str]:
     wrong: list[FieldProblem] = []
     values: dict[str, int | float | str] = {}
     for name, text in parameters.items():
         try:
             if name in values:
                 raise ValueError("given more than once")
-            match name:
-                case "limit":
-                    values[name] = _limit(text)
-                case "since":
-                    values[name] = _since(text)
-                case "unit" if by_unit:
-                    values[name] = _unit(text)
-                case _:
-                    raise ValueError("unknown parameter")
+            if name not in readers:
+                raise ValueError("unknown parameter")
+            values[name] = readers[name](text)
         except ValueError as error:
             wrong.append(FieldProblem(name, str(error)))
     if wrong:
         raise BadQueryError(wrong)
-    return msgspec.convert(values, ListQuery)
+    return values
 
 
 def _limit(text: str) -> int:

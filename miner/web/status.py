@@ -30,24 +30,67 @@ class WorkStatus(msgspec.Struct, frozen=True, kw_only=True):
     template_age_s: float | None = None
 
 
-class UnitStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A unit: the mode it is in and the one the controller wants, what it does and what that is worth.
+class ModeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A way a unit can run; `th_s` and `watts` are as configured, or measured at the start."""
 
-    `hashes` were done and shares judged since the daemon started.
+    name: str
+    th_s: float
+    watts: float
+
+
+class UnitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit: what it is seen to do, the mode it is in and the one the controller wants, and what that is worth.
+
+    `state` is hashing, idle (connected, no share lately), gated (given no work, `gate_reason` says why), unreachable, or for
+    the CPU unit off. The hashrate of a worker is what its shares tell; the true one lies between low and high with 95 %
+    probability. `hashes` were done, shares judged and work credited (a sum of difficulties) since the daemon started.
     """
 
     id: str
+    worker: str | None = None
+    state: str = ""
+    control: str | None = None
+    agent: str = ""
+    sessions: int = 0
+    difficulty: float | None = None
     mode: str | None = None
     wanted_mode: str | None = None
+    modes: tuple[ModeStatus, ...] = ()
+    gate_reason: str = ""
     hashrate_th_s: float | None = None
+    hashrate_low_th_s: float | None = None
+    hashrate_high_th_s: float | None = None
     power_w: float | None = None
     hashes: int = 0
     shares_accepted: int = 0
     shares_rejected: int = 0
+    rejected_by_reason: dict[str, int] = {}
+    work_difficulty: float = 0.0
     best_difficulty: float = 0.0
+    first_seen: float | None = None
+    last_seen: float | None = None
+    last_share_at: float | None = None
     margin_usd_per_hour: float | None = None
     breakeven_usd_per_kwh: float | None = None
     last_decision: "DecisionStatus | None" = None
+
+
+class UnitPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some units in the order of their ids, how many there are in all, and after which id the next ones begin."""
+
+    units: tuple[UnitStatus, ...]
+    total: int
+    next: str | None = None
+
+
+class StratumStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The Stratum server: where it listens, connections and miners logged in, and units by what they are seen to do."""
+
+    listening: tuple[str, ...]
+    connections: int = 0
+    sessions: int = 0
+    units: int = 0
+    units_by_state: dict[str, int] = {}
 
 
 class DecisionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +139,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The running daemon at a glance."""
+    """The running daemon at a glance; `units` are this machine's and the configured ones, `/api/v1/units` has all."""
 
     version: str
     kernel: str
@@ -106,6 +149,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeStatus, ...]
     work: WorkStatus
     units: tuple[UnitStatus, ...] = ()
+    stratum: StratumStatus | None = None
     blocks: BlockCounts = BlockCounts()
     market: MarketStatus = MarketStatus()
     controller: ControllerStatus

@@ -8,18 +8,18 @@ class ExtranonceExhaustedError(Exception):
 
 
 class ExtranonceAllocator:
-    """Hands out extranonce1 values: unique while in use, in counting order, `size` bytes, big-endian.
+    """Hands out extranonce1 values: unique while in use, in counting order from `start` on, `size` bytes, big-endian.
 
-    A released value comes back only after all others had their turn, so that late shares of a closed
+    A start by chance keeps the values of one process from those of the process before it. A released value comes back only after all others had their turn, so that late shares of a closed
     connection do not meet those of a new one.
     """
 
-    def __init__(self, size: int = 4) -> None:
+    def __init__(self, size: int = 4, start: int = 0) -> None:
         if size < 1:
             raise ValueError("an extranonce has at least one byte")
         self._size = size
         self._space = 256**size
-        self._next = 0
+        self._next = start % self._space
         self._in_use: set[int] = set()
 
     def allocate(self) -> bytes:
@@ -31,7 +31,14 @@ class ExtranonceAllocator:
         value = self._next
         self._in_use.add(value)
         self._next = (value + 1) % self._space
-        return value.to_bytes(self._size, "big")
+        return int(value).to_bytes(self._size, "big")
+
+    def reserve(self, extranonce: bytes) -> None:
+        """Take a value that is used elsewhere, or was used before. Raises ValueError if it is in use."""
+        value = int.from_bytes(extranonce, "big")
+        if len(extranonce) != self._size or value in self._in_use:
+            raise ValueError(f"extranonce {extranonce.hex()} cannot be reserved")
+        self._in_use.add(value)
 
     def release(self, extranonce: bytes) -> None:
         """Give a value back. Raises ValueError for one that is not in use."""

@@ -5,19 +5,19 @@
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import Final
 
 from miner.chain.block import MAX_UINT32
 from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target, hash_to_int
-from miner.work.job import Active, Job, JobBook, Past, Stale, ntime_at
-
-MAX_FUTURE_S: Final = 7200
-"""How far ahead of its own clock a node lets a header's time be."""
+from miner.work.job import MAX_FUTURE_S, Active, Job, JobBook, Past, Stale, ntime_at
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a miner found: extranonces as bytes, the rest numbers; `version_bits` None if it does not roll."""
+    """What a miner found: extranonces as bytes, the rest numbers.
+
+    `version_bits` are those of the mask that was negotiated, None if the miner does not roll. `payout_script` is paid by
+    the coinbase instead of the job's, None for the job's.
+    """
 
     unit_id: str
     job_id: str
@@ -26,10 +26,14 @@ class Submission:
     ntime_s: int
     nonce: int
     version_bits: int | None = None
+    payout_script: bytes | None = None
 
 
 class Reason(StrEnum):
-    """Why a submission is worth nothing; the values stay the same in ledger, metrics and API."""
+    """Why a submission is worth nothing; the values stay the same in ledger, metrics and API.
+
+    A reason's place in this list is its number in a Tally and in the C core: new ones go to the end.
+    """
 
     JOB_NOT_FOUND = auto()
     """The job was never handed out, or so long ago that it is forgotten."""
@@ -98,7 +102,7 @@ def judge(book: JobBook, submission: Submission, share_target: int, now: float) 
     found = book.lookup(submission.job_id, now)
     if found is None:
         return Rejected(Reason.JOB_NOT_FOUND)
-    job = found.job
+    job = found.job.paying(submission.payout_script)
     refusal = _refusal(job, submission, now)
     if refusal:
         return Rejected(refusal)
@@ -110,7 +114,7 @@ def judge(book: JobBook, submission: Submission, share_target: int, now: float) 
         version=job.version | ((submission.version_bits or 0) & job.version_mask),
     )
     if hash_to_int(digest) <= job.network_target:
-        return _block(book, found, header, digest, share_target)
+        return _block(book, found, job, header, digest, share_target)
     refusal = _share_refusal(book, found, digest, share_target)
     if refusal:
         return Rejected(refusal)
@@ -119,10 +123,17 @@ def judge(book: JobBook, submission: Submission, share_target: int, now: float) 
 
 
 def _block(
-    book: JobBook, found: Active | Past | Stale, header: bytes, digest: bytes, share_target: int
+    book: JobBook,
+    found: Active | Past | Stale,
+    job: Job,
+    header: bytes,
+    digest: bytes,
+    share_target: int,
 ) -> Block | Rejected:
-    """Verdict on a hash that meets the network target; a full table cannot hold it back, only its credit."""
-    job = found.job
+    """Verdict on a hash that meets the network target; a full table cannot hold it back, only its credit.
+
+    `job` is the one found, with the payout that was hashed.
+    """
     if book.is_duplicate(job.prev_hash, digest):
         return Rejected(Reason.DUPLICATE)
     creditable = _share_refusal(book, found, digest, share_target) is None

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
 
-BENCHES = ["kernels", "scan_efficiency", "latency", "overhead", "mining"]
+BENCHES = ["kernels", "scan_efficiency", "latency", "overhead", "mining", "stratum", "kill"]
 
 
 def test_every_bench_is_run_by_the_one_command(command: Command) -> None:
     done = command("all", "--help")
     assert done.returncode == 0
-    assert f"of {', '.join(BENCHES)}" in done.stdout.replace("\n", " ")
+    assert f"of {', '.join(BENCHES)}" in " ".join(done.stdout.split())
     folder = Path(__file__).resolve().parents[2] / "bench"
     commands = {path.stem for path in folder.glob("*.py") if "__main__" in path.read_text()}
     assert commands == {"all", *BENCHES}

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from controller.decisions import Decision, Reason
 from controller.flip import (
     flip_point,
     flips_text,
     hashprice_text,
+    paused_text,
     power_text,
     step_above,
     step_below,
@@ -73,3 +75,27 @@ def test_prices_of_a_chain_without_value_are_told_by_their_power_of_ten() -> Non
 
 def test_times_are_utc_and_rounded_up() -> None:
     assert time_text(1_700_000_000.2) == "2023-11-14 22:13:21Z"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "why"),
+    [
+        (
+            {"hashprice_usd_per_ph_day": 38.1, "breakeven_hashprice_usd_per_ph_day": 41.2},
+            "hashprice $38.10/PH/day is below its breakeven of $41.20/PH/day",
+        ),
+        (
+            {"hashprice_usd_per_ph_day": 44.0, "breakeven_hashprice_usd_per_ph_day": 41.2},
+            "hashing pays again and its turn is near",
+        ),
+        ({"hashprice_usd_per_ph_day": 44.0}, "hashing does not pay"),
+        ({"stale_since_s": 1.0}, "prices are not known"),
+    ],
+)
+def test_who_is_paused_is_told_why_and_that_it_ends(numbers: dict[str, float], why: str) -> None:
+    decision = Decision("1", 0.0, "u", "on", "off", Reason.PAUSE, numbers)
+    assert paused_text(decision) == f"paused: {why}; comes back by itself"
+
+
+def test_who_was_paused_before_a_restart_is_told_so() -> None:
+    assert paused_text(None) == "paused: prices are not known; comes back by itself"

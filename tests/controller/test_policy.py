@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from controller.decisions import Decision, Reason
 from controller.hashprice import Earned
 from controller.planner import Slot, plan
-from controller.policy import CHANGED, SINCE, STALE, WANTED, PolicyConfig, decide
+from controller.policy import CHANGED, SINCE, STALE, TOLD, WANTED, PolicyConfig, decide
 from controller.snapshot import Snapshot
 from controller.ticks import HASHPRICE, POWER, UNITS, Tick
 from controller.units import OFF, UNKNOWN, Mode, PowerCurve, Unit, UnitState
@@ -43,6 +43,8 @@ class Fleet:
         self.modes: dict[str, str | None] = {unit.id: mode for unit in self.units}
         self.last: dict[str, Decision] = {}
         self.unreachable: set[str] = set()
+        self.deaf: set[str] = set()
+        """Units that take no order."""
 
     def decide(
         self,
@@ -74,7 +76,7 @@ class Fleet:
         self.last = {decision.unit_id: decision for decision in decisions}
         if not self.config.dry_run:
             for decision in decisions:
-                if decision.changes:
+                if decision.changes and decision.unit_id not in self.deaf:
                     self.modes[decision.unit_id] = decision.to_mode
         return decisions
 
@@ -303,6 +305,44 @@ def test_a_unit_that_waits_for_its_turn_need_not_confirm_its_price_again() -> No
     assert reasons(fleet.decide(NOW, 0.02)) == [Reason.CONFIRMING] * 2
     assert reasons(fleet.decide(NOW + TICK, 0.02)) == [Reason.RESUME, Reason.BATCH_LIMIT]
     assert reasons(fleet.decide(NOW + TICK + 60, 0.02)) == [Reason.HOLD_ON, Reason.RESUME]
+
+
+def test_units_that_fail_on_and_on_leave_the_changes_of_a_minute_to_the_others() -> None:
+    deaf = [replace(UNIT, id=f"a{index}", min_on_s=0) for index in range(2)]
+    fleet = Fleet(*deaf, replace(UNIT, id="b", min_on_s=0), config=replace(LIVE, max_changes_per_minute=2))
+    fleet.deaf = {"a0", "a1"}
+    fleet.modes["b"] = "off"
+    assert [one.unit_id for one in fleet.decide(NOW, 0.5) if one.changes] == ["a0", "a1"]
+    for seconds in range(10, 200, 10):
+        fleet.decide(NOW + seconds, 0.5)
+    fleet.modes["b"] = "full"
+    found = {one.unit_id: one for one in fleet.decide(NOW + 200, 0.5)}
+    assert found["b"].changes
+    assert found["a0"].numbers[CHANGED] == NOW, "it has not changed since it was first told"
+
+
+def test_units_that_fail_are_told_again_in_turns_and_no_faster_than_allowed() -> None:
+    units = [replace(UNIT, id=f"u{index}", min_on_s=0) for index in range(4)]
+    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=2))
+    fleet.deaf = {unit.id for unit in units}
+    told = [
+        [one.unit_id for one in fleet.decide(NOW + seconds, 0.5) if one.changes]
+        for seconds in range(0, 300, 30)
+    ]
+    assert told[::2] == [["u0", "u1"], ["u2", "u3"]] * 2 + [["u0", "u1"]]
+    assert not any(told[1::2])
+
+
+def test_a_unit_that_takes_its_mode_late_counts_as_changed_when_it_was_last_told() -> None:
+    fleet = Fleet(replace(UNIT, min_on_s=0), config=replace(LIVE, max_changes_per_minute=1))
+    fleet.deaf = {"u1"}
+    fleet.one(NOW, 0.5)
+    fleet.deaf.clear()
+    again = fleet.one(NOW + 100, 0.5)
+    assert (again.reason, again.numbers[CHANGED], again.numbers[TOLD]) == (Reason.RESTORE, NOW, NOW + 100)
+    there = fleet.one(NOW + 110, 0.5)
+    assert (there.reason, there.numbers[CHANGED]) == (Reason.HOLD_OFF, NOW + 100)
+    assert TOLD not in there.numbers
 
 
 def test_a_unit_that_already_stands_still_is_not_started_to_serve_its_minimum_time() -> None:

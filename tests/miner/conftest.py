@@ -1,13 +1,16 @@
 """Fixtures of the node's tests: configuration files, and what is said of them."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from miner.config_file import ConfigError, load
 from miner.ledger.recorder import Recorder
 from miner.ledger.store import Store
+from regtest.bitcoind import Bitcoind
+from tests.miner.node.harness import Proxy
 
 GOOD = """\
 network = "regtest"
@@ -68,3 +71,25 @@ def store(tmp_path: Path) -> Iterator[Store]:
 async def recorder(store: Store) -> AsyncIterator[Recorder]:
     async with Recorder(store) as opened:
         yield opened
+
+
+@pytest.fixture
+async def proxy_of() -> AsyncIterator[Callable[[Bitcoind], Awaitable[Proxy]]]:
+    """Starts proxies in front of real nodes, which fail on demand."""
+    runners: list[web.AppRunner] = []
+
+    async def start(bitcoind: Bitcoind) -> Proxy:
+        proxy = Proxy(bitcoind)
+        application = web.Application(client_max_size=64 * 1024 * 1024)
+        application.router.add_post("/", proxy.handle)
+        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        runners.append(runner)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return proxy
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,8 @@ from miner.mining import Mining
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import CookieFile, RpcClient
 from miner.solo import Payout
-from miner.work.job import Job, solo_job
+from miner.work.job import Job, JobBook, solo_job
+from miner.work.roster import Roster
 from miner.work.share import Submission
 from miner.work.template import Template
 from regtest.bitcoind import Bitcoind
@@ -155,6 +156,7 @@ async def rig_of(
     *,
     station: CpuStation | None = None,
     block_wait_s: float = 5.0,
+    on_work: Callable[[Job | None, float | None], None] = lambda _job, _seen_at: None,
     **solo: Any,
 ) -> AsyncIterator[Rig]:
     """A mining half that does not run yet."""
@@ -170,12 +172,15 @@ async def rig_of(
                 SoloConfig.model_validate({"payout_address": ADDRESS, **solo}),
                 node_set,
                 PAYOUT,
+                book=JobBook(60.0),
+                roster=Roster(10, now=time.time(), own=[UNIT_ID]),
                 station=station,
                 recorder=recorder,
                 books=books,
                 metrics=metrics,
                 on_alert=alerts.__setitem__,
                 on_fatal=fatal.append,
+                on_work=on_work,
                 clock=time.time,
             )
             try:

@@ -191,6 +191,22 @@ def test_no_thread_at_all_is_a_warning() -> None:
     assert "nothing will hash" in row.detail
 
 
+def test_every_configured_worker_is_told_with_how_it_is_switched() -> None:
+    modes = [{"name": "on", "th_s": 100.0, "watts": 3000.0}]
+    units = [
+        {"id": "rack", "worker": "rack.1", "control": "gate", "modes": modes},
+        {"id": "axe", "worker": "axe.1", "control": "none"},
+    ]
+    bare = config_for({"rpc_url": "http://h:1"}, threads=0)
+    config = Config.model_validate({**bare.model_dump(exclude_unset=True), "stratum": {}, "unit": units})
+    (_, gate, measured) = check_units(config, cores=2)
+    assert (gate.subject, gate.ok) == ("unit rack", True)
+    assert gate.detail == (
+        "worker rack.1, gets no work while it does not pay; modes: off 0 TH/s (0 W), on 100 TH/s (3000 W)"
+    )
+    assert measured.detail == "worker axe.1, measured, never switched"
+
+
 def test_a_kernel_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "faulty", lambda: ("avx2",))
     (row, _) = check_units(config_for({"rpc_url": "http://h:1"}), cores=2)

@@ -78,7 +78,7 @@ network = "main"
         ["17", "cpu.modes[2].name"],
         ["17", "cpu.modes[2].threads"],
         ["18", "cpu.modes[3].wats"],
-        ["20", "stratum"],
+        ["21", "stratum.listen"],
         ["24", "unit[1].control"],
         ["26", "tape.file"],
         ["27", "tape.speed"],

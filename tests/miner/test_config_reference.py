@@ -40,4 +40,6 @@ def test_types_limits_and_defaults_are_told() -> None:
     assert "| `btc_usd` | [number, number] |  | " in text
     assert "| `max_age_s` | table |  | " in text
     assert "### Entries of cpu.modes" in text
+    assert "### Entries of unit.modes" in text
+    assert "### [[stratum.listener]]" in text
     assert "### [controller.bounds]" in text

@@ -28,6 +28,7 @@ from miner.control import (
     _units,
     played_tape,
 )
+from miner.control_gates import Gates
 from miner.control_journal import LedgerJournal
 from miner.hashing.station import OFF, UNIT_ID, CpuStation, StationMode, station_modes
 from miner.ledger.recorder import Recorder
@@ -37,6 +38,7 @@ from miner.node.nodes import NodeSet
 from miner.node.rpc import NodeUnreachableError
 from miner.site import node_set
 from miner.web.status import MarketStatus
+from miner.work.roster import HashingUnit
 from tests.miner.harness import ADDRESS, DECISION, NOW, shown
 
 CHAIN = {"btc_usd": 90_000, "difficulty": 0.02, "subsidy_sat": 312_500_000, "fees_sat": 0}
@@ -78,6 +80,10 @@ def silent_nodes(config: Config) -> NodeSet:
     for node in nodes:
         node.up = False
     return nodes
+
+
+def nobody(_unit: HashingUnit, _reason: str) -> None:
+    """Hears of no gate."""
 
 
 class TestConfiguration:
@@ -393,7 +399,11 @@ class TestAlerts:
 
     @pytest.fixture
     def ears(self, alerts: list[tuple[str, str]]) -> _Ears:
-        return _Ears(Metrics("0", "portable"), lambda name, message: alerts.append((name, message)))
+        return _Ears(
+            Metrics("0", "portable"),
+            lambda name, message: alerts.append((name, message)),
+            Gates({}, nobody, time.time),
+        )
 
     def test_a_unit_that_does_not_obey_is_an_alert_until_it_does(
         self, ears: _Ears, alerts: list[tuple[str, str]]

@@ -64,7 +64,7 @@ async def test_a_preview_remembers_what_the_ledger_does_and_writes_nothing(
 ) -> None:
     await LedgerJournal(recorder).record_decisions([DECISION])
     file = tmp_path / "hashmill.db"
-    memory = Memory(remembered(file, f"sqlite:///{file}"))
+    memory = Memory(remembered(f"sqlite:///{file}"))
     assert await memory.last_decisions() == {UNIT_ID: DECISION}
     with pytest.raises(RuntimeError, match="a preview records nothing"):
         await memory.record_decisions([replace(DECISION, id="0002")])
@@ -73,5 +73,5 @@ async def test_a_preview_remembers_what_the_ledger_does_and_writes_nothing(
 
 def test_where_there_is_no_ledger_yet_nothing_is_remembered_and_none_is_made(tmp_path: Path) -> None:
     file = tmp_path / "none.db"
-    assert remembered(file, f"sqlite:///{file}") == {}
+    assert remembered(f"sqlite:///{file}") == {}
     assert not file.exists()

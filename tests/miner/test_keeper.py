@@ -79,6 +79,10 @@ def find_on(job: Job, *, stale: bool = False) -> BlockFind:
     return BlockFind(verdict, submission, NOW + 0.25)
 
 
+def kept() -> None:
+    """Hears that a block is on the disk."""
+
+
 def raw_of(find: BlockFind) -> bytes:
     return block_bytes(
         find.block.job, find.block.header, find.submission.extranonce1, find.submission.extranonce2
@@ -86,19 +90,19 @@ def raw_of(find: BlockFind) -> bytes:
 
 
 async def test_a_block_is_on_the_disk_before_any_node_hears_of_it(office: Office) -> None:
-    assert await office.keeper.keep_and_send(find_on(job()))
+    assert await office.keeper.keep_and_send(find_on(job()), kept)
     assert office.courier.on_disk == [True]
 
 
 async def test_what_is_sent_is_the_whole_block_under_its_own_hash(office: Office) -> None:
     find = find_on(job())
-    await office.keeper.keep_and_send(find)
+    await office.keeper.keep_and_send(find, kept)
     assert office.courier.sent == [FoundBlock(find.block.hash, 300, raw_of(find))]
 
 
 async def test_the_row_says_who_found_it_on_what_and_when(office: Office) -> None:
     find = find_on(job("2a"), stale=True)
-    await office.keeper.keep_and_send(find)
+    await office.keeper.keep_and_send(find, kept)
     row = office.store.block(find.block.hash[::-1].hex())
     assert row == block_row(find, raw_of(find))
     assert (row.unit_id, row.job_id, row.origin, row.found_at) == ("cpu", "2a", "solo", NOW + 0.25)
@@ -122,7 +126,7 @@ async def test_a_block_keeps_its_tip_only_while_a_node_has_it(
     stands: bool,  # noqa: FBT001 - pytest gives it
 ) -> None:
     office.courier.answer = answer
-    assert await office.keeper.keep_and_send(find_on(job())) is stands
+    assert await office.keeper.keep_and_send(find_on(job()), kept) is stands
 
 
 async def test_a_ledger_that_fails_does_not_hold_a_block_back_and_its_bytes_are_in_the_log(
@@ -130,7 +134,7 @@ async def test_a_ledger_that_fails_does_not_hold_a_block_back_and_its_bytes_are_
 ) -> None:
     await office.recorder.aclose()
     find = find_on(job())
-    assert await office.keeper.keep_and_send(find)
+    assert await office.keeper.keep_and_send(find, kept)
     assert [block.hash for block in office.courier.sent] == [find.block.hash]
     assert office.courier.on_disk == [False]
     (record,) = (record for record in caplog.records if record.message == "block_unwritten")
@@ -144,7 +148,7 @@ async def test_a_hash_that_hashlib_disagrees_with_is_a_fault_of_this_machine_and
     find = find_on(job())
     true = find.block.hash
     wrong = replace(find, block=replace(find.block, hash=bytes(32)))
-    assert await office.keeper.keep_and_send(wrong)
+    assert await office.keeper.keep_and_send(wrong, kept)
     (fault,) = office.faults
     assert isinstance(fault, KernelFaultError)
     assert true[::-1].hex() in str(fault)
@@ -159,7 +163,7 @@ async def test_a_merkle_root_that_hashlib_disagrees_with_is_a_fault_and_there_is
     header = bytearray(find.block.header)
     header[40] ^= 1
     broken = replace(find, block=replace(find.block, header=bytes(header), hash=header_hash(bytes(header))))
-    assert await office.keeper.keep_and_send(broken) is False
+    assert await office.keeper.keep_and_send(broken, kept) is False
     (fault,) = office.faults
     assert isinstance(fault, KernelFaultError)
     assert office.courier.sent == []
@@ -170,7 +174,7 @@ async def test_what_python_bitcoinlib_has_against_a_block_is_told_and_changes_no
 ) -> None:
     # The last second a header can bear: a node under a clock of its own may ask for it.
     find = find_on(job(cur_time_s=2**32 - 1, min_time_s=0))
-    assert await office.keeper.keep_and_send(find)
+    assert await office.keeper.keep_and_send(find, kept)
     (record,) = (record for record in caplog.records if record.message == "block_check_failed")
     assert "too far in the future" in vars(record)["complaint"]
     assert office.faults == []
@@ -198,7 +202,7 @@ def test_a_broken_block_is_complained_of_and_never_an_exception(break_it: Any, c
 async def test_each_change_of_a_block_is_counted_once(office: Office) -> None:
     find = find_on(job())
     name = find.block.hash[::-1].hex()
-    await office.keeper.keep_and_send(find)
+    await office.keeper.keep_and_send(find, kept)
     for status in ("submitted", "accepted", "accepted", "orphaned", "accepted", "mature"):
         await office.books.set_block_status(name, status)
     results = ("accepted", "orphaned", "mature", "rejected")
@@ -210,7 +214,7 @@ async def test_each_change_of_a_block_is_counted_once(office: Office) -> None:
 async def test_columns_of_a_change_reach_the_ledger(office: Office) -> None:
     find = find_on(job())
     name = find.block.hash[::-1].hex()
-    await office.keeper.keep_and_send(find)
+    await office.keeper.keep_and_send(find, kept)
     await office.books.set_block_status(
         name, "accepted", detail="beside", confirmations=3, submitted_at=NOW + 1
     )

@@ -3,7 +3,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from miner.metrics import Metrics
+from miner.metrics import Metrics, render_as
+from miner.metrics_units import OTHERS, ServerCounts, UnitCounts
 
 NOW = 1_700_000_100.0
 
@@ -24,7 +25,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def test_what_is_not_known_is_absent_and_not_zero(metrics: Metrics) -> None:
-    histograms = ("hashmill_tip_to_work", "hashmill_plan_seconds")
+    histograms = ("hashmill_tip_to_work", "hashmill_plan_seconds", "hashmill_share_commit_seconds")
     own = {n for n in samples(metrics) if n.startswith("hashmill_") and not n.startswith(histograms)}
     assert own == {
         'hashmill_build_info{kernel="sha-ni",version="0.1.0"}',
@@ -110,16 +111,60 @@ def test_a_units_economics_are_shown_and_go_with_it(metrics: Metrics) -> None:
     assert not any("hashmill_unit_" in name for name in samples(metrics))
 
 
-def test_shares_are_counted_by_result_and_their_work_in_hashes(metrics: Metrics) -> None:
-    metrics.share_accepted("cpu", 0.5, best_difficulty=3.0)
-    metrics.share_accepted("cpu", 0.5, best_difficulty=3.0)
-    metrics.share_accepted("asic", 1.0, best_difficulty=2.0)
-    metrics.share_rejected("cpu", "stale")
+def counts(unit: str, accepted: int, *, rate: float | None = 1e12, **rejected: int) -> UnitCounts:
+    return UnitCounts(unit, rate, 1, accepted, rejected, 2.0 * accepted, float(accepted))
+
+
+def test_units_are_read_where_they_are_counted(metrics: Metrics) -> None:
+    units = [counts("rig", 3, stale=1)]
+    metrics.follow_units(lambda: units, 10)
+    first = samples(metrics)
+    assert first['hashmill_shares_total{result="accepted",unit="rig"}'] == 3
+    assert first['hashmill_shares_total{result="stale",unit="rig"}'] == 1
+    assert first['hashmill_share_work_total{unit="rig"}'] == 6 * 2**32
+    assert first['hashmill_unit_hashrate_hashes_per_second{unit="rig"}'] == 1e12
+    assert first["hashmill_best_share_difficulty"] == 3
+    units[:] = [counts("rig", 4, stale=1)]
+    assert samples(metrics)['hashmill_shares_total{result="accepted",unit="rig"}'] == 4
+
+
+def test_units_beyond_the_limit_are_added_up_and_nothing_of_them_is_lost(metrics: Metrics) -> None:
+    metrics.follow_units(lambda: [counts(f"u{n}", n, stale=n, duplicate=1) for n in range(1, 6)], 2)
     shown = samples(metrics)
-    assert shown['hashmill_shares_total{result="accepted",unit="cpu"}'] == 2
-    assert shown['hashmill_shares_total{result="stale",unit="cpu"}'] == 1
-    assert shown['hashmill_share_work_total{unit="cpu"}'] == 2**32
-    assert shown["hashmill_best_share_difficulty"] == 3
+    assert {name for name in shown if name.startswith("hashmill_share_work")} == {
+        f'hashmill_share_work_total{{unit="{unit}"}}' for unit in ("u1", "u2", OTHERS)
+    }
+    assert shown[f'hashmill_shares_total{{result="accepted",unit="{OTHERS}"}}'] == 12
+    assert shown[f'hashmill_shares_total{{result="stale",unit="{OTHERS}"}}'] == 12
+    assert shown[f'hashmill_shares_total{{result="duplicate",unit="{OTHERS}"}}'] == 3
+    assert shown[f'hashmill_unit_hashrate_hashes_per_second{{unit="{OTHERS}"}}'] == 3e12
+    assert shown["hashmill_best_share_difficulty"] == 5
+
+
+def test_a_unit_that_was_read_shows_its_own_hashrate_once(metrics: Metrics) -> None:
+    metrics.follow_units(lambda: [counts("rig", 3), counts("cpu", 1, rate=None)], 10)
+    metrics.unit_observed("rig", hashrate_hashes_per_second=2e12, power_watts=3000.0, mode="on")
+    shown = samples(metrics)
+    assert shown['hashmill_unit_hashrate_hashes_per_second{unit="rig"}'] == 2e12
+    assert 'hashmill_unit_hashrate_hashes_per_second{unit="cpu"}' not in shown
+
+
+def test_the_stratum_server_shows_who_is_there_and_who_came_and_went(metrics: Metrics) -> None:
+    metrics.follow_units(lambda: [counts("a", 1), counts("b", 1)], 1)
+    assert "hashmill_sessions" not in samples(metrics)
+    metrics.follow_server(lambda: ServerCounts(3, {("came", ""): 4, ("went", "idle"): 1}))
+    shown = samples(metrics)
+    assert (shown["hashmill_sessions"], shown["hashmill_stratum_connections"]) == (2, 3)
+    assert shown['hashmill_stratum_events_total{event="came",reason=""}'] == 4
+    assert shown['hashmill_stratum_events_total{event="went",reason="idle"}'] == 1
+
+
+def test_the_ledgers_part_of_a_share_is_shown(metrics: Metrics) -> None:
+    metrics.follow_ledger(lambda: 17)
+    metrics.shares_committed(0.004)
+    shown = samples(metrics)
+    assert shown["hashmill_ledger_shares_waiting"] == 17
+    assert shown['hashmill_share_commit_seconds_bucket{le="0.005"}'] == 1
 
 
 def test_blocks_decisions_and_actuations_are_counted(metrics: Metrics) -> None:
@@ -165,8 +210,9 @@ def test_the_catalogue_holds_every_metric_there_is(metrics: Metrics) -> None:
     metrics.plan_made(0.1, 0.0)
     metrics.series_observed("btc_usd", NOW)
     metrics.template_taken(7, NOW)
-    metrics.share_accepted("cpu", 1.0, 1.0)
-    metrics.share_rejected("cpu", "stale")
+    metrics.follow_units(lambda: [counts("cpu", 1)], 1)
+    metrics.follow_server(lambda: ServerCounts(3, {("came", ""): 4}))
+    metrics.follow_ledger(lambda: 5)
     families = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
         for family in text_string_to_metric_families(metrics.render().decode())
@@ -187,10 +233,16 @@ def test_the_daemons_memory_and_cpu_are_shown(metrics: Metrics) -> None:
 
 
 def test_names_are_ours_or_the_processes_and_none_is_a_creation_time(metrics: Metrics) -> None:
-    metrics.share_rejected("cpu", "stale")
+    metrics.follow_units(lambda: [counts("cpu", 1)], 1)
     assert all(
         name.startswith(("hashmill_", "process_")) and "_created" not in name for name in samples(metrics)
     )
+
+
+def test_a_snapshot_is_what_was_when_it_was_taken(metrics: Metrics) -> None:
+    taken = metrics.snapshot()
+    metrics.block_found()
+    assert b'hashmill_blocks_total{result="found"} 0.0' in render_as(taken, "")[0]
 
 
 def test_two_daemons_in_one_process_share_nothing(metrics: Metrics) -> None:
@@ -201,13 +253,15 @@ def test_two_daemons_in_one_process_share_nothing(metrics: Metrics) -> None:
 
 
 def test_openmetrics_is_given_to_who_asks_for_it(metrics: Metrics) -> None:
-    metrics.share_rejected("cpu", 'odd "reason"\n')
-    body, content_type = metrics.render_as("application/openmetrics-text; version=1.0.0,text/plain;q=0.5")
+    metrics.follow_units(lambda: [counts('odd "name"\n', 1)], 1)
+    body, content_type = render_as(
+        metrics.snapshot(), "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"
+    )
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert {family.name for family in parse_openmetrics(body.decode())} >= {
         "hashmill_shares",
         "hashmill_blocks",
     }
-    body, content_type = metrics.render_as("")
+    body, content_type = render_as(metrics.snapshot(), "")
     assert content_type.startswith("text/plain; version=")
     assert b"# EOF" not in body

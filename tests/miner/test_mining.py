@@ -5,12 +5,14 @@ import logging
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from miner import mining as mining_module
 from miner.chain.difficulty import HASHES_PER_DIFFICULTY
@@ -20,9 +22,11 @@ from miner.ledger.rows import BlockRow, LedgerError
 from miner.mining import Mining, courier_block
 from miner.node.blocks import FoundBlock
 from miner.node.nodes import Node
-from miner.node.rpc import RpcClient, UserPassword
+from miner.node.rpc import CookieFile, RpcClient, UserPassword
 from miner.node.tips import Tip
+from miner.payouts import Payee, PayoutRefused
 from miner.work.claims import BlockFind
+from miner.work.job import Job, Past, block_bytes
 from miner.work.share import Block, judge
 from miner.work.template import Template
 from regtest import chain
@@ -40,7 +44,10 @@ from tests.miner.harness import (
     shown,
     template,
 )
-from tests.miner.node.harness import until
+from tests.miner.node.harness import Forward, Proxy, hang, until
+
+SWITCHES = "hashmill_tip_to_work_seconds_count"
+MakeProxy = Callable[[Bitcoind], Awaitable[Proxy]]
 
 OTHER_TIP = b"\xb0" * 32
 
@@ -75,6 +82,20 @@ def station() -> Iterator[CpuStation]:
 
 async def has_work(rig: Rig) -> None:
     await until(lambda: rig.mining.book.current is not None)
+
+
+async def empty_jobs_are_proven(rig: Rig) -> None:
+    first_jobs = rig.mining._first_jobs
+    assert first_jobs is not None
+    await until(lambda: first_jobs.proven)
+
+
+def behind(proxy: Proxy) -> Node:
+    """The proxy's node, as the daemon knows it."""
+    known = node_of(proxy.target)
+    return Node(
+        "a", RpcClient(proxy.url, CookieFile(proxy.target.cookie_file), name="a"), known.zmq_hashblock
+    )
 
 
 async def become(rig: Rig, block_hash: str, status: str) -> None:
@@ -259,6 +280,135 @@ class TestTemplates:
             await until(lambda: rig.alerts.get("proposal_refused"))
             assert rig.current is good
             await become(rig, rig.take_block(good), "accepted")
+
+
+@pytest.mark.bitcoind
+class TestFirstJobs:
+    async def test_an_empty_job_goes_out_at_once_and_a_block_found_on_it_is_accepted(
+        self, node: Bitcoind, ledger: Path, proxy_of: MakeProxy
+    ) -> None:
+        proxy = await proxy_of(node)
+        async with rig_of([behind(proxy)], ledger) as rig, running(rig):
+            await empty_jobs_are_proven(rig)
+            known, switches = rig.current, shown(rig.metrics, SWITCHES)
+            proxy.fail("getblocktemplate", hang)
+            first = rig.take_block(known)
+            await become(rig, first, "accepted")
+            await until(lambda: rig.mining.book.tip == bytes.fromhex(first)[::-1])
+            await has_work(rig)
+            empty = rig.current
+            assert (empty.clean, empty.height, empty.txs) == (True, known.height + 1, ())
+            assert shown(rig.metrics, SWITCHES) == switches + 1  # type: ignore[operator] # it is shown
+            second = rig.take_block(empty)
+            await become(rig, second, "accepted")
+            row = rig.row(second)
+            assert row is not None
+            assert row.reward_sat == 5_000_000_000
+            await until(lambda: node.rpc("getbestblockhash") == second)
+
+    async def test_the_full_job_takes_the_place_of_the_empty_one_without_making_it_worthless(
+        self, node: Bitcoind, ledger: Path, proxy_of: MakeProxy, station: CpuStation
+    ) -> None:
+        proxy, let_go = await proxy_of(node), asyncio.Event()
+
+        async def slow(_request: web.Request, forward: Forward) -> web.StreamResponse:
+            await let_go.wait()
+            return await forward()
+
+        station.start("full")
+        told: list[tuple[Job | None, float | None]] = []
+        async with (
+            rig_of(
+                [behind(proxy)],
+                ledger,
+                station=station,
+                on_work=lambda job, seen_at: told.append((job, seen_at)),
+            ) as rig,
+            running(rig),
+        ):
+            await empty_jobs_are_proven(rig)
+            proxy.fail("getblocktemplate", slow)
+            before = len(told)
+            (tip,) = await asyncio.to_thread(chain.mine, node, 1)
+            await until(lambda: rig.mining.book.tip == bytes.fromhex(tip)[::-1])
+            await has_work(rig)
+            empty = rig.current
+            assert station._unit._work is not None
+            assert station._unit._work.job is empty  # an empty block earns the subsidy
+            let_go.set()
+            await until(lambda: rig.current is not empty)
+            full = rig.current
+            assert not full.clean
+            assert isinstance(rig.mining.book.lookup(empty.id, time.time()), Past)
+            (nothing, never), (first, seen_at), (second, not_first) = told[before : before + 3]
+            assert (nothing, never) == (None, None)
+            assert (first, second) == (empty, full)
+            assert seen_at is not None
+            assert not_first is None
+            assert rig.alerts.get("first_job_refused", "") == ""
+
+    async def test_switched_off_there_is_no_work_before_the_template(
+        self, node: Bitcoind, ledger: Path, proxy_of: MakeProxy
+    ) -> None:
+        proxy = await proxy_of(node)
+        async with rig_of([behind(proxy)], ledger, empty_first_job=False) as rig, running(rig):
+            for _ in range(3):
+                await has_work(rig)
+                (tip,) = await asyncio.to_thread(chain.mine, node, 1)
+                await until(lambda tip=tip: rig.mining.book.tip == bytes.fromhex(tip)[::-1])
+        assert "getblockheader" not in proxy.seen
+
+    async def test_after_a_silence_of_all_nodes_there_is_no_empty_job_on_old_knowledge(
+        self, node: Bitcoind, ledger: Path
+    ) -> None:
+        async with rig_of([node_of(node)], ledger) as rig, running(rig):
+            await empty_jobs_are_proven(rig)
+            assert rig.mining._first_jobs is not None
+            rig.mining._withdraw()
+            assert rig.mining._first_jobs._full is None
+
+
+@pytest.mark.bitcoind
+class TestPayees:
+    @pytest.mark.parametrize("kind", chain.ADDRESS_KINDS)
+    async def test_a_block_pays_the_address_that_its_finder_logged_in_with(
+        self, kind: chain.AddressKind, node: Bitcoind, ledger: Path
+    ) -> None:
+        address = chain.new_address(node, kind)
+        async with rig_of([node_of(node)], ledger, payout="worker") as rig, running(rig):
+            await has_work(rig)
+            assert rig.mining.payouts is not None
+            payee = await rig.mining.payouts.resolve(f"{address}.rig1")
+            assert payee == Payee(address, chain.script_of(node, address))
+            job = rig.current.paying(payee.script)
+            found = block_on(job)
+            header, _ = job.header(
+                found.extranonce1,
+                found.extranonce2,
+                ntime_s=found.ntime_s,
+                nonce=found.nonce,
+                version=job.version,
+            )
+            raw = block_bytes(job, header, found.extranonce1, found.extranonce2)
+            assert await asyncio.to_thread(node.rpc, "submitblock", raw.hex()) is None
+            coinbase = node.rpc("getblock", node.rpc("getbestblockhash"), 2)["tx"][0]
+            assert coinbase["vout"][0]["scriptPubKey"]["address"] == address
+
+    async def test_the_node_judges_a_real_block_before_a_kind_of_address_is_paid(
+        self, node: Bitcoind, ledger: Path
+    ) -> None:
+        async with rig_of([node_of(node)], ledger, payout="worker") as rig, running(rig):
+            await has_work(rig)
+            overpay(rig.mining)
+            assert rig.mining.payouts is not None
+            answer = await rig.mining.payouts.resolve(chain.new_address(node, "legacy"))
+            assert isinstance(answer, PayoutRefused)
+            assert answer.why.endswith("bad-cb-amount")
+            assert rig.alerts["payout_refused"] == "p2pkh: bad-cb-amount"
+
+    async def test_the_operator_is_paid_where_no_worker_is(self, ledger: Path) -> None:
+        async with rig_of([nobody()], ledger) as rig:
+            assert rig.mining.payouts is None
 
 
 @pytest.mark.bitcoind

@@ -85,6 +85,31 @@ def test_the_tip_that_is_being_hashed_told_once_more_disturbs_nothing(desk: Desk
     assert desk.book.current is handed_out[-1]
 
 
+def test_the_full_work_that_follows_a_first_job_is_told_and_makes_nothing_worthless(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        desk.solo.take_template(template(), first=True)
+        desk.solo.take_template(template())
+        desk.solo.take_template(template())
+    assert caplog.messages == ["first_work", "new_work"]
+    first, full, _ = (job for job in desk.hashed if job)
+    assert (first.clean, full.clean) == (True, False)
+    assert desk.book.lookup(first.id, NOW) == Past(first)
+
+
+def test_job_ids_rise_from_the_first_serial() -> None:
+    solo = Solo(
+        JobBook(grace_s=60.0),
+        PAYOUT,
+        version_mask=DEFAULT_VERSION_MASK,
+        on_job=lambda _job: None,
+        clock=Clock(),
+        first_serial=0xFFF,
+    )
+    assert [solo.job_of(template(), clean=False).id for _ in range(2)] == ["fff", "1000"]
+
+
 def test_withdrawn_work_is_hashed_no_more_and_its_shares_are_still_good_for_a_while(desk: Desk) -> None:
     desk.solo.take_template(template())
     (job,) = (job for job in desk.hashed if job)
@@ -117,4 +142,15 @@ def test_a_new_kind_of_coinbase_has_a_new_shape_and_a_new_template_has_not(desk:
     desk.solo.payout = replace(PAYOUT, script=b"\x51")
     assert desk.solo.proposal_of(template())[0] != shape
     desk.solo.payout = replace(PAYOUT, tag=b"/other/")
+    assert desk.solo.proposal_of(template())[0] != shape
+
+
+def test_a_proposal_to_somebody_else_pays_him_and_his_kind_of_script_makes_its_shape(desk: Desk) -> None:
+    p2wpkh, another = b"\x00\x14" + b"\x01" * 20, b"\x00\x14" + b"\x02" * 20
+    shape, block = desk.solo.proposal_to(template(), p2wpkh)
+    parsed = CBlock.deserialize(block)
+    CheckBlock(parsed, fCheckPoW=False, cur_time=NOW)
+    assert parsed.vtx[0].vout[0].scriptPubKey == p2wpkh
+    assert desk.solo.proposal_to(template(), another)[0] == shape
+    assert desk.solo.proposal_to(template(), b"\x51\x20" + bytes(32))[0] != shape
     assert desk.solo.proposal_of(template())[0] != shape

@@ -1,23 +1,12 @@
 /* core.c: the C core tested from C, so that it can run under the sanitizers (test_core.py builds and runs it).
  * What Python can see is tested in tests/miner/test_kernel.py; here are the faults and the edges of memory. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);       \
-            exit(1);                                                              \
-        }                                                                         \
-    } while (0)
+#include "checks.h"
 
 static const uint32_t go; /* a stop word that is never set */
 
-/* Numbers that are the same in every run. */
-static uint32_t next_random(void)
+uint32_t next_random(void)
 {
     static uint64_t state = 88172645463325252u;
     state ^= state << 13;
@@ -26,7 +15,7 @@ static uint32_t next_random(void)
     return (uint32_t)(state >> 32);
 }
 
-static void fill(uint8_t *bytes, size_t length)
+void fill(uint8_t *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++)
         bytes[i] = (uint8_t)next_random();
@@ -66,7 +55,7 @@ static const hm_kernel *usable(int i)
 
 /* ---- A good kernel with one fault put in ---- */
 
-enum fault { NONE, BLIND, SEES_TOO_MUCH, SKIPS_GROUPS, IGNORES_TARGET, WRONG_COMPRESS };
+enum fault { NONE, BLIND, SEES_TOO_MUCH, SKIPS_GROUPS, IGNORES_TARGET, WRONG_COMPRESS, WRONG_HASH };
 
 static struct {
     const hm_kernel *kernel;
@@ -102,11 +91,18 @@ static void broken_compress(uint32_t state[8], const uint8_t *blocks, size_t cou
         state[broken.lane & 7] ^= 1;
 }
 
+static void broken_hash_padded(uint8_t digest[32], const uint8_t *blocks, size_t count)
+{
+    broken.kernel->hash_padded(digest, blocks, count);
+    if (broken.fault == WRONG_HASH)
+        digest[broken.lane & 31] ^= 1;
+}
+
 static int always(void) { return 1; }
 
 static int result_with(enum fault fault, uint32_t lane, uint32_t slot)
 {
-    hm_kernel kernel = {"broken", broken.kernel->lanes, always, broken_compress, broken_search};
+    hm_kernel kernel = {"broken", broken.kernel->lanes, always, broken_compress, broken_hash_padded, broken_search};
     broken.fault = fault;
     broken.lane = lane;
     broken.slot = slot;
@@ -126,6 +122,8 @@ static void test_self_test_catches_faults(const hm_kernel *kernel)
     CHECK(result_with(IGNORES_TARGET, 0, 0) == HM_FAULT);
     for (uint32_t word = 0; word < 8; word++)
         CHECK(result_with(WRONG_COMPRESS, word, 0) == HM_FAULT);
+    for (uint32_t byte = 0; byte < 32; byte++)
+        CHECK(result_with(WRONG_HASH, byte, 0) == HM_FAULT);
 }
 
 /* ---- Scan ---- */
@@ -252,14 +250,30 @@ static void test_share(void)
     for (size_t one = 0; one <= 130; one++) {
         uint32_t levels = (uint32_t)one % (HM_MAX_BRANCH + 1);
         size_t extra1 = one % 5, extra2 = one * 7 % 71, two = one * 13 % 190;
-        uint8_t header[80], hash[32], expected_header[80], expected_hash[32];
+        size_t before = one * 5 % (two + 1), paid = one * 3 % (two - before + 1), other = one % 45;
+        const uint8_t *coinbase2 = coinbase + one + extra1 + extra2;
+        uint8_t header[80], hash[32], expected_header[80], expected_hash[32], payout[45], changed[500];
         hm_share_job job;
 
-        CHECK(hm_share_job_init(&job, coinbase, one, coinbase + one + extra1 + extra2, two, branch[0], levels,
-                                prev_hash, 0x1d00ffff) == HM_OK);
-        hm_share_header(header, hash, &job, coinbase + one, extra1, coinbase + one + extra1, extra2, 1700000000,
-                        0xdeadbeef, 0x20000000);
+        CHECK(hm_share_job_init(&job, coinbase, one, coinbase2, two, before, paid, branch[0], levels, prev_hash,
+                                0x1d00ffff) == HM_OK);
+        hm_share_header(header, hash, &job, coinbase + one, extra1, coinbase + one + extra1, extra2, NULL, 0,
+                        1700000000, 0xdeadbeef, 0x20000000);
         plain_share(expected_header, expected_hash, coinbase, one + extra1 + extra2 + two, branch, levels, prev_hash);
+        CHECK(memcmp(header, expected_header, 80) == 0 && memcmp(hash, expected_hash, 32) == 0);
+
+        /* Another payout in the place of the job's; a job without such a place has only its own. */
+        fill(payout, sizeof payout);
+        hm_share_header(header, hash, &job, coinbase + one, extra1, coinbase + one + extra1, extra2, payout, other,
+                        1700000000, 0xdeadbeef, 0x20000000);
+        if (paid > 0 && other > 0) {
+            size_t start = one + extra1 + extra2 + before;
+            memcpy(changed, coinbase, start);
+            memcpy(changed + start, payout, other);
+            memcpy(changed + start + other, coinbase + start + paid, two - before - paid);
+            plain_share(expected_header, expected_hash, changed, start + other + two - before - paid, branch, levels,
+                        prev_hash);
+        }
         CHECK(memcmp(header, expected_header, 80) == 0 && memcmp(hash, expected_hash, 32) == 0);
     }
 }
@@ -269,9 +283,13 @@ static void test_arguments_of_share(void)
     uint8_t branch[HM_MAX_BRANCH + 1][32] = {{0}}, prev_hash[32] = {0}, header[80], hash[32];
     hm_share_job job;
 
-    CHECK(hm_share_job_init(&job, NULL, 0, NULL, 0, branch[0], HM_MAX_BRANCH + 1, prev_hash, 0) == HM_INVALID);
-    CHECK(hm_share_job_init(&job, NULL, 0, NULL, 0, NULL, 0, prev_hash, 0) == HM_OK);
-    hm_share_header(header, hash, &job, NULL, 0, NULL, 0, 0, 0, 0);
+    CHECK(hm_share_job_init(&job, NULL, 0, NULL, 0, 0, 0, branch[0], HM_MAX_BRANCH + 1, prev_hash, 0) == HM_INVALID);
+    CHECK(hm_share_job_init(&job, NULL, 0, branch[0], 9, 10, 0, NULL, 0, prev_hash, 0) == HM_INVALID);
+    CHECK(hm_share_job_init(&job, NULL, 0, branch[0], 9, 5, 5, NULL, 0, prev_hash, 0) == HM_INVALID);
+    CHECK(hm_share_job_init(&job, NULL, 0, branch[0], 9, SIZE_MAX, 2, NULL, 0, prev_hash, 0) == HM_INVALID);
+    CHECK(hm_share_job_init(&job, NULL, 0, branch[0], 9, 5, 4, NULL, 0, prev_hash, 0) == HM_OK);
+    CHECK(hm_share_job_init(&job, NULL, 0, NULL, 0, 0, 0, NULL, 0, prev_hash, 0) == HM_OK);
+    hm_share_header(header, hash, &job, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0);
     hm_sha256d(hash, NULL, 0);
     CHECK(memcmp(header + 36, hash, 32) == 0);
 }
@@ -310,6 +328,7 @@ int main(void)
 
     test_table();
     test_arguments_of_share();
+    test_submissions();
     for (int i = 0; (kernel = usable(i)) != NULL; i++) {
         test_arguments_of_scan(kernel);
         test_scan(kernel);

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "native"
-SOURCES = [*sorted(NATIVE.glob("*.c")), Path(__file__).with_name("core.c")]
+SOURCES = [*sorted(NATIVE.glob("*.c")), *sorted(Path(__file__).parent.glob("*.c"))]
 ARM_COMPILER, ARM_MACHINE = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
 OLD_MACHINE = shutil.which("qemu-x86_64")
 ARM_PACKAGES = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

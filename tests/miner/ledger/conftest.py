@@ -1,18 +1,70 @@
 """A fresh ledger, and rows to put into it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from miner.ledger.engine import engine_at
 from miner.ledger.rows import BlockRow, DecisionRow, TickRow
 from miner.ledger.store import Store
+from miner.ledger.tables import metadata
+from regtest.postgres import Postgres
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'hashmill.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A ledger that is not made yet, of either kind."""
+    kind = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    found: str = request.getfixturevalue(kind)
+    return found
+
+
+@pytest.fixture
+def behind(url: str) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """Runs SQL on the ledger behind its back, whatever tables it has, and returns the rows."""
+    engine = engine_at(url)
+
+    def run(sql: str) -> list[tuple[Any, ...]]:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(sql)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    yield run
+    engine.dispose()
+
+
+@pytest.fixture
+def held(url: str) -> Callable[[], AbstractContextManager[None]]:
+    """While this lasts another process holds the database, and nobody else can write it."""
+
+    @contextmanager
+    def holding() -> Iterator[None]:
+        engine = engine_at(url).execution_options(writes=True)
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            if engine.dialect.name == "postgresql":
+                tables = ", ".join(table.name for table in metadata.sorted_tables)
+                connection.exec_driver_sql(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
+            yield
+            transaction.rollback()
+        engine.dispose()
+
+    return holding
 
 
 @pytest.fixture

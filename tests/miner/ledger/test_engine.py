@@ -3,7 +3,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql
 
 from miner.ledger.engine import engine_at, insert_new, plain_errors, to_json
@@ -24,8 +24,8 @@ def pragma(url: str, name: str) -> object:
     ("name", "value"),
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 30_000)],
 )
-def test_a_connection_is_durable_checks_keys_and_waits(url: str, name: str, value: object) -> None:
-    assert pragma(url, name) == value
+def test_a_connection_is_durable_checks_keys_and_waits(sqlite_url: str, name: str, value: object) -> None:
+    assert pragma(sqlite_url, name) == value
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_the_file_is_the_one_that_the_url_names(tmp_path: Path, name: str) -> No
     assert (tmp_path / name).exists()
 
 
-def test_a_write_that_begins_holds_the_lock_at_once(url: str) -> None:
-    first = engine_at(url).execution_options(writes=True)
-    second = engine_at(url, busy_timeout_s=0.05).execution_options(writes=True)
+def test_a_write_that_begins_holds_the_lock_at_once(sqlite_url: str) -> None:
+    first = engine_at(sqlite_url).execution_options(writes=True)
+    second = engine_at(sqlite_url, busy_timeout_s=0.05).execution_options(writes=True)
     with first.begin(), pytest.raises(LedgerUnavailableError, match="locked"), plain_errors("write"):
         second.connect().begin()
     first.dispose()
@@ -73,7 +73,7 @@ def test_a_rolled_back_transaction_takes_its_tables_with_it(url: str) -> None:
         connection.exec_driver_sql("CREATE TABLE half_done (x)")
         connection.rollback()
     with engine.begin() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar_one() == 0
+        assert inspect(connection).get_table_names() == []
     engine.dispose()
 
 
@@ -83,7 +83,7 @@ def test_a_reader_cannot_write(url: str) -> None:
         connection.exec_driver_sql("CREATE TABLE t (x)")
     reader = engine_at(url, read_only=True)
     with (
-        pytest.raises(LedgerError, match="readonly"),
+        pytest.raises(LedgerError, match=r"read-?only"),
         plain_errors("write"),
         reader.begin() as connection,
     ):
@@ -99,8 +99,8 @@ def test_an_error_is_one_line_with_what_was_done_and_why() -> None:
     assert str(caught.value) == "cannot open x.db: unable to open database file"
 
 
-def test_the_insert_that_passes_over_known_rows_is_told_in_each_dialect(url: str) -> None:
-    engine = engine_at(url)
+def test_the_insert_that_passes_over_known_rows_is_told_in_each_dialect(sqlite_url: str) -> None:
+    engine = engine_at(sqlite_url)
     with engine.begin() as connection:
         on_sqlite = insert_new(connection, blocks)
         connection.dialect = postgresql.dialect()
@@ -116,8 +116,8 @@ def test_json_has_no_infinite_numbers() -> None:
     assert text_of == '{"a":null,"b":null,"c":0.1,"d":null}'
 
 
-def test_the_driver_is_left_to_begin_nothing_by_itself(url: str) -> None:
-    engine = engine_at(url)
+def test_the_driver_is_left_to_begin_nothing_by_itself(sqlite_url: str) -> None:
+    engine = engine_at(sqlite_url)
     with engine.connect() as connection:
         driver = connection.connection.dbapi_connection
         assert isinstance(driver, sqlite3.Connection)

@@ -4,21 +4,23 @@ from pathlib import Path
 import pytest
 
 from miner.ledger.reader import Reader
-from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow, TickRow
+from miner.ledger.rows import BlockRow, DecisionRow, NoLedgerError, OutcomeRow, TickRow
 from miner.ledger.store import Store
 
 
-def test_a_ledger_that_is_not_there_is_not_made_by_reading(tmp_path: Path, url: str) -> None:
-    with pytest.raises(LedgerError, match="it is made when the daemon first runs"):
-        Reader.open(url)
+def test_a_ledger_that_is_not_there_is_not_made_by_reading(tmp_path: Path, sqlite_url: str) -> None:
+    with pytest.raises(NoLedgerError, match="it is made when the daemon first runs"):
+        Reader.open(sqlite_url)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_leaves_the_file_as_it_is(tmp_path: Path, url: str, block: Callable[..., BlockRow]) -> None:
-    with Store.open(url) as store:
+def test_reading_leaves_the_file_as_it_is(
+    tmp_path: Path, sqlite_url: str, block: Callable[..., BlockRow]
+) -> None:
+    with Store.open(sqlite_url) as store:
         store.add_block(block())
     before = (tmp_path / "hashmill.db").read_bytes()
-    with Reader.open(url) as reader:
+    with Reader.open(sqlite_url) as reader:
         assert len(reader.blocks()) == 1
     assert (tmp_path / "hashmill.db").read_bytes() == before
 

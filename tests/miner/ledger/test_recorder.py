@@ -3,12 +3,11 @@ import logging
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -30,6 +29,7 @@ from miner.ledger.store import Store, Write
 MakeBlock = Callable[..., BlockRow]
 MakeDecision = Callable[..., DecisionRow]
 MakeTick = Callable[..., TickRow]
+Held = Callable[[], AbstractContextManager[None]]
 
 #: Several writers at once, so that commits are shared; every block is told on stdout once it was written.
 WRITER = """
@@ -60,20 +60,17 @@ async def recorder(store: Store) -> AsyncIterator[Recorder]:
         yield opened
 
 
+def impatient(url: str) -> Store:
+    """A ledger that is there already, and whose writes wait for nobody."""
+    Store.open(url).close()
+    return Store.open(url, busy_timeout_s=0.02)
+
+
 @contextmanager
 def stuck(store: Store) -> Iterator[None]:
     """While this lasts no write of the store gets anywhere."""
     with store._lock:
         yield
-
-
-@contextmanager
-def locked(url: str) -> Iterator[None]:
-    """While this lasts another process holds the database."""
-    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    yield
-    other.close()
 
 
 async def test_an_awaited_block_is_there_for_everyone(recorder: Recorder, url: str, block: MakeBlock) -> None:
@@ -152,7 +149,7 @@ async def test_a_bad_write_fails_alone(store: Store, block: MakeBlock) -> None:
         await asyncio.gather(*good)
         with pytest.raises(UnknownBlockError):
             await bad
-        with pytest.raises(LedgerError, match="FOREIGN KEY"):
+        with pytest.raises(LedgerError, match=r"(?i)foreign key"):
             await worse
         assert len(await recorder.blocks()) == 3
 
@@ -206,15 +203,15 @@ async def test_a_block_is_written_even_if_its_caller_is_cancelled(
 
 
 async def test_a_block_waits_for_a_database_that_another_process_holds(
-    url: str, block: MakeBlock, decision: MakeDecision, monkeypatch: pytest.MonkeyPatch
+    url: str, held: Held, block: MakeBlock, decision: MakeDecision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.05)
-    with Store.open(url, busy_timeout_s=0.02) as store:
+    with impatient(url) as store:
         async with Recorder(store, block_wait_s=0.3) as recorder:
-            with locked(url):
+            with held():
                 with pytest.raises(LedgerUnavailableError, match="it stays queued"):
                     await recorder.add_block(block(1))
-                with pytest.raises(LedgerUnavailableError, match="database is locked"):
+                with pytest.raises(LedgerUnavailableError, match=r"database is locked|statement timeout"):
                     await recorder.add_decisions([decision()])
                 with pytest.raises(LedgerUnavailableError, match="it stays queued"):
                     await recorder.set_block_status(block(1).hash, "accepted")
@@ -223,9 +220,9 @@ async def test_a_block_waits_for_a_database_that_another_process_holds(
 
 
 async def test_a_block_that_never_reached_the_disk_is_told_at_the_end(
-    url: str, block: MakeBlock, caplog: pytest.LogCaptureFixture
+    url: str, held: Held, block: MakeBlock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Store.open(url, busy_timeout_s=0.02) as store, locked(url):
+    with impatient(url) as store, held():
         recorder = Recorder(store)
         found = asyncio.create_task(recorder.add_block(block()))
         await asyncio.sleep(0.05)

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from miner.node.nodes import Node, NodeSet
+from miner.node.rpc import RpcUnavailableError
 from miner.node.templates import (
     NetworkMismatchError,
     PayoutAddressError,
@@ -15,6 +16,8 @@ from miner.node.templates import (
     TemplatePacing,
     TemplateService,
     check_chain,
+    either,
+    networks_like,
     validate_payout,
 )
 from miner.node.tips import Pacing, Tip, TipWatcher
@@ -399,7 +402,7 @@ async def test_every_kind_of_payout_is_taken_from_the_node_and_proven(
     [
         ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "looks like an address of main"),
         ("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", "looks like an address of test, testnet4 or signet"),
-        ("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "is refused by a"),
+        ("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "looks like an address of main"),
         ("nonsense", "is refused by a"),
         ("", "is refused by a"),
     ],
@@ -409,6 +412,67 @@ async def test_an_address_the_node_does_not_own_up_to_is_refused_with_words(
 ) -> None:
     with pytest.raises(PayoutAddressError, match=words):
         await validate_payout(node_of(bitcoind), address)
+
+
+@pytest.mark.parametrize(
+    ("address", "networks"),
+    [
+        ("BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4", ("main",)),
+        ("bcrt1q", ("regtest",)),
+        ("3EktnHQD7RiAE6uzMj2ZifT9YgRrkSgzQX", ("main",)),
+        ("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", ("test", "testnet4", "signet", "regtest")),
+        ("miner1", ()),
+        ("ltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kgmn4n9", ()),
+        ("", ()),
+    ],
+)
+def test_the_networks_that_an_address_may_be_of_are_guessed_for_the_words_only(
+    address: str, networks: tuple[str, ...]
+) -> None:
+    assert networks_like(address) == networks
+
+
+def test_networks_are_told_as_a_choice() -> None:
+    assert either(("main",)) == "main"
+    assert either(("test", "signet")) == "test or signet"
+    assert either(("a", "b", "c")) == "a, b or c"
+
+
+async def test_what_is_made_of_the_present_template_is_judged_by_the_active_node(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    def another_shape(template: Template) -> tuple[Hashable, bytes]:
+        return "another", proposal(template)[1]
+
+    async with serving(node_of(bitcoind)) as served:
+        await until(lambda: served.templates)
+        await served.service.prove_now(another_shape)
+        with pytest.raises(ProposalRefusedError, match="bad-cb-amount"):
+            await served.service.prove_now(lambda template: ("greedy", greedy_proposal(template)[1]))
+
+
+async def test_a_proposal_of_a_template_that_is_overtaken_is_made_again_of_the_next(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    heights: list[int] = []
+
+    def overtaken(template: Template) -> tuple[Hashable, bytes]:
+        heights.append(template.height)
+        if len(heights) == 1:
+            served.tip(*mine(bitcoind, 1))
+        return "another", proposal(template)[1]
+
+    async with serving(node_of(bitcoind)) as served:
+        await until(lambda: served.templates)
+        await served.service.prove_now(overtaken)
+    assert heights[0] == 1
+    assert heights[-1] == 2
+
+
+async def test_without_a_template_nothing_is_proposed(node_of: MakeNode, bitcoind: Bitcoind) -> None:
+    service = TemplateService(NodeSet([node_of(bitcoind)], "regtest"), proposal, lambda *_: None)
+    with pytest.raises(RpcUnavailableError, match="no block template"):
+        await service.prove_now(proposal)
 
 
 async def test_a_node_of_another_network_is_refused(bitcoind: Bitcoind, node_of: MakeNode) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
 from miner.web.status import (
     Alert,
     BlockCounts,
@@ -14,6 +14,7 @@ from miner.web.status import (
     MarketStatus,
     NodeStatus,
     StatusDocument,
+    StratumStatus,
     UnitStatus,
     WorkStatus,
 )
@@ -26,6 +27,7 @@ class FakeLedger:
     block_rows: list[BlockRow] = field(default_factory=list)
     decision_rows: list[DecisionRow] = field(default_factory=list)
     outcome_rows: dict[str, list[OutcomeRow]] = field(default_factory=dict)
+    share_rows: list[ShareRow] = field(default_factory=list)
     asked: dict[str, object] = field(default_factory=dict)
 
     async def blocks(self, limit: int, *, since: float) -> list[BlockRow]:
@@ -38,6 +40,10 @@ class FakeLedger:
 
     async def outcomes(self, decision_ids: Sequence[str]) -> dict[str, list[OutcomeRow]]:
         return {key: rows for key, rows in self.outcome_rows.items() if key in decision_ids}
+
+    async def shares(self, limit: int, *, unit: str | None, since: float) -> list[ShareRow]:
+        self.asked = {"limit": limit, "unit": unit, "since": since}
+        return self.share_rows[:limit]
 
 
 @pytest.fixture
@@ -81,6 +87,13 @@ def status() -> StatusDocument:
                 ),
             ),
             UnitStatus(id="<script>alert(1)</script>"),
+        ),
+        stratum=StratumStatus(
+            listening=("0.0.0.0:3333", "0.0.0.0:3334"),
+            connections=5,
+            sessions=4,
+            units=3,
+            units_by_state={"hashing": 2, "unreachable": 1},
         ),
         blocks=BlockCounts(found=3, accepted=1, mature=2),
         market=MarketStatus(hashprice_usd_per_ph_day=39.8, btc_usd=90_000.0, ages_s={"btc_usd": 3.0}),

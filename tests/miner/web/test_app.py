@@ -13,11 +13,11 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
 from miner.ledger.store import Store
 from miner.metrics import Metrics
-from miner.web.app import LedgerReader, WebError, make_app, serve
-from miner.web.status import NotReady, Readiness, Ready, StatusDocument
+from miner.web.app import LedgerReader, NoUnits, UnitReader, WebError, make_app, serve
+from miner.web.status import NotReady, Readiness, Ready, StatusDocument, UnitPage, UnitStatus
 
 BLOCK = BlockRow(
     "aa", 101, "bb", 5.0, "cpu", "1f", "solo", 5_000_000_000, 1.5, "51", b"\x00raw", status="accepted"
@@ -25,7 +25,29 @@ BLOCK = BlockRow(
 DECISION = DecisionRow(
     "01", 6.0, "cpu", "all", "off", "unprofitable", {"kwh": 0.08}, "below 5.9 ct", dry_run=False
 )
+SHARE = ShareRow("rack.07", 7.0, 512.0, 9000.5, "cc", "1f", "bb")
 OUTCOME = OutcomeRow("01", 6.1, "confirmed", mode_read="off")
+
+
+class FakeUnits:
+    """Two units, one of which the ledger knows by another name."""
+
+    def __init__(self) -> None:
+        self.units = {"rack1-07": "rack.07", "user/rig 1": "user/rig 1"}
+        self.asked: tuple[int, str] | None = None
+
+    def page(self, limit: int, after: str) -> UnitPage:
+        self.asked = (limit, after)
+        return UnitPage(units=tuple(UnitStatus(id=unit) for unit in self.units), total=2, next="rack1-07")
+
+    def one(self, unit_id: str) -> UnitStatus | None:
+        return UnitStatus(id=unit_id, worker=self.units[unit_id]) if unit_id in self.units else None
+
+    def name_of(self, unit_id: str) -> str:
+        return self.units.get(unit_id, unit_id)
+
+    def id_of(self, name: str) -> str:
+        return next((unit for unit, known in self.units.items() if known == name), name)
 
 
 @dataclass
@@ -36,6 +58,7 @@ class Daemon:
     ledger: LedgerReader
     readiness: Readiness = field(default_factory=Ready)
     metrics: Metrics = field(default_factory=lambda: Metrics("0.1.0", "sha-ni"))
+    units: UnitReader = field(default_factory=FakeUnits)
 
     def app(self) -> web.Application:
         return make_app(
@@ -43,6 +66,7 @@ class Daemon:
             status=lambda: self.status,
             ready=lambda: self.readiness,
             ledger=self.ledger,
+            units=lambda: self.units,
         )
 
 
@@ -132,6 +156,48 @@ async def test_blocks_come_without_their_bytes(client: aiohttp.ClientSession, le
     assert "raw" not in block
 
 
+async def test_units_come_page_by_page(client: aiohttp.ClientSession, daemon: Daemon) -> None:
+    async with client.get("/api/v1/units?limit=2&after=a%2Fb") as response:
+        document = await response.json()
+    assert isinstance(daemon.units, FakeUnits)
+    assert daemon.units.asked == (2, "a/b")
+    assert ([unit["id"] for unit in document["units"]], document["total"], document["next"]) == (
+        ["rack1-07", "user/rig 1"],
+        2,
+        "rack1-07",
+    )
+
+
+@pytest.mark.parametrize("unit_id", ["rack1-07", "user/rig 1"])
+async def test_a_unit_is_found_by_its_id_whatever_stands_in_it(
+    client: aiohttp.ClientSession, unit_id: str
+) -> None:
+    async with client.get(f"/api/v1/units/{unit_id}") as response:
+        assert (await response.json())["id"] == unit_id
+
+
+async def test_a_unit_there_is_not_is_a_problem(client: aiohttp.ClientSession) -> None:
+    async with client.get("/api/v1/units/none") as response:
+        assert (response.status, response.content_type) == (404, "application/problem+json")
+        assert (await response.json(content_type=None))["detail"] == "there is no unit of this id"
+
+
+async def test_shares_are_asked_for_by_the_name_in_the_ledger_and_told_by_the_units_id(
+    client: aiohttp.ClientSession, ledger: Any
+) -> None:
+    ledger.share_rows = [SHARE]
+    async with client.get("/api/v1/shares?limit=3&unit=rack1-07&since=2") as response:
+        (share,) = (await response.json())["shares"]
+    assert ledger.asked == {"limit": 3, "unit": "rack.07", "since": 2.0}
+    assert (share["unit"], share["difficulty"], share["share_difficulty"]) == ("rack1-07", 512.0, 9000.5)
+
+
+def test_before_there_are_units_there_are_none() -> None:
+    units: UnitReader = NoUnits()
+    assert (units.page(10, "").total, units.one("cpu")) == (0, None)
+    assert (units.name_of("a"), units.id_of("b")) == ("a", "b")
+
+
 async def test_a_real_ledger_fits_behind_the_api(tmp_path: Path, status: StatusDocument) -> None:
     with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as store:
         async with Recorder(store) as recorder, client_of(Daemon(status, recorder).app()) as client:
@@ -140,13 +206,22 @@ async def test_a_real_ledger_fits_behind_the_api(tmp_path: Path, status: StatusD
             await recorder.add_outcomes([OUTCOME])
             async with client.get("/api/v1/blocks?since=5") as response:
                 assert [block["hash"] for block in (await response.json())["blocks"]] == ["aa"]
+            async with client.get("/api/v1/shares") as response:
+                assert (await response.json())["shares"] == []
             async with client.get("/api/v1/decisions?unit=cpu") as response:
                 (decision,) = (await response.json())["decisions"]
     assert (decision["id"], decision["outcomes"][0]["outcome"]) == ("01", "confirmed")
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/decisions?limit=0", "/api/v1/blocks?unit=cpu", "/api/v1/blocks?since=soon"]
+    "path",
+    [
+        "/api/v1/decisions?limit=0",
+        "/api/v1/blocks?unit=cpu",
+        "/api/v1/blocks?since=soon",
+        "/api/v1/units?since=1",
+        "/api/v1/shares?after=x",
+    ],
 )
 async def test_a_query_that_is_not_understood_is_refused(client: aiohttp.ClientSession, path: str) -> None:
     async with client.get(path) as response:
@@ -194,7 +269,7 @@ async def test_a_request_that_is_no_http_is_told_in_one_line_without_a_traceback
 ) -> None:
     caplog.set_level("INFO")
     async with serve(daemon.app(), "127.0.0.1", 0) as address:
-        reader, writer = await asyncio.open_connection(*address)
+        reader, writer = await asyncio.open_connection(*address[:2])
         writer.write("GET /api/v1/decisions?limit=\u0663 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b" 400 " in await reader.readline()
         writer.close()
@@ -215,12 +290,12 @@ async def test_the_port_is_free_again_when_the_server_stopped(daemon: Daemon) ->
         pass
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
+        taken.bind(address[:2])
 
 
 async def test_stopping_waits_for_no_client_that_keeps_its_connection(daemon: Daemon) -> None:
     async with serve(daemon.app(), "127.0.0.1", 0) as address:
-        reader, writer = await asyncio.open_connection(*address)
+        reader, writer = await asyncio.open_connection(*address[:2])
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         started = asyncio.get_running_loop().time()

@@ -40,6 +40,7 @@ def test_the_page_says_what_is_being_done_and_why(status: StatusDocument) -> Non
         "39.8 USD/PH/day",
         "unknown USD/kWh",
         "dry run",
+        "4 logged in as 3 workers at 0.0.0.0:3333, 0.0.0.0:3334",
         "down: refused",
         "unprofitable; below 5.9 ct",
         "spare: refused",
@@ -58,10 +59,12 @@ def test_a_daemon_without_work_says_so(status: StatusDocument) -> None:
         status,
         work=WorkStatus(serving=False),
         controller=ControllerStatus(enabled=False, dry_run=True),
+        stratum=None,
         alerts=(),
     )
     text = Page(render_page(idle)).text
     assert "none is served" in text
+    assert "no Stratum server" in text
     assert "dry run" not in text
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from miner.web.problems import BadQueryError
-from miner.web.queries import MAX_LIMIT, ListQuery, list_query
+from miner.web.queries import MAX_LIMIT, ListQuery, PageQuery, list_query, page_query
 
 
 def test_a_list_asked_for_without_parameters_is_the_newest_hundred() -> None:
@@ -39,6 +39,13 @@ def test_a_value_that_is_not_understood_is_named(name: str, value: str) -> None:
     with pytest.raises(BadQueryError) as caught:
         list_query({name: value}, by_unit=True)
     assert [error.parameter for error in caught.value.errors] == [name]
+
+
+def test_a_page_begins_after_the_last_id_of_the_one_before() -> None:
+    assert page_query({}) == PageQuery(limit=100, after="")
+    assert page_query({"limit": "7", "after": "rack/1.07"}) == PageQuery(limit=7, after="rack/1.07")
+    with pytest.raises(BadQueryError, match="since: unknown parameter; after: a unit's id"):
+        page_query({"since": "1", "after": ""})
 
 
 def test_everything_wrong_is_said_at_once() -> None:

@@ -18,6 +18,7 @@ def test_the_document_has_every_part_that_dashboards_read(status: StatusDocument
         "nodes",
         "work",
         "units",
+        "stratum",
         "blocks",
         "market",
         "controller",

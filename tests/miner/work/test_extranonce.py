@@ -78,3 +78,19 @@ def test_a_slice_that_cannot_be_is_refused_before_the_first_value(
 def test_an_allocator_of_no_bytes_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one byte"):
         ExtranonceAllocator(size=0)
+
+
+def test_counting_begins_where_it_is_told_and_goes_round() -> None:
+    allocator = ExtranonceAllocator(1, start=254)
+    assert [allocator.allocate() for _ in range(3)] == [b"\xfe", b"\xff", b"\x00"]
+
+
+def test_a_reserved_value_is_not_handed_out_until_it_is_released() -> None:
+    allocator = ExtranonceAllocator(1)
+    allocator.reserve(b"\x00")
+    assert allocator.allocate() == b"\x01"
+    for taken in (b"\x00", b"\x01", b"\x00\x02"):
+        with pytest.raises(ValueError, match="cannot be reserved"):
+            allocator.reserve(taken)
+    allocator.release(b"\x00")
+    allocator.reserve(b"\x00")

@@ -26,6 +26,7 @@ from miner.work.job import (
 from miner.work.template import Template
 
 E1, E2 = b"\x00\x00\x00\x07", b"\x00\x01\x02\x03\x04\x05\x06\x07"
+SEEN = bytes(range(32))
 MakeJob = Callable[..., Job]
 
 
@@ -220,32 +221,32 @@ class TestJobBook:
         book = JobBook(grace_s=60)
         first = make_job("1", prev_hash=tip(1))
         book.add(first, 10)
-        book.remember(tip(1), b"seen")
+        book.remember(tip(1), SEEN)
         book.add(make_job("2", prev_hash=tip(2)), 20)
-        assert book.is_duplicate(tip(1), b"seen")
+        assert book.is_duplicate(tip(1), SEEN)
         book.add(make_job("3", prev_hash=tip(1)), 30)
         assert book.tip == tip(1)
         assert book.lookup("1", 80) == Past(first)
         assert isinstance(book.lookup("2", 30), Stale)
-        assert book.is_duplicate(tip(1), b"seen")
+        assert book.is_duplicate(tip(1), SEEN)
 
     def test_hashes_are_forgotten_with_their_tip(self, make_job: MakeJob) -> None:
         book = JobBook(grace_s=60)
         book.add(make_job("0", prev_hash=tip(0)), 0)
-        book.remember(tip(0), b"seen")
+        book.remember(tip(0), SEEN)
         for n in range(1, KEPT_TIPS + 1):
             book.add(make_job(str(n), prev_hash=tip(n)), n)
-        assert not book.is_duplicate(tip(0), b"seen")
+        assert not book.is_duplicate(tip(0), SEEN)
         with pytest.raises(ValueError, match="tip that is in the book"):
-            book.remember(tip(0), b"seen")
+            book.remember(tip(0), SEEN)
 
     def test_a_hash_is_a_duplicate_only_under_its_own_tip(self, make_job: MakeJob) -> None:
         book = JobBook(grace_s=60)
         book.add(make_job("1", prev_hash=tip(1)), 1)
         book.add(make_job("2", prev_hash=tip(2)), 2)
-        book.remember(tip(2), b"seen")
-        assert book.is_duplicate(tip(2), b"seen")
-        assert not book.is_duplicate(tip(1), b"seen")
+        book.remember(tip(2), SEEN)
+        assert book.is_duplicate(tip(2), SEEN)
+        assert not book.is_duplicate(tip(1), SEEN)
 
     def test_withdrawn_work_is_not_mined_but_its_shares_in_flight_are_good(self, make_job: MakeJob) -> None:
         book = JobBook(grace_s=60)
@@ -270,10 +271,10 @@ class TestJobBook:
         book = JobBook(grace_s=60, duplicates=1)
         book.add(make_job(prev_hash=tip(1)), 1)
         assert not book.is_full(tip(1))
-        book.remember(tip(1), b"a")
+        book.remember(tip(1), SEEN)
         assert book.is_full(tip(1))
         with pytest.raises(ValueError, match="room"):
-            book.remember(tip(1), b"b")
+            book.remember(tip(1), SEEN[::-1])
 
     def test_a_job_id_is_given_once(self, make_job: MakeJob) -> None:
         book = JobBook(grace_s=60)

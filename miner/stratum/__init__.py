@@ -1,0 +1,1 @@
+"""Stratum V1: codec and sessions without sockets, and the server around them."""

@@ -1,0 +1,313 @@
+"""One miner's socket: what is read goes to its session, what the session says is written, shares' answers once durable."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from miner.stratum.broadcast import Broadcast
+from miner.stratum.commits import ShareCommitter
+from miner.stratum.house import (
+    Granted,
+    LoginOutcome,
+    LoginWanted,
+    Output,
+    Refused,
+    Resumable,
+    Subscription,
+    Taker,
+    Waiting,
+)
+from miner.stratum.rules import PortRules
+from miner.stratum.server_session import ServerSession
+from miner.stratum.v1 import Notice
+from miner.work.roster import HashingUnit
+from miner.work.share import Submission, Verdict
+
+log = logging.getLogger(__name__)
+
+WRITE_LIMIT: Final = 256 * 1024
+"""Bytes that a peer may leave unread before its connection is closed; what the kernel holds for it comes on top."""
+_NEWS: Final = b'"method"'
+
+
+class Hub(Protocol):
+    """The server as its connections see it."""
+
+    clock: Callable[[], float]
+    committer: ShareCommitter
+    broadcast: Broadcast
+
+    def subscribe(self, guest: "Connection", resume: str | None, now: float, /) -> Subscription:
+        """A place for a session. Raises ExtranonceExhaustedError."""
+        ...
+
+    def login(self, guest: "Connection", name: str, now: float, /) -> Granted | Refused | Waiting:
+        """Whether a worker may mine here."""
+        ...
+
+    def look_up(self, guest: "Connection", wanted: LoginWanted, /) -> None:
+        """Find out in the background whether it may, and have `settle` called."""
+        ...
+
+    def take(self, submission: Submission, share_target: int, /) -> Verdict:
+        """Judge, count and record one share."""
+        ...
+
+    def taker(
+        self,
+        unit: HashingUnit,
+        worker: bytes,
+        extranonce1: bytes,
+        version_mask: int | None,
+        payout_script: bytes | None,
+        /,
+    ) -> Taker | None:
+        """A taker of plain submit lines for one session."""
+        ...
+
+    def entered(self, guest: "Connection", /) -> None:
+        """The connection stands."""
+        ...
+
+    def left(self, guest: "Connection", reason: str, /) -> None:
+        """The connection has ended."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one miner's transport, and the house of its session.
+
+    `address` is where it comes from, `key` what that is counted as. `ending` says why it is closed, and is empty while
+    nobody wants that; `place` is its session id.
+    """
+
+    __slots__ = (
+        "_behind", "_hub", "_rules", "_transport", "address", "ending", "key", "pending", "place", "session",
+    )  # fmt: skip
+
+    session: ServerSession
+
+    def __init__(self, hub: Hub, rules: PortRules, address: str, key: str) -> None:
+        self._hub = hub
+        self._rules = rules
+        self._transport: Any = None  # loops have classes of their own
+        self._behind = (
+            False  # what waits for a commit tells of a job or a difficulty: a newer job comes after it
+        )
+        self.address = address
+        self.key = key
+        self.pending = 0
+        self.place = ""
+        self.ending = ""
+
+    # ---- What the loop calls ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands: a session begins."""
+        self._transport = transport
+        self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
+        self.session = ServerSession(self, self._rules, self._hub.clock())
+        self._hub.entered(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The miner said something."""
+        if self.ending:
+            return
+        try:
+            output = self.session.receive(data, self._hub.clock())
+        except Exception as error:  # noqa: BLE001 - whatever this one did to its session, the others go on
+            self._broke(error)
+            return
+        if output.credited or self.pending:
+            self._hold(output.data, output.credited)
+        elif output.data:
+            self._transport.write(output.data)
+        if output.close or output.login is not None:
+            self._go_on(output)
+
+    def pause_writing(self) -> None:
+        """It does not read what it is told: it must not cost more memory than this."""
+        self.drop("slow_reader")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, whoever wanted it."""
+        reason = self.ending or ("lost" if exc else "closed_by_miner")
+        self.ending = reason
+        self._transport = None
+        self._hub.left(self, reason)
+        self.session.end(self._hub.clock())
+        del self.session  # it knows us: together they would wait for the garbage collector
+
+    # ---- What the server calls -------------------------------------------------------------------------------
+
+    def offer(self, notice: Notice, now: float) -> bool:
+        """Write what the session is to hear of a new job, ahead of answers that wait; False while it must come after them."""
+        if self.ending:
+            return True
+        if self._behind:
+            return False
+        try:
+            data = self.session.offer(notice, now)
+        except Exception as error:  # noqa: BLE001 - as in data_received
+            self._broke(error)
+            return True
+        if data:
+            self._transport.write(data)
+        return True
+
+    def tick(self, now: float) -> None:
+        """Time passed; to be called every few seconds."""
+        if self.ending:
+            return
+        try:
+            output = self.session.tick(now)
+        except Exception as error:  # noqa: BLE001 - as in data_received
+            self._broke(error)
+            return
+        self._carry_out(output)
+
+    def settle(self, outcome: LoginOutcome) -> None:
+        """The login that was looked up is decided."""
+        if self.ending:
+            return
+        try:
+            output = self.session.login_settled(outcome, self._hub.clock())
+        except Exception as error:  # noqa: BLE001 - as in data_received
+            self._broke(error)
+            return
+        self._carry_out(output)
+
+    def farewell(self, message: str, reason: str) -> None:
+        """Tell the miner's owner why, and close once all is written that waits."""
+        if not self.ending:
+            self._say(self.session.farewell(message))
+            self._end(reason)
+
+    def drop(self, reason: str) -> None:
+        """Close at once, without an answer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self.ending = reason
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Close at once, also when it is being closed and its peer does not read the last words."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def resumable(self) -> Resumable | None:
+        """What another connection needs to go on with the session."""
+        return self.session.resumable()
+
+    @property
+    def stood(self) -> bool:
+        """Whether it ever stood: a failed handshake is no connection."""
+        return self._transport is not None or bool(self.ending)
+
+    @property
+    def extranonce2_size(self) -> int:
+        """Bytes that the miner counts up."""
+        return self._rules.extranonce2_size
+
+    # ---- What the committer calls ----------------------------------------------------------------------------
+
+    def release(self, data: bytes) -> None:
+        """Write answers to shares that are durable."""
+        self.pending -= 1
+        if self._transport is None:
+            return
+        if data:
+            self._transport.write(data)
+        if self.pending:
+            return
+        if self.ending:
+            self._transport.close()
+        elif self._behind:
+            self._behind = False
+            self._hub.broadcast.late(self)
+
+    def pause_reading(self) -> None:
+        """Read nothing more of what the peer sends."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self._transport is not None and not self.ending:
+            self._transport.resume_reading()
+
+    # ---- What the session asks of its house ------------------------------------------------------------------
+
+    def subscribe(self, resume: str | None, now: float) -> Subscription:
+        """A place: an id and an extranonce1 of its own."""
+        subscription = self._hub.subscribe(self, resume, now)
+        self.place = subscription.session_id
+        return subscription
+
+    def login(self, name: str, _password: str, now: float) -> Granted | Refused | Waiting:
+        """Whether a worker may mine here; nobody needs a password."""
+        return self._hub.login(self, name, now)
+
+    def take(self, submission: Submission, share_target: int) -> Verdict:
+        """Judge, count and record one share."""
+        return self._hub.take(submission, share_target)
+
+    def taker(
+        self,
+        unit: HashingUnit,
+        worker: bytes,
+        extranonce1: bytes,
+        version_mask: int | None,
+        payout_script: bytes | None,
+    ) -> Taker | None:
+        """What judges this session's plain submit lines."""
+        return self._hub.taker(unit, worker, extranonce1, version_mask, payout_script)
+
+    def notice(self) -> Notice | None:
+        """The current job."""
+        return self._hub.broadcast.notice
+
+    # ---- Its own ---------------------------------------------------------------------------------------------
+
+    def _carry_out(self, output: Output) -> None:
+        if output.credited or self.pending:
+            self._hold(output.data, output.credited)
+        else:
+            self._say(output.data)
+        if output.close or output.login is not None:
+            self._go_on(output)
+
+    def _go_on(self, output: Output) -> None:
+        """What a session wants done beside having its words written."""
+        if output.close:
+            self._end(output.close)
+        elif output.login is not None:
+            self._hub.look_up(self, output.login)
+
+    def _hold(self, data: bytes, credited: int) -> None:
+        """Have `data` written after the commit that the session's shares wait for."""
+        if data:
+            if _NEWS in data:
+                self._behind = True
+            self._hub.committer.hold(self, data, credited)
+
+    def _say(self, data: bytes) -> None:
+        if not data:
+            return
+        if self.pending:
+            self._hold(data, 0)
+        else:
+            self._transport.write(data)
+
+    def _end(self, reason: str) -> None:
+        if self.ending:
+            return
+        self.ending = reason
+        if self.pending:
+            self._transport.pause_reading()
+        else:
+            self._transport.close()
+
+    def _broke(self, error: Exception) -> None:
+        log.error("session_failed", extra={"address": self.address}, exc_info=error)
+        self.drop("session_failed")

@@ -1,0 +1,431 @@
+"""One miner's connection to the server, without sockets: bytes and the time go in, what is to be done comes out.
+
+A session is subscribed and logged in, in either order; with both it mines (miner.stratum.channel). Every line is answered
+once, in order; `_METHODS` at the end lists every call there is. A login that must wait for the node's word holds all that
+follows it.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from miner.stratum import fields, v1
+from miner.stratum.channel import Channel
+from miner.stratum.fields import CallError
+from miner.stratum.house import (
+    NOTHING,
+    Closing,
+    Granted,
+    House,
+    LoginOutcome,
+    LoginWanted,
+    Output,
+    Resumable,
+    Subscription,
+    Taker,
+    Waiting,
+)
+from miner.stratum.rules import PortRules
+from miner.stratum.v1 import Notice
+from miner.work.extranonce import ExtranonceExhaustedError
+from miner.work.roster import HashingUnit
+from miner.work.share import Accepted, Block, Reason, Rejected
+
+VERSION_REQUEST: Final = 1
+"""Id of our own client.get_version, whose answer becomes the session's `agent`."""
+
+
+class ServerSession:
+    """One connection. Methods return what is to be written; `now` is unix seconds, and may step back.
+
+    After an Output with `close` set, the session takes and says nothing more. Whoever drops it calls `end`.
+    """
+
+    __slots__ = (
+        "_asking", "_asking_id", "_channel", "_closing", "_credited", "_heard_at", "_house", "_lines", "_out", "_rest",
+        "_rules", "_started_at", "_taker", "agent", "hardware", "wants_extranonce",
+    )  # fmt: skip
+
+    def __init__(self, house: House, rules: PortRules, now: float) -> None:
+        self._house = house
+        self._rules = rules
+        self._started_at = self._heard_at = now
+        self._channel = Channel(house, rules)
+        self._taker: Taker | None = None  # the channel's, while lines may be taken
+        self._rest = (
+            b""  # read, and not dealt with: a line that is not whole, or all that follows a waiting login
+        )
+        self._out: list[bytes] = []
+        self._credited = 0
+        self._closing = Closing.STAY
+        self._lines = 0
+        self._asking: LoginWanted | None = None
+        self._asking_id = b""
+        self.agent = ""
+        """What the device says it is."""
+        self.hardware = ""
+        """What it says of its hardware (the extension `info`)."""
+        self.wants_extranonce = False
+        """Whether it takes another extranonce1 without connecting again."""
+
+    # ---- What the server asks --------------------------------------------------------------------------------
+
+    @property
+    def is_mining(self) -> bool:
+        """Whether it is subscribed and logged in, and so is offered jobs."""
+        return self._channel.is_mining
+
+    @property
+    def unit(self) -> HashingUnit | None:
+        """The unit of its first login; None before."""
+        return self._channel.unit
+
+    @property
+    def units(self) -> tuple[HashingUnit, ...]:
+        """The unit of every name it logged in, the first one first."""
+        return tuple({id(unit): unit for unit in self._channel.workers.values()}.values())
+
+    @property
+    def difficulty(self) -> float:
+        """What shares of the next job must have, as sent to the miner."""
+        return self._channel.pace.newest.difficulty
+
+    def resumable(self) -> Resumable | None:
+        """What it takes to go on, on another connection or in another process; None for a session that never mined."""
+        return self._channel.resumable(self.agent)
+
+    # ---- What the server tells -------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> Output:
+        """Bytes came, cut anywhere."""
+        self._heard_at = now
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        taker = self._taker
+        if taker is None:
+            return self._read(data, 0, now)
+        channel = self._channel
+        work = channel.work
+        end = taker.take(data, 0, now)
+        answers = taker.answers
+        accepted = taker.accepted
+        if accepted:
+            answers += channel.credit_taken(accepted, work, now)
+        if end == len(data):
+            return Output(answers, accepted)
+        self._out.append(answers)
+        self._credited = accepted
+        return self._read(data, end, now)
+
+    def login_settled(self, outcome: LoginOutcome, now: float) -> Output:
+        """The login that `Output.login` wanted is decided; what was held since then follows."""
+        asked, self._asking = self._asking, None
+        if asked is None or self._closing:
+            return NOTHING
+        self._settle(self._asking_id, asked, outcome, now)
+        data, self._rest = self._rest, b""
+        return self._read(data, 0, now)
+
+    def offer(self, notice: Notice, now: float) -> bytes:
+        """What to write for a new job: its notify, and before it the difficulty if that changes."""
+        return b"" if self._closing else self._channel.offer(notice, now)
+
+    def tick(self, now: float) -> Output:
+        """Time passed; to be called about every five seconds."""
+        if self._closing:
+            return NOTHING
+        if not self._channel.is_mining:
+            late = now - self._started_at >= self._rules.login_timeout_s
+            return self._close(Closing.LOGIN_TIMEOUT, "No login in time") if late else NOTHING
+        if 0 < self._rules.idle_timeout_s <= now - self._heard_at:
+            return self._close(Closing.IDLE, "Nothing heard for too long")
+        told = self._channel.tick(now)
+        return Output(told) if told else NOTHING
+
+    def farewell(self, message: str) -> bytes:
+        """Words to the miner's owner, before the server closes the connection or at any other time."""
+        return b"" if self._closing else v1.show_message(message)
+
+    def ask_version(self) -> bytes:
+        """Ask a miner that did not say what it is."""
+        return b"" if self._closing else v1.get_version(VERSION_REQUEST)
+
+    def change_version_mask(self, mask: int) -> bytes:
+        """The port lets miners roll these bits: told to a session that mines and had asked, if it makes a difference."""
+        return b"" if self._closing else self._channel.change_version_mask(mask)
+
+    def change_extranonce(self, place: Subscription, now: float) -> bytes:
+        """Give it another extranonce1; nothing, and no change, if it does not want that: send it client.reconnect."""
+        if self._closing or not self.wants_extranonce:
+            return b""
+        told = self._channel.change_extranonce(place, now)
+        if self._asking is None:
+            self._taker = self._channel.taker
+        return told
+
+    def end(self, now: float) -> None:
+        """The connection is gone: its units have one session less."""
+        for unit in self.units:
+            unit.left(now)
+        self._channel.workers.clear()
+        self._stop(self._closing or Closing.GONE)
+
+    # ---- Lines -----------------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes, start: int, now: float) -> Output:
+        """Deal with every whole line from `start` on; what remains waits."""
+        asked = self._asking
+        while not self._closing and self._asking is None:
+            newline = data.find(b"\n", start)
+            if newline < 0:
+                break
+            self._line(data[start:newline], now)
+            start = newline + 1
+            if self._taker is not None:
+                start = self._take(self._taker, data, start, now)
+        rest = len(data) - start
+        if self._asking is not None and rest > self._rules.held_limit:
+            return self._close(Closing.TOO_MUCH_HELD, "Too much while the login is looked into")
+        if self._asking is None and rest > self._rules.line_limit:
+            self._refuse_line(Closing.LINE_TOO_LONG, "Line too long")
+        self._rest = b"" if self._closing else data[start:]
+        return self._output(None if self._asking is asked else self._asking)
+
+    def _take(self, taker: Taker, data: bytes, start: int, now: float) -> int:
+        """Have the taker answer what it can from `start` on; returns where it stopped."""
+        work = self._channel.work
+        end = taker.take(data, start, now)
+        self._out.append(taker.answers)
+        if taker.accepted:
+            self._credited += taker.accepted
+            self._out.append(self._channel.credit_taken(taker.accepted, work, now))
+        return end
+
+    def _output(self, login: LoginWanted | None = None) -> Output:
+        output = Output(b"".join(self._out), self._credited, self._closing, login)
+        self._out = []
+        self._credited = 0
+        return output
+
+    def _line(self, line: bytes, now: float) -> None:
+        """Answer one line."""
+        if not self._channel.workers:
+            self._lines += 1
+            if self._lines > self._rules.lines_before_login:
+                self._refuse_line(Closing.TOO_MANY_LINES, "Too many lines and no login")
+                return
+        if len(line) > self._rules.line_limit:
+            self._refuse_line(Closing.LINE_TOO_LONG, "Line too long")
+        elif line.strip():  # some keep a connection alive with empty lines
+            self._message(line, now)
+
+    def _message(self, line: bytes, now: float) -> None:
+        try:
+            message = v1.parse_line(line)
+        except v1.NotAnObjectError as error:
+            self._refuse_line(Closing.NOT_STRATUM, str(error))
+            return
+        except v1.ProtocolError as error:
+            self._out.append(v1.error(error.id, v1.OTHER, str(error)))
+            return
+        match message:
+            case v1.Request(id=request_id, method=method, params=params):
+                self._call(request_id, method, params, now)
+            case v1.Notification(method=method, params=params):
+                self._call(b"null", method, params, now)
+            case v1.Response(result=str(version)) if not self.agent:
+                self.agent = fields.printable(version)
+            case v1.Response():
+                pass  # to a ping of ours
+
+    def _call(self, request_id: bytes, method: str, params: list[Any], now: float) -> None:
+        handle = _METHODS.get(method)
+        try:
+            if handle is None:
+                raise CallError(v1.OTHER, f"Unknown method {fields.printable(method)}")
+            handle(self, request_id, params, now)
+        except CallError as error:
+            self._out.append(v1.error(request_id, error.code, str(error)))
+
+    def _refuse_line(self, closing: Closing, why: str) -> None:
+        """Say what is wrong, then close."""
+        self._out.append(v1.error(b"null", v1.OTHER, why))
+        self._stop(closing)
+
+    def _close(self, closing: Closing, why: str) -> Output:
+        self._out.append(v1.show_message(why))
+        self._stop(closing)
+        return self._output()
+
+    def _stop(self, closing: Closing) -> None:
+        self._closing = closing
+        self._rest = b""
+        self._taker = self._asking = None
+
+    # ---- Login -----------------------------------------------------------------------------------------------
+
+    def _subscribe(self, request_id: bytes, params: list[Any], now: float) -> None:
+        """Give the session its place; asked again, it has the same one."""
+        agent, resume = fields.parse_subscribe(params)
+        self.agent = agent or self.agent
+        place = self._channel.place
+        if place is None:
+            try:
+                place = self._house.subscribe(resume, now)
+            except ExtranonceExhaustedError:
+                self._out.append(v1.error(request_id, v1.OTHER, "No room for another session"))
+                self._stop(Closing.NO_EXTRANONCE)
+                return
+            self._channel.take_place(place)
+        session = place.session_id
+        self._out.append(
+            v1.result(
+                request_id,
+                [
+                    [["mining.notify", session], ["mining.set_difficulty", session]],
+                    place.extranonce1.hex(),
+                    place.extranonce2_size,
+                ],
+            )
+        )
+        self._begin(now)
+
+    def _authorize(self, request_id: bytes, params: list[Any], now: float) -> None:
+        name, password = fields.parse_authorize(params)
+        workers = self._channel.workers
+        if name in workers:
+            self._out.append(v1.result(request_id, value=True))
+            return
+        if len(workers) >= self._rules.workers_limit:
+            raise CallError(v1.UNAUTHORIZED, "Too many workers on one connection")
+        asked = LoginWanted(name, password)
+        outcome = self._house.login(name, password, now)
+        if isinstance(outcome, Waiting):
+            self._asking, self._asking_id = asked, request_id
+            self._taker = None
+        else:
+            self._settle(request_id, asked, outcome, now)
+
+    def _settle(self, request_id: bytes, asked: LoginWanted, outcome: LoginOutcome, now: float) -> None:
+        """Answer a login; with the first good one the session may begin to mine."""
+        channel = self._channel
+        self._taker = channel.taker
+        if not isinstance(outcome, Granted):
+            self._out.append(v1.error(request_id, outcome.code, outcome.why))
+            if outcome.close:
+                self._stop(Closing.REFUSED)
+            return
+        unit = outcome.unit
+        if channel.unit is None:
+            channel.unit = unit
+            channel.script = outcome.payout_script
+            demand = fields.password_difficulty(asked.password)
+            if demand is not None:
+                channel.pace.demand(demand)
+        elif outcome.payout_script != channel.script:
+            why = "Another payout address needs a connection of its own"
+            self._out.append(v1.error(request_id, v1.UNAUTHORIZED, why))
+            return
+        if all(unit is not known for known in channel.workers.values()):
+            unit.joined(now, self.agent)
+            unit.difficulty = self.difficulty
+        channel.workers[asked.name] = unit
+        self._out.append(v1.result(request_id, value=True))
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._out.append(self._channel.begin(now))
+        self._taker = self._channel.taker
+
+    # ---- Shares ----------------------------------------------------------------------------------------------
+
+    def _submit(self, request_id: bytes, params: list[Any], now: float) -> None:
+        channel = self._channel
+        if channel.place is None:
+            raise CallError(v1.NOT_SUBSCRIBED, "Not subscribed")
+        if not channel.workers:
+            raise CallError(v1.UNAUTHORIZED, "Unauthorized worker")
+        match channel.judge(fields.parse_submit(params)):
+            case Rejected(reason=reason):
+                self._out.append(v1.rejection(request_id, reason))
+            case Block(stale=True):
+                self._out.append(v1.rejection(request_id, Reason.STALE))
+            case Accepted(difficulty=credited) | Block(credited=credited):
+                self._out.append(v1.result(request_id, value=True))
+                if credited:
+                    self._credited += 1
+                    self._out.append(channel.credit(1, credited, now))
+
+    # ---- Extensions and wishes -------------------------------------------------------------------------------
+
+    def _configure(self, request_id: bytes, params: list[Any], now: float) -> None:
+        """BIP310. What is asked for is said yes or no to, one by one; a mask without a bit in common is a no."""
+        asked = fields.parse_configure(params)
+        answer: dict[str, Any] = {}
+        floor: float | None = None
+        for extension in asked.extensions:
+            answer[extension] = extension in _EXTENSIONS
+            if extension == "version-rolling":
+                mask = asked.mask & self._rules.version_mask
+                self._channel.wanted_mask = asked.mask
+                self._channel.roll(mask)
+                answer[extension] = mask != 0
+                if mask:
+                    answer["version-rolling.mask"] = v1.hex_word(mask)
+            elif extension == "minimum-difficulty":
+                floor = asked.minimum_difficulty
+                answer[extension] = floor is not None
+            elif extension == "subscribe-extranonce":
+                self.wants_extranonce = True
+            elif extension == "info":
+                self.hardware = asked.hardware
+        self._out.append(v1.result(request_id, answer))
+        if floor is not None:
+            self._want(self._channel.pace.raise_floor(floor, now), now)
+
+    def _subscribe_extranonce(self, request_id: bytes, _params: list[Any], _now: float) -> None:
+        self.wants_extranonce = True
+        self._out.append(v1.result(request_id, value=True))
+
+    def _suggest_difficulty(self, request_id: bytes, params: list[Any], now: float) -> None:
+        self._suggest(request_id, fields.parse_difficulty(params), now)
+
+    def _suggest_target(self, request_id: bytes, params: list[Any], now: float) -> None:
+        self._suggest(request_id, fields.parse_target(params), now)
+
+    def _suggest(self, request_id: bytes, difficulty: float, now: float) -> None:
+        self._out.append(v1.result(request_id, value=True))
+        self._want(self._channel.pace.suggest(difficulty, now), now)
+
+    def _want(self, difficulty: float | None, now: float) -> None:
+        if difficulty is not None:
+            self._out.append(self._channel.change(difficulty, now))
+
+    def _multi_version(self, request_id: bytes, _params: list[Any], _now: float) -> None:
+        """An older way to roll versions, of Bitmain; without mining.set_version the miner does not."""
+        self._out.append(v1.result(request_id, value=True))
+
+    def _get_transactions(self, _request_id: bytes, _params: list[Any], _now: float) -> None:
+        raise CallError(v1.OTHER, "Transactions are not given out")
+
+    def _ping(self, request_id: bytes, _params: list[Any], _now: float) -> None:
+        self._out.append(v1.result(request_id, "pong"))
+
+
+_EXTENSIONS: Final = frozenset({"version-rolling", "minimum-difficulty", "subscribe-extranonce", "info"})
+
+_METHODS: Final[Mapping[str, Callable[[ServerSession, bytes, list[Any], float], None]]] = MappingProxyType(
+    {
+        "mining.submit": ServerSession._submit,  # noqa: SLF001  the table of the class above
+        "mining.subscribe": ServerSession._subscribe,  # noqa: SLF001  likewise, and so on
+        "mining.authorize": ServerSession._authorize,  # noqa: SLF001
+        "mining.configure": ServerSession._configure,  # noqa: SLF001
+        "mining.suggest_difficulty": ServerSession._suggest_difficulty,  # noqa: SLF001
+        "mining.suggest_target": ServerSession._suggest_target,  # noqa: SLF001
+        "mining.extranonce.subscribe": ServerSession._subscribe_extranonce,  # noqa: SLF001
+        "mining.multi_version": ServerSession._multi_version,  # noqa: SLF001
+        "mining.get_transactions": ServerSession._get_transactions,  # noqa: SLF001
+        "mining.ping": ServerSession._ping,  # noqa: SLF001
+    }
+)

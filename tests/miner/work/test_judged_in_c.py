@@ -1,0 +1,336 @@
+"""The C core's verdicts on submit lines against `judge`, on two books that see the same things happen.
+
+One book's sessions hand their lines to a SubmitTaker first and judge in Python what it leaves, the other's judge
+everything in Python. Whoever decides, verdict, answer and what is remembered are the same.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from miner.chain.difficulty import MAX_TARGET, difficulty_of_hash, difficulty_of_target, hash_to_int
+from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
+from miner.work.job import KEPT_TIPS, MAX_FUTURE_S, Job, JobBook
+from miner.work.share import Accepted, Reason, Rejected, Submission, Verdict, judge
+
+GRACE_S = 60.0
+CAPACITY = 6
+FIRST_SERIAL = 0xF0
+KEPT_LEVELS = 8
+NTIME_S = 1_700_000_100
+TARGETS = (2**253, 2**254, 2**255, MAX_TARGET)
+REASONS = list(Reason)
+ERRORS = {
+    Reason.STALE: [21, "Stale share", None],
+    Reason.DUPLICATE: [22, "Duplicate share", None],
+    Reason.LOW_DIFFICULTY: [23, "Low difficulty share", None],
+}
+BASE = Job(
+    id="",
+    origin="solo",
+    height=1,
+    version=0x20000000,
+    version_mask=0x1FFFE000,
+    prev_hash=bytes(32),
+    coinbase1=b"coinbase" * 8,
+    coinbase2=b"sequence\x02\x51\x52rest",
+    branch=(b"\x0b" * 32,),
+    bits=0x203FFFFF,  # every fourth hash is a block
+    ntime_s=NTIME_S,
+    min_time_s=NTIME_S - 100,
+    extranonce1_size=4,
+    extranonce2_size=2,
+    clean=False,
+    reward_sat=0,
+    payout_script=b"\x51\x52",
+    created_at=0.0,
+    payout_at=(8, 3),
+)
+
+
+@dataclass
+class Session:
+    """What a session was told, and what it hands in; `levels` are number, first serial and target."""
+
+    worker: str
+    extranonce1: bytes
+    mask: int | None
+    script: bytes | None
+    levels: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def target(self, serial: int, number: int | None) -> int | None:
+        """The oracle's own reading of which difficulty counts; None for one never given."""
+        kept = self.levels[-KEPT_LEVELS:]
+        if number is not None:
+            if number > kept[-1][0]:
+                return None
+            return next((target for of, _, target in reversed(kept) if of <= number), kept[0][2])
+        return next((target for _, first, target in reversed(kept) if first <= serial), kept[0][2])
+
+    def submission(self, sent: "Sent") -> Submission:
+        bits = (
+            None if sent.bits is None else sent.bits & (BASE.version_mask if self.mask is None else self.mask)
+        )
+        return Submission(
+            self.worker,
+            sent.job_id,
+            self.extranonce1,
+            sent.extranonce2,
+            sent.ntime_s,
+            sent.nonce,
+            bits,
+            self.script,
+        )
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The content of one line."""
+
+    job_id: str
+    level: int | None
+    extranonce2: bytes
+    ntime_s: int
+    nonce: int
+    bits: int | None
+
+    @property
+    def wire_id(self) -> str:
+        return self.job_id if self.level is None else f"{self.job_id}.{self.level:x}"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a firmware writes it."""
+
+    raw_id: str
+    keys: tuple[str, ...]
+    space: str
+    upper: bool
+    end: str
+    extra: str
+
+    def line(self, worker: str, sent: Sent) -> bytes:
+        hexes = [sent.extranonce2.hex(), f"{sent.ntime_s:08x}", f"{sent.nonce:08x}"]
+        hexes += [] if sent.bits is None else [f"{sent.bits:08x}"]
+        words = [worker, sent.wire_id, *(text.upper() if self.upper else text for text in hexes)]
+        gap = self.space
+        values = {
+            "id": self.raw_id,
+            "method": '"mining.submit"',
+            "params": f"[{gap}{f'{gap},{gap}'.join(json.dumps(word, ensure_ascii=False) for word in words)}{gap}]",
+            "more": self.extra,
+        }
+        members = f"{gap},{gap}".join(f'"{key}"{gap}:{gap}{values[key]}' for key in self.keys)
+        return f"{gap}{{{gap}{members}{gap}}}{self.end}".encode()
+
+
+STYLES = st.builds(
+    Style,
+    raw_id=st.sampled_from(["null", "0", "4", "123456789012345678", "-7", '"a 1"', '""']),
+    keys=st.permutations(["id", "method", "params"]) | st.permutations(["id", "method", "params", "more"]),
+    space=st.sampled_from(["", " ", "\t", "  "]),
+    upper=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+    extra=st.sampled_from(["8", "-1.5", '"2.0"', "true", "false", "null"]),
+).map(lambda style: replace(style, keys=tuple(style.keys)))
+SESSIONS = (
+    Session("rig.1", b"\x00\x00\x00\x01", 0x1FFFE000, None),
+    Session("rig.1", b"\x00\x00\x00\x02", 0x00FFE000, b"\x53\x54\x55"),
+    Session("bc1q/ü", b"\x00\x00\x00\x02", None, b"\x51\x52"),
+)
+
+
+class JudgedInC(RuleBasedStateMachine):
+    """Three sessions on the same jobs, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.books = JobBook(GRACE_S, CAPACITY), JobBook(GRACE_S, CAPACITY)
+        self.serial = FIRST_SERIAL
+        self.sessions = [replace(session, levels=[]) for session in SESSIONS]
+        self.buffer = ShareBuffer(1)
+        self.tally, self.expected = Tally(), Tally()
+        self.takers = [
+            SubmitTaker(
+                self.books[0].board,
+                self.buffer,
+                self.tally,
+                unit=9,
+                worker=session.worker.encode(),
+                extranonce1=session.extranonce1,
+                version_mask=session.mask,
+                payout_script=session.script,
+            )
+            for session in self.sessions
+        ]
+        for which in range(len(self.sessions)):
+            self.give_level(which, MAX_TARGET)
+        self.history: list[Sent] = []
+        self.records: list[bytes] = []
+
+    @rule(
+        tip=st.integers(1, KEPT_TIPS + 1),
+        variant=st.integers(0, 1),
+        more=st.sampled_from(
+            [{}, {}, {}, {"payout_at": None}, {"branch": ()}, {"version_mask": 0}, {"extranonce2_size": 3}]
+        ),
+        suffix=st.sampled_from(["", "", "", "-pool"]),
+    )
+    def new_job(self, tip: int, variant: int, more: dict[str, Any], suffix: str) -> None:
+        self.serial += 1
+        job = replace(
+            BASE,
+            id=f"{self.serial:x}{suffix}",
+            prev_hash=bytes((tip,)) * 32,
+            coinbase1=BASE.coinbase1 + bytes((variant,)),
+            **more,
+        )
+        for book in self.books:
+            book.add(job, self.now)
+
+    @rule(tip=st.integers(1, KEPT_TIPS + 1))
+    def new_tip(self, tip: int) -> None:
+        for book in self.books:
+            book.set_tip(bytes((tip,)) * 32, self.now)
+
+    @rule()
+    def withdraw(self) -> None:
+        for book in self.books:
+            book.withdraw(self.now)
+
+    @rule(seconds=st.sampled_from([0.5, 30.0, 60.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(which=st.integers(0, 2), limit=st.sampled_from(TARGETS), times=st.integers(1, 2))
+    def new_level(self, which: int, limit: int, times: int) -> None:
+        """A new difficulty, from the next job on; a session may be told it twice."""
+        self.give_level(which, limit, times)
+
+    def give_level(self, which: int, target: int, times: int = 1) -> None:
+        levels = self.sessions[which].levels
+        number = levels[-1][0] + 1 if levels else 0
+        levels.append((number, self.serial + 1, target))
+        for _ in range(times):
+            self.takers[which].set_level(number, self.serial + 1, difficulty_of_target(target), target)
+
+    @rule(
+        which=st.integers(0, 2),
+        age=st.integers(0, CAPACITY + 1),
+        level=st.none() | st.integers(0, 12),
+        extranonce2=st.sampled_from([b"\x00\x00", b"\x00\xaa", b"\x00\x00\x00", b"\x00"]),
+        ntime_s=st.sampled_from([NTIME_S, NTIME_S])
+        | st.sampled_from([NTIME_S - 101, NTIME_S - 100, NTIME_S + MAX_FUTURE_S, NTIME_S + MAX_FUTURE_S + 1]),
+        nonce=st.integers(0, 5) | st.just(2**32 - 1),
+        bits=st.none() | st.sampled_from([0, 0x2000, 0x20002001, 0x10000000, 2**32 - 1]),
+        style=STYLES,
+    )
+    def submit(self, which: int, age: int, style: Style, level: int | None, **content: Any) -> None:
+        sent = Sent(job_id=f"{self.serial - age:x}", level=level, **content)
+        self.history.append(sent)
+        self.hand_in(which, sent, style)
+
+    @precondition(lambda self: self.history)
+    @rule(which=st.integers(0, 2), age=st.integers(0, 20), style=STYLES)
+    def submit_again(self, which: int, age: int, style: Style) -> None:
+        self.hand_in(which, self.history[-1 - age % len(self.history)], style)
+
+    def hand_in(self, which: int, sent: Sent, style: Style) -> None:
+        session, taker = self.sessions[which], self.takers[which]
+        line = style.line(session.worker, sent)
+        target = session.target(int(sent.job_id, 16), sent.level)
+        by_python: Verdict | None = None
+        if target is not None:
+            by_python = judge(self.books[1], session.submission(sent), target, self.now)
+        end = taker.take(line, 0, self.now)
+        assert end in {0, len(line)}
+        assert (end > 0) == self.is_decided_in_c(session, sent, by_python)
+        if end == 0:
+            assert (taker.answers, taker.accepted, taker.rejected) == (b"", 0, 0)
+            if target is not None:
+                also = judge(self.books[0], session.submission(sent), target, self.now)
+                assert repr(also) == repr(by_python)  # the jobs in them are two, and equal
+            return
+        match by_python:
+            case Accepted() as accepted:
+                assert (taker.accepted, taker.rejected) == (1, 0)
+                assert taker.answers == f'{{"id":{style.raw_id},"result":true,"error":null}}\n'.encode()
+                self.expected.accept(accepted.difficulty, difficulty_of_hash(accepted.hash), self.now)
+                self.record(sent, accepted)
+            case Rejected(reason=reason):
+                assert (taker.accepted, taker.rejected) == (0, 1)
+                assert json.loads(taker.answers) == {
+                    "id": json.loads(style.raw_id),
+                    "result": None,
+                    "error": ERRORS[reason],
+                }
+                self.expected.reject(REASONS.index(reason))
+
+    def is_decided_in_c(self, session: Session, sent: Sent, verdict: Verdict | None) -> bool:
+        """What the fast path is for: shares of the usual form, good or bad, that are no blocks."""
+        if not NTIME_S - 100 <= sent.ntime_s <= NTIME_S + MAX_FUTURE_S:
+            return False
+        if sent.bits is not None and session.mask is None:
+            return False
+        match verdict:
+            case Accepted():
+                return True
+            case Rejected(reason=reason) if reason in ERRORS:
+                return not self.is_block(session.submission(sent))
+            case _:
+                return False
+
+    def is_block(self, submission: Submission) -> bool:
+        """Whether the hash meets the network's target, which makes it a block, or a duplicate of one."""
+        found = self.books[1].lookup(submission.job_id, self.now)
+        assert found is not None
+        job = found.job.paying(submission.payout_script)
+        _, digest = job.header(
+            submission.extranonce1,
+            submission.extranonce2,
+            ntime_s=submission.ntime_s,
+            nonce=submission.nonce,
+            version=job.version | ((submission.version_bits or 0) & job.version_mask),
+        )
+        return hash_to_int(digest) <= job.network_target
+
+    def record(self, sent: Sent, accepted: Accepted) -> None:
+        book = self.books[0]
+        found = book.lookup(sent.job_id, self.now)
+        assert found is not None
+        self.records.append(
+            RECORD.pack(
+                9,
+                book.tip_number(found.job.prev_hash),
+                self.now,
+                accepted.difficulty,
+                int(sent.job_id, 16),
+                accepted.hash,
+            )
+        )
+        assert self.buffer.take() == self.records[-1]
+        assert book.is_duplicate(found.job.prev_hash, accepted.hash)
+
+    @invariant()
+    def both_books_remember_the_same(self) -> None:
+        assert self.books[0].tips() == self.books[1].tips()
+        for name in ("accepted", "work", "work_squared", "last_share_at"):
+            assert getattr(self.tally, name) == getattr(self.expected, name)
+        assert (
+            abs(self.tally.best_difficulty - self.expected.best_difficulty)
+            <= 1e-15 * self.tally.best_difficulty
+        )
+        assert [self.tally.rejected(i) for i in range(len(REASONS))] == [
+            self.expected.rejected(i) for i in range(len(REASONS))
+        ]
+        assert len(self.buffer) == 0
+
+
+TestJudgedInC = JudgedInC.TestCase
+TestJudgedInC.settings = settings(deadline=None, max_examples=100, stateful_step_count=50)
