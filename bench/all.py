@@ -23,8 +23,10 @@ BENCHES: Final[dict[str, list[str]]] = {
     "latency": ["--quick"],
     "overhead": ["--quick"],
     "mining": ["--quick"],
+    "vardiff": ["--quick"],
     "stratum": ["--quick"],
     "kill": ["--quick"],
+    "vardiff": ["--quick"],
 }
 """In their order, each with what makes it quick."""
 

@@ -6,7 +6,7 @@ import json
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from wire import Job, sha256d
 
@@ -22,19 +22,42 @@ KEPT: Final = 16
 """Bytes kept of each hash: all differ in them."""
 
 
-def acknowledged(log: Path) -> Iterator[bytes]:
-    """Header hashes of the shares that the generator's log tells of, in the order of their answers, cut to KEPT bytes."""
-    jobs: dict[str, Job] = {}
-    with log.open() as lines:
-        for line in lines:
-            kind, _, rest = line.rstrip("\n").partition(" ")
-            if kind == "job":
-                number, _, notify = rest.partition(" ")
-                jobs[number] = Job.of(json.loads(notify)["params"])
-            else:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block that a miner handed in; hashes in display order."""
+
+    hash: str
+    prev_hash: str
+
+
+@dataclass(slots=True)
+class Told:
+    """What a log of the generator tells of: header hashes, cut to KEPT bytes, in the order of their answers.
+
+    Blocks are the shares among them that met the network's target by luck.
+    """
+
+    shares: list[bytes] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, log: Path) -> Self:
+        """Read the log."""
+        told, jobs = cls(), dict[str, Job]()
+        with log.open() as lines:
+            for line in lines:
+                kind, _, rest = line.rstrip("\n").partition(" ")
+                if kind == "job":
+                    number, _, notify = rest.partition(" ")
+                    jobs[number] = Job.of(json.loads(notify)["params"])
+                    continue
                 _, extranonce1, number, extranonce2, ntime, nonce, bits = rest.split(" ")
-                rolled = 0 if bits == "-" else int(bits, 16)
-                yield sha256d(jobs[number].header(extranonce1, extranonce2, ntime, nonce, rolled))[:KEPT]
+                job, rolled = jobs[number], 0 if bits == "-" else int(bits, 16)
+                digest = sha256d(job.header(extranonce1, extranonce2, ntime, nonce, rolled))
+                told.shares.append(digest[:KEPT])
+                if int.from_bytes(digest, "little") <= job.target:
+                    told.blocks.append(Block(digest[::-1].hex(), job.prev_hash[::-1].hex()))
+        return told
 
 
 def in_ledger(url: str, since: float = 0.0) -> Iterator[bytes]:
@@ -53,17 +76,16 @@ class Books:
     told: set[bytes] = field(default_factory=set)
     told_twice: int = 0
 
-    def add(self, log: Path, since: float) -> tuple[int, int, int]:
-        """Take one round's log: how many shares it acknowledged, how many of these the ledger lacks, and how many it has beside.
+    def add(self, shares: list[bytes], since: float) -> tuple[int, int]:
+        """Take the acknowledged shares of one round: how many of them the ledger lacks, and how many it has beside.
 
         `since`: when the round began, unix seconds.
         """
-        of_round = list(acknowledged(log))
-        told = set(of_round)
-        self.told_twice += len(of_round) - len(told) + len(told & self.told)
+        told = set(shares)
+        self.told_twice += len(shares) - len(told) + len(told & self.told)
         self.told |= told
         kept = set(in_ledger(self.url, since))
-        return len(of_round), len(told - kept), len(kept - self.told)
+        return len(told - kept), len(kept - self.told)
 
     def close(self) -> tuple[int, int, int]:
         """Over all rounds: acknowledged shares that the ledger lacks, those it has more than once, those told of twice."""

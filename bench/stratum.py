@@ -33,6 +33,8 @@ from regtest.ports import Reservation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from generator import Event
+
     from regtest.bitcoind import Bitcoind
     from regtest.process import HashmillProcess
 
@@ -140,25 +142,38 @@ def throughput(node: Bitcoind, plan: Plan) -> list[Series]:
         for repeat in range(plan.repeats):
             for count in plan.connections:
                 progress(f"  throughput, {count:,} miners, {repeat + 1} of {plan.repeats}")
-                mine_empty(node)  # a new set of shares that have been seen
-                wait_for_full_work(at)
                 for each, value in zip(series[count], _closed_loop(at, count, plan.seconds), strict=True):
                     each.values.append(value)
     return [each for of_count in series.values() for each in of_count]
 
 
+def _undisturbed(at: Site, count: int, seconds: float, **options: Any) -> tuple[Event, float, float]:
+    """What the generator measured, and the seconds of CPU that the server and it used meanwhile.
+
+    Of the shares one in five million is a block, which makes others stale: then it is measured once more.
+    """
+    while True:
+        mine_empty(at.node)  # a new set of shares that have been seen
+        wait_for_full_work(at)
+        with at.load(count, seconds=seconds, warm_up=WARM_UP_S, **options) as load:
+            load.wait_for("measuring", limit_s=LIMIT_S)
+            server_s, own_s = cpu_s(at.daemon.pid), cpu_s(load.pid)
+            load.wait_for("measured")
+            server_s, own_s = cpu_s(at.daemon.pid) - server_s, cpu_s(load.pid) - own_s
+            result = load.result()
+        lucky = result["tips"] > 1
+        assert_every_answer_right(result, codes=frozenset({"21"} if lucky else ()))
+        if not lucky:
+            return result, server_s, own_s
+        progress("  a share was a block: once more")
+
+
 def _closed_loop(at: Site, count: int, seconds: float) -> tuple[float, ...]:
-    with at.load(count, seconds=seconds, warm_up=WARM_UP_S, duplicates=DUPLICATES) as load:
-        load.wait_for("measuring", limit_s=LIMIT_S)
-        before, own_before = cpu_s(at.daemon.pid), cpu_s(load.pid)
-        load.wait_for("measured")
-        used_s, own_s = cpu_s(at.daemon.pid) - before, cpu_s(load.pid) - own_before
-        result = load.result()
-    assert_every_answer_right(result)
+    result, server_s, own_s = _undisturbed(at, count, seconds, duplicates=DUPLICATES)
     assert result["duplicates"]["found"] == result["duplicates"]["sent"] > 0, result["duplicates"]
     accepted, latency = result["measured"]["accepted"], result["latency_ms"]
     return (
-        US * used_s / accepted,
+        US * server_s / accepted,
         accepted / result["seconds"],
         latency["p50"],
         latency["p99"],
@@ -170,7 +185,6 @@ def answers(node: Bitcoind, plan: Plan) -> list[Series]:
     """Open loop: as many shares as so many miners send whose difficulty fits, at random times."""
     found: list[Series] = []
     with site(node) as at:
-        wait_for_full_work(at)
         for count in plan.connections:
             rate = count * SHARES_PER_MINUTE / 60
             named = f"{count:,} miners, {rate:g} shares/s"
@@ -178,10 +192,7 @@ def answers(node: Bitcoind, plan: Plan) -> list[Series]:
             series = {each: Series(f"{what}, {named}", "ms") for each, what in quantiles.items()}
             for repeat in range(plan.repeats):
                 progress(f"  answers, {named}, {repeat + 1} of {plan.repeats}")
-                options = {"rate": rate, "poisson": True, "stamps": True, "seconds": plan.seconds}
-                with at.load(count, warm_up=WARM_UP_S, **options) as load:
-                    result = load.result(LIMIT_S)
-                assert_every_answer_right(result)
+                result, _, _ = _undisturbed(at, count, plan.seconds, rate=rate, poisson=True, stamps=True)
                 assert result["unsent"] == 0
                 for each, one in series.items():
                     one.values.append(result["latency_ms"][each])

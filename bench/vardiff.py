@@ -24,7 +24,7 @@ from report import arguments, progress
 from vardiff_simulation import SCENARIOS, Result, simulate
 
 AIMS: Final = (6.0, 12.0, 30.0)
-RUNS: Final = 2000
+RUNS: Final = 1000
 QUICK_RUNS: Final = 50
 HEADING: Final = (
     f"{'':<24}{'aim':>4}{'mean':>7}{'5 %':>6}{'95 %':>6}{'in 35 %':>9}{'highest':>9}{'> 5x':>8}{'search > 5x':>13}"

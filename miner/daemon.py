@@ -6,12 +6,10 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from miner import front, kernel
@@ -19,7 +17,7 @@ from miner import log as logs
 from miner.config import Config
 from miner.control import Control, PlayedTape, UnitWorth, played_tape
 from miner.front import Front
-from miner.handover import HandoverError, Inheritance, Successor, handover_path, offer, take_over
+from miner.handover import HandoverError, Inheritance
 from miner.hashing.calibration import choose
 from miner.hashing.station import OFF, CpuStation
 from miner.inquiries import CONFIGURATION_ERRORS, cpu_modes
@@ -39,6 +37,7 @@ from miner.site import node_set
 from miner.solo import EXTRANONCE1_SIZE, Payout
 from miner.stratum.listener import ListenError, Port
 from miner.stratum.tls import TlsError
+from miner.succession import Succession
 from miner.systemd import notify
 from miner.web.app import NoUnits, UnitReader, WebError, make_app, serve
 from miner.web.status import Alert, ControllerStatus, MarketStatus, StatusDocument, StratumStatus
@@ -109,8 +108,9 @@ class Daemon:
         self._units: Units | None = None
         self._front: Front | None = None
         self._http_sockets: dict[str, socket.socket] = {}
-        self._successor: Successor | None = None
-        self._restarting = asyncio.Event()
+        self._succession = Succession(
+            config.ledger, sockets=self._listening_sockets, on_successor=lambda: self._close("handover")
+        )
 
     async def run(self) -> None:
         """Live until stopped, or until another process takes over.
@@ -120,7 +120,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._close, number.name)
-        loop.add_signal_handler(signal.SIGUSR2, self._restarting.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._succession.restart)
         log.info(
             "starting",
             extra={"version": self._version, "kernel": self._kernel, "network": self._config.network},
@@ -129,15 +129,14 @@ class Daemon:
         # What is wrong with the configuration is told before anything is waited for, or taken from a running daemon.
         tape = played_tape(self._config, self._clock()) if self._config.controller.enabled else None
         ports = front.ports(self._config)
-        inherited = await take_over(self._handover_path()) or Inheritance()
+        inherited = await self._succession.inherit()
         notify({"MAINPID": os.getpid()})
         try:
             await self._live(tape, ports, inherited)
         finally:
             inherited.close()
-            if self._successor is not None:
-                legacy = b"[]" if self._front is None else self._front.legacy()
-                await self._successor.leave(legacy)
+            if self._succession.goes_on:
+                await self._succession.leave(b"[]" if self._front is None else self._front.legacy())
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
@@ -171,9 +170,8 @@ class Daemon:
         self._http_sockets = {name: bound.socket}
         log.info("http_listening", extra={"host": bound.host, "port": bound.port})
 
-    def _handover_path(self) -> Path:
-        ledger = self._config.ledger
-        return handover_path(ledger.file, f"{ledger.url} {ledger.site}")
+    def _listening_sockets(self) -> dict[str, socket.socket]:
+        return {**self._http_sockets, **(self._front.sockets if self._front is not None else {})}
 
     async def _ledger(self, stack: AsyncExitStack) -> Store:
         """The ledger, ours alone until `stack` ends, with what an earlier process did not get to count."""
@@ -303,8 +301,7 @@ class Daemon:
             group.create_task(mining.run(hashing_ended), name="mining")
             side = [
                 group.create_task(self._sample(), name="sample"),
-                group.create_task(self._await_successor(), name="handover"),
-                group.create_task(self._restart_when_told(), name="restart"),
+                group.create_task(self._succession.run(), name="succession"),
             ]
             if control is not None:
                 side.append(group.create_task(control.run(), name="controller"))
@@ -315,7 +312,8 @@ class Daemon:
                 notify({"READY": 1})
                 await facing.run(self._closing)
             finally:
-                notify({"STOPPING": 1} if self._successor is None else {})
+                if not self._succession.goes_on:
+                    notify({"STOPPING": 1})
                 for task in side:
                     task.cancel()
                 if station is not None:
@@ -324,32 +322,6 @@ class Daemon:
                     await asyncio.sleep(0)
                 await facing.settle()
                 hashing_ended.set()
-
-    async def _await_successor(self) -> None:
-        """Hand over to the next daemon that is started on this ledger."""
-
-        def came(successor: Successor) -> None:
-            self._successor = successor
-            self._close("handover")
-
-        def sockets() -> dict[str, socket.socket]:
-            return {**self._http_sockets, **(self._front.sockets if self._front is not None else {})}
-
-        try:
-            await offer(self._handover_path(), sockets, came)
-        except HandoverError as error:
-            log.warning("handover_impossible", extra={"error": str(error)})
-
-    async def _restart_when_told(self) -> None:
-        """At SIGUSR2 start this very command again: the new process takes over from this one."""
-        while True:
-            await self._restarting.wait()
-            self._restarting.clear()
-            log.info("restarting")
-            child = await asyncio.create_subprocess_exec(sys.executable, *sys.orig_argv[1:])
-            code = await child.wait()
-            # It outlives this process, unless it could not take over.
-            log.error("restart_failed", extra={"exit_code": code})
 
     async def _make_book(self, store: Store) -> JobBook:
         """The job book, with the shares that were credited on the last tips before this start."""

@@ -46,7 +46,7 @@ class Units:
 
     def page(self, limit: int, after: str) -> UnitPage:
         """The first `limit` units whose ids come after `after`."""
-        ids = sorted(unit.id for unit in self._roster)
+        ids = sorted(unit.id for unit in self._shown())
         start = bisect_right(ids, after) if after else 0
         chosen = ids[start : start + limit]
         return UnitPage(
@@ -60,8 +60,8 @@ class Units:
         unit = self._roster.by_id(unit_id)
         if unit is None:
             return None
-        if unit_id == UNIT_ID and self._station is not None:
-            return self._cpu(unit, self._station)
+        if unit_id == UNIT_ID:
+            return None if self._station is None else self._cpu(unit, self._station)
         return self._worker(unit)
 
     def name_of(self, unit_id: str) -> str:
@@ -78,7 +78,7 @@ class Units:
 
     def at_a_glance(self) -> tuple[UnitStatus, ...]:
         """This machine's unit and the configured ones."""
-        chosen = [unit.id for unit in self._roster if unit.configured][:MOST_AT_A_GLANCE]
+        chosen = [unit.id for unit in self._shown() if unit.configured][:MOST_AT_A_GLANCE]
         return tuple(unit for unit_id in chosen if (unit := self.one(unit_id)) is not None)
 
     def stratum(self, listening: Sequence[str], connections: int) -> StratumStatus:
@@ -98,7 +98,7 @@ class Units:
     def counts(self) -> Iterator[UnitCounts]:
         """What every unit handed in, configured ones first, then in the order in which they came."""
         now = self._clock()
-        for unit in self._roster:
+        for unit in self._shown():
             tally = unit.tally
             own = unit.id == UNIT_ID
             yield UnitCounts(
@@ -129,6 +129,10 @@ class Units:
                 breakeven_usd_per_kwh=unit.breakeven_usd_per_kwh,
                 margin_usd_per_hour=unit.margin_usd_per_hour,
             )
+
+    def _shown(self) -> Iterator[HashingUnit]:
+        """All of the roster but this machine where it has no threads that hash."""
+        return (unit for unit in self._roster if unit.id != UNIT_ID or self._station is not None)
 
     # ---- Each kind of unit -------------------------------------------------------------------------------------
 

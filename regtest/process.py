@@ -121,6 +121,26 @@ class HashmillProcess:
         except subprocess.TimeoutExpired:
             raise DaemonError(f"the daemon did not end in {limit_s:.0f} s: {self.log_tail()}") from None
 
+    def tell(self, sign: signal.Signals) -> None:
+        """Send it a signal. Raises DaemonError when it is down."""
+        os.kill(self.pid, sign)
+
+    def end_heir(self) -> None:
+        """Stop the process that took over from this one: it is in its session. Raises DaemonError if it does not end."""
+        if self._process is None:
+            return
+        session = self._process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(session, signal.SIGTERM)
+        end = time.monotonic() + STOP_LIMIT_S
+        while time.monotonic() < end:
+            try:
+                os.killpg(session, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(POLL_S)
+        raise DaemonError(f"the next daemon did not end: {self.log_tail()}")
+
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """End it in good order and return its exit code; killed, with DaemonError, if it does not end in time."""
         if self._process is None:

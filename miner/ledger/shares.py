@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Executable, func, select, tuple_
 
 from miner.chain.difficulty import difficulty_of_hash
 from miner.ledger.rollup import MINUTE_S, RECORD
@@ -143,8 +143,10 @@ def _number_of(connection: Connection, site: str, unit: str) -> int | None:
 
 def _windows(connection: Connection, site: str, number: int, since: float) -> Iterator[tuple[float, float]]:
     """Where the unit's shares are: what the minutes do not hold yet, then its minutes; newest first, none overlapping."""
-    oldest = select(func.min(share_batches.c.last_at)).where(share_batches.c.site == site)
-    since = max(since, (connection.execute(oldest).scalar_one() or _FOREVER) - MINUTE_S - SKEW_S)
+    oldest = select(share_batches.c.first_at).where(share_batches.c.site == site)
+    oldest = oldest.order_by(share_batches.c.last_at, share_batches.c.id).limit(1)
+    begins_at = connection.execute(oldest).scalar_one_or_none()
+    since = max(since, _FOREVER if begins_at is None else begins_at)
     mark = select(share_batches.c.last_at).where(
         share_batches.c.site == site, share_batches.c.id <= rolled_up_to(connection, site)
     )
@@ -248,8 +250,8 @@ def _told(connection: Connection, site: str, records: list[_Record]) -> list[Sha
     ]
 
 
-def _by_number(connection: Connection, query: Select[int, str]) -> dict[int, str]:
-    return dict(connection.execute(query).tuples().all())
+def _by_number(connection: Connection, query: Executable) -> dict[int, str]:
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def minutes(

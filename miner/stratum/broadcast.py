@@ -114,5 +114,9 @@ class Broadcast:
 
     def _look_if_served(self) -> None:
         if self._tip_seen_at is not None and self._tip_left <= 0 and not self._late:
-            seen_at, self._tip_seen_at = self._tip_seen_at, None
-            self._on_tip_served(self._clock() - seen_at)
+            # In the loop's next round, since uvloop sends what was written at the end of each.
+            self._loop.call_soon(self._served, self._tip_seen_at)
+            self._tip_seen_at = None
+
+    def _served(self, seen_at: float) -> None:
+        self._on_tip_served(self._clock() - seen_at)

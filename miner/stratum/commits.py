@@ -220,7 +220,7 @@ class ShareCommitter:
         connections = sum(len(batch.answers) for batch in waiting)
         if not self.refusal:
             self.refusal = "the ledger takes no shares: try again later"
-            log.error(STALLED, extra={"why": why, "connections": connections})
+            log.error("ledger_stalled", extra={"why": why, "connections": connections})
             self._on_alert(
                 STALLED, f"the ledger takes no shares ({why}): miners are sent away until it does again"
             )

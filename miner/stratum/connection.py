@@ -135,9 +135,11 @@ class Connection(asyncio.Protocol):
         reason = self.ending or ("lost" if exc else "closed_by_miner")
         self.ending = reason
         self._transport = None
-        self._hub.left(self, reason)
-        self.session.end(self._hub.clock())
-        del self.session  # it knows us: together they would wait for the garbage collector
+        try:
+            self._hub.left(self, reason)
+        finally:
+            self.session.end(self._hub.clock())
+            del self.session  # it knows us: together they would wait for the garbage collector
 
     # ---- What the server calls -------------------------------------------------------------------------------
 

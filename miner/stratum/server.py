@@ -5,7 +5,7 @@ import logging
 import math
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,6 +96,7 @@ class Server:
         self._group: asyncio.TaskGroup | None = None
         self._listeners: list[Listener] = []
         self._connections: dict[Connection, None] = {}
+        self._errands: set[asyncio.Task[None]] = set()  # handshakes and logins under way
         self._gone = asyncio.Event()  # set whenever the last connection has ended
         self._gone.set()
         self._to_sweep: list[Connection] = []
@@ -163,7 +164,7 @@ class Server:
                     listener.pause()
                 for connection in list(self._connections):
                     connection.abort()
-                for task in services:
+                for task in (*services, *self._errands):
                     task.cancel()
         await self._emptied(GOODBYE_S)
         self.traffic.flush()
@@ -222,8 +223,7 @@ class Server:
 
     def look_up(self, guest: Connection, wanted: LoginWanted) -> None:
         """Have the node asked about a login, and tell its session."""
-        if self._group is not None:
-            self._group.create_task(self._settle(guest, wanted), name="stratum login")
+        self._run_errand(self._settle(guest, wanted), "stratum login")
 
     def entered(self, guest: Connection) -> None:
         """A connection stands."""
@@ -260,12 +260,21 @@ class Server:
     def _accept(self, accepted: socket.socket, host: str, port: Port) -> None:
         key = limit_key(host)
         refusal = self._admission.enter(key)
-        if refusal or self._group is None:
+        if refusal:
             self.traffic.refused(host, refusal)
             accepted.close()
             return
         connection = Connection(self, port.rules, host, key)
-        self._group.create_task(self._attach(connection, accepted, port), name="stratum connection")
+        self._run_errand(self._attach(connection, accepted, port), "stratum connection")
+
+    def _run_errand(self, errand: Coroutine[None, None, None], name: str) -> None:
+        """Do something in the background that a stop need not wait for; only while `run` runs."""
+        if self._group is None:
+            errand.close()
+            raise RuntimeError("the server does not run")
+        task = self._group.create_task(errand, name=name)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     async def _attach(self, connection: Connection, accepted: socket.socket, port: Port) -> None:
         """Make the connection stand, with its TLS handshake if it has one."""

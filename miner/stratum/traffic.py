@@ -8,6 +8,8 @@ log = logging.getLogger(__name__)
 
 TOLD_ONE_BY_ONE: Final = 5
 """Comings and goings in one second that each get a line of their own."""
+REFUSALS_APART: Final = 10
+"""Seconds between two warnings of refused connections."""
 
 
 class Traffic:
@@ -20,6 +22,7 @@ class Traffic:
         self._told = 0
         self._untold: Counter[tuple[str, str]] = Counter()
         self._refused: Counter[str] = Counter()
+        self._quiet = 0  # seconds until refused connections are told of again
         self.in_all: Counter[tuple[str, str]] = Counter()
 
     def came(self, address: str, unit: str, agent: str) -> None:
@@ -48,9 +51,12 @@ class Traffic:
 
     def flush(self) -> None:
         """A second has passed: tell in one line of all that was not told."""
-        for reason, count in self._refused.items():
-            log.warning("connections_refused", extra={"count": count, "reason": reason})
-        self._refused.clear()
+        self._quiet = max(self._quiet - 1, 0)
+        if self._refused and not self._quiet:
+            for reason, count in self._refused.items():
+                log.warning("connections_refused", extra={"count": count, "reason": reason})
+            self._refused.clear()
+            self._quiet = REFUSALS_APART
         if self._untold:
             went = {reason: count for (what, reason), count in self._untold.items() if what == "went"}
             log.info(

@@ -17,9 +17,9 @@ FIELDS: Final = 3
 """Of a sample: time, work, sum of squares."""
 
 NEWTON_BELOW: Final = 60.0
-"""Up to this many shares the approximate bound is improved; beyond, it is exact to four digits."""
+"""Up to this many shares the approximate bound is improved; beyond, it is exact to three digits."""
 NEWTON_STEPS: Final = 8
-CLOSE: Final = 1e-9
+CLOSE: Final = 1e-12
 
 
 class ShareRate:

@@ -44,17 +44,28 @@ def ledger_has(proof: ModuleType, monkeypatch: pytest.MonkeyPatch, *hashes: byte
 def test_each_acknowledged_share_is_hashed_from_the_words_on_the_wire(
     proof: ModuleType, tmp_path: Path
 ) -> None:
-    assert list(proof.acknowledged(log_of(tmp_path, *SESSIONS))) == HASHES
+    told = proof.Told.of(log_of(tmp_path, *SESSIONS))
+    assert told.shares == HASHES
+
+
+def test_an_acknowledged_share_that_meets_the_networks_target_is_a_block(
+    proof: ModuleType, tmp_path: Path
+) -> None:
+    """The first session of the vectors is that of a block of 2012, the others are of shares."""
+    (block,) = proof.Told.of(log_of(tmp_path, *SESSIONS)).blocks
+    assert block.hash == SESSIONS[0]["hash"]
+    assert block.prev_hash == "00000000440b921e1b77c6c0487ae5616de67f788f44ae2a5af6e2194d16b6f8"
 
 
 def test_shares_are_missing_beside_or_twice_where_the_accounts_differ(
     proof: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books = proof.Books("sqlite:///nowhere")
+    shares = proof.Told.of(log_of(tmp_path, *SESSIONS[:2])).shares
     one, two, *_ = HASHES
     ledger_has(proof, monkeypatch, one, two)
-    assert books.add(log_of(tmp_path, *SESSIONS[:2]), 0.0) == (2, 0, 0)
+    assert books.add(shares, 0.0) == (0, 0)
     assert books.close() == (0, 0, 0)
     ledger_has(proof, monkeypatch, one, b"other", one)
-    assert books.add(log_of(tmp_path, *SESSIONS[:2]), 0.0) == (2, 1, 1)
+    assert books.add(shares, 0.0) == (1, 1)
     assert books.close() == (1, 1, 2)

@@ -30,7 +30,7 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., HashmillProcess]]:
     with contextlib.ExitStack() as daemons:
 
         def make(
-            nodes: Sequence[Bitcoind], payout_address: str = "", network: str = "", **sections: dict[str, Any]
+            nodes: Sequence[Bitcoind], payout_address: str = "", network: str = "", **sections: Any
         ) -> HashmillProcess:
             settings: dict[str, Any] = {
                 "network": network or nodes[0].chain,
@@ -40,7 +40,9 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., HashmillProcess]]:
                 "controller": {"enabled": False},
             }
             for name, section in sections.items():
-                settings[name] = {**settings.get(name, {}), **section}
+                settings[name] = (
+                    {**settings.get(name, {}), **section} if isinstance(section, dict) else section
+                )
             daemon = HashmillProcess(tmp_path, settings)
             daemons.callback(daemon.close)
             return daemon

@@ -304,6 +304,35 @@ def test_a_share_is_rebuilt_as_by_hashlib(
     assert kernel.share_header(job, *extranonces, ntime_s, nonce, version) == (header, sha256d(header))
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.binary(max_size=100),
+    own=st.binary(min_size=1, max_size=40),
+    after=st.binary(max_size=100),
+    script=st.none() | st.binary(min_size=1, max_size=252),
+)
+def test_a_share_may_pay_another_script_than_the_job(
+    lanes: int, before: bytes, own: bytes, after: bytes, script: bytes | None
+) -> None:
+    assert lanes
+    paid = own if script is None else bytes((len(script),)) + script
+    root = sha256d(b"one" + b"e1" + b"e2" + before + paid + after)
+    header = word(5) + bytes(32) + root + word(1) + word(2) + word(3)
+    job = ShareJob(b"one", before + own + after, [], bytes(32), 2, (len(before), len(own)))
+    assert kernel.share_header(job, b"e1", b"e2", 1, 3, 5, script) == (header, sha256d(header))
+
+
+def test_a_job_that_says_of_no_payout_has_only_its_own() -> None:
+    job = ShareJob(b"one", b"two", [], bytes(32), 2)
+    assert kernel.share_header(job, b"", b"", 1, 3, 5, b"\x51") == kernel.share_header(job, b"", b"", 1, 3, 5)
+
+
+@pytest.mark.parametrize("payout_at", [(-1, 1), (0, -1), (2, 2), (4, 0), (0, 4)])
+def test_a_payout_outside_the_coinbase_is_refused(payout_at: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="does not lie within"):
+        ShareJob(b"one", b"two", [], bytes(32), 2, payout_at)
+
+
 def test_the_worked_example_of_the_stratum_documentation_gives_its_header() -> None:
     """Stratum protocol documentation (2012): notify, submit, and the header that follows from them."""
     prev_hash_on_wire = bytes.fromhex("4d16b6f85af6e2198f44ae2a6de67f78487ae5611b77c6c0440b921e00000000")

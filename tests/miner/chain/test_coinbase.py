@@ -185,3 +185,22 @@ def test_a_witness_is_added_once_and_to_coinbases_only() -> None:
         with_witness(with_witness(parsed().serialize()))
     with pytest.raises(ValueError, match="not a coinbase"):
         with_witness(b"\x02\x00\x00\x00")
+
+
+@given(
+    height=heights,
+    script=st.binary(min_size=1, max_size=300),
+    commitment=st.none() | st.just(COMMITMENT),
+    extranonce=st.integers(0, 12),
+)
+def test_the_payout_can_be_cut_out_and_replaced(
+    height: int, script: bytes, commitment: bytes | None, extranonce: int
+) -> None:
+    coinbase = build_coinbase(height, 1000, P2WPKH, commitment, b"", extranonce)
+    other = build_coinbase(height, 1000, script, commitment, b"", extranonce)
+    offset, length = coinbase.payout_at
+    assert coinbase.suffix[offset : offset + length] == bytes((len(P2WPKH),)) + P2WPKH
+    start, size = other.payout_at
+    payout = other.suffix[start : start + size]
+    assert payout.endswith(script)
+    assert coinbase.suffix[:offset] + payout + coinbase.suffix[offset + length :] == other.suffix

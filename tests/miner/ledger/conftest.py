@@ -1,5 +1,6 @@
 """A fresh ledger, and rows to put into it."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from miner.ledger.engine import engine_at
+from miner.ledger.rollup import RECORD
 from miner.ledger.rows import BlockRow, DecisionRow, TickRow
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
@@ -126,5 +128,21 @@ def tick() -> Callable[..., TickRow]:
             "source": "fixed",
         }
         return TickRow(**{**row, **changed})
+
+    return make
+
+
+@pytest.fixture
+def shares() -> Callable[..., bytes]:
+    """Records of shares at these times; the n-th share of all has n in its hash, and in its job."""
+    numbers = itertools.count()
+
+    def make(*times: float, unit: int = 1, tip: int = 1, difficulty: float = 2.0) -> bytes:
+        return b"".join(
+            RECORD.pack(
+                unit, tip, at, difficulty, number, number.to_bytes(4, "little") + bytes(24) + b"\x01\0\0\0"
+            )
+            for at, number in zip(times, numbers, strict=False)
+        )
 
     return make

@@ -53,7 +53,7 @@ def test_a_missing_driver_is_named_with_the_command_that_installs_it() -> None:
 def test_the_file_is_the_one_that_the_url_names(tmp_path: Path, name: str) -> None:
     engine = engine_at(f"sqlite:///{tmp_path / name}")
     with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE t (x)")
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
     engine.dispose()
     assert (tmp_path / name).exists()
 
@@ -70,7 +70,7 @@ def test_a_write_that_begins_holds_the_lock_at_once(sqlite_url: str) -> None:
 def test_a_rolled_back_transaction_takes_its_tables_with_it(url: str) -> None:
     engine = engine_at(url)
     with engine.connect() as connection:
-        connection.exec_driver_sql("CREATE TABLE half_done (x)")
+        connection.exec_driver_sql("CREATE TABLE half_done (x INTEGER)")
         connection.rollback()
     with engine.begin() as connection:
         assert inspect(connection).get_table_names() == []
@@ -80,7 +80,7 @@ def test_a_rolled_back_transaction_takes_its_tables_with_it(url: str) -> None:
 def test_a_reader_cannot_write(url: str) -> None:
     writer = engine_at(url)
     with writer.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE t (x)")
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
     reader = engine_at(url, read_only=True)
     with (
         pytest.raises(LedgerError, match=r"read-?only"),

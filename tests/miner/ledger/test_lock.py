@@ -161,8 +161,9 @@ def test_a_lock_that_another_took_is_given_up_and_nothing_is_written_any_more(
     assert "another hashmill" in str(told[0])
 
 
+@pytest.mark.usefixtures("postgres")  # skips it where there is none
 def test_a_server_that_is_restarted_gives_the_lock_back_to_who_had_it(
-    block: Callable[..., BlockRow], caplog: pytest.LogCaptureFixture, postgres: Postgres
+    block: Callable[..., BlockRow], caplog: pytest.LogCaptureFixture
 ) -> None:
     with Postgres() as server:
         url = server.new_database()

@@ -9,22 +9,29 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from miner.ledger import recorder as recorder_module
+from miner.ledger import writes
 from miner.ledger.reader import Reader
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import (
     BlockRow,
     DecisionRow,
     LedgerError,
+    LedgerFullError,
     LedgerUnavailableError,
     OutcomeRow,
+    ShareMinuteRow,
     TickRow,
+    TipRow,
+    UnitRow,
     UnknownBlockError,
 )
 from miner.ledger.store import Store, Write
+from regtest.postgres import Postgres
 
 MakeBlock = Callable[..., BlockRow]
 MakeDecision = Callable[..., DecisionRow]
@@ -289,3 +296,170 @@ async def test_everything_written_can_be_read_from_the_loop(
     assert await recorder.last_decisions() == {"cpu": decision()}
     assert await recorder.outcomes([decision().id]) == {decision().id: [outcome]}
     assert await recorder.latest_ticks(now=2e9) == {"btc_usd": tick()}
+
+
+async def test_shares_are_on_the_disk_when_their_future_is_done(
+    recorder: Recorder, url: str, shares: Callable[..., bytes]
+) -> None:
+    records = shares(1.0, 2.0)
+    await recorder.add_shares(records)
+    assert recorder.shares_waiting == 0
+    with Reader.open(url) as reader:
+        assert list(reader.share_records(0.0)) == [records]
+
+
+async def test_what_is_said_of_shares_reaches_the_disk_in_the_order_of_the_calls(
+    store: Store, shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[list[str]] = []
+    commit = store.commit
+
+    def noted(group: Sequence[Write]) -> None:
+        commits.append([write.func.__name__ for write in group])
+        commit(group)
+
+    monkeypatch.setattr(store, "commit", noted)
+    async with Recorder(store) as recorder:
+        with stuck(store):
+            written = [
+                recorder.add_units([UnitRow(1, "rack.1", 0.0)]),
+                recorder.add_tips([TipRow(1, "ab" * 32, 5, 0.0)]),
+                recorder.add_shares(shares(1.0)),
+                recorder.add_share_minutes([ShareMinuteRow(1, 0, 1, 2.0, 4.0, 9.0)]),
+                recorder.add_shares(shares(61.0)),
+            ]
+            assert recorder.shares_waiting == 2
+        await asyncio.gather(*written)
+        order = [name for group in commits for name in group]
+        assert order == ["add_units", "add_tips", "add_shares", "add_share_minutes", "add_shares"]
+        assert len(commits) <= 2
+        assert [row.unit for row in await recorder.shares()] == ["rack.1", "rack.1"]
+        assert await recorder.units() == [UnitRow(1, "rack.1", 0.0)]
+        assert [row.difficulty for row in await recorder.best_shares()] == [9.0]
+        assert [row.accepted for row in await recorder.share_minutes(unit="rack.1")] == [1]
+    # The second batch is in no sum, and only it.
+    assert store.roll_up() == 1
+
+
+async def test_no_more_shares_are_taken_than_may_wait(store: Store, shares: Callable[..., bytes]) -> None:
+    async with Recorder(store, share_capacity=128) as recorder:
+        with stuck(store):
+            first = recorder.add_shares(shares(1.0))
+            assert not recorder.shares_full
+            second = recorder.add_shares(shares(2.0, 3.0, 4.0))  # as large as it is, there was room
+            assert (recorder.shares_full, recorder.shares_waiting) == (True, 4)
+            with pytest.raises(LedgerFullError, match="4 shares wait for the ledger"):
+                recorder.add_shares(shares(5.0))
+        await asyncio.gather(first, second)
+        assert (recorder.shares_full, recorder.shares_waiting) == (False, 0)
+        await recorder.add_shares(shares(6.0))
+    assert [row.at for row in store.shares()] == [6.0, 4.0, 3.0, 2.0, 1.0]
+
+
+async def test_shares_stay_queued_whoever_gave_up_waiting_for_them(
+    store: Store, recorder: Recorder, shares: Callable[..., bytes]
+) -> None:
+    with stuck(store):
+        recorder.add_shares(shares(1.0)).cancel()
+        await asyncio.sleep(0)
+        assert recorder.shares_waiting == 1
+    await recorder.aclose()
+    await asyncio.sleep(0)
+    assert recorder.shares_waiting == 0
+    assert len(store.shares()) == 1
+
+
+async def test_shares_wait_for_a_database_that_another_process_holds(
+    url: str, held: Held, shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
+    with impatient(url) as store:
+        async with Recorder(store) as recorder:
+            with held():
+                first = recorder.add_shares(shares(1.0))
+                sums = recorder.add_share_minutes([ShareMinuteRow(1, 0, 1, 2.0, 4.0, 9.0)])
+                await asyncio.sleep(0.2)
+                second = recorder.add_shares(shares(2.0))
+                assert not any(future.done() for future in (first, sums, second))
+            await asyncio.gather(first, sums, second)
+            assert [row.at for row in await recorder.shares()] == [2.0, 1.0]
+        assert store.roll_up() == 1
+
+
+@pytest.mark.usefixtures("postgres")  # skips it where there is none
+async def test_no_share_is_lost_or_doubled_when_the_server_is_killed_again_and_again(
+    shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
+    dice = random.Random(8)
+    with Postgres() as server, Store.open(server.new_database()) as store:
+        async with Recorder(store) as recorder:
+            handed_in, counted, futures = 0, 0, []
+            for _ in range(4):
+                killing = asyncio.create_task(asyncio.to_thread(server.kill))
+                for _ in range(dice.randrange(5, 25)):
+                    futures.append(recorder.add_shares(shares(float(handed_in), float(handed_in + 1))))
+                    handed_in += 2
+                    if dice.random() < 0.3:
+                        row = ShareMinuteRow(1, 0, handed_in - counted, 0.0, 0.0, 0.0)
+                        futures.append(recorder.add_share_minutes([row]))
+                        counted = handed_in
+                    await asyncio.sleep(dice.uniform(0, 0.01))
+                await killing
+                await asyncio.to_thread(server.start)
+            await asyncio.gather(*futures)
+        assert sorted(row.at for row in store.shares(100_000)) == [float(at) for at in range(handed_in)]
+        assert store.roll_up() == handed_in - counted
+        assert sum(row.accepted for row in store.share_minutes()) == handed_in
+
+
+async def test_shares_that_never_reached_the_disk_are_told_at_the_end(
+    url: str, held: Held, shares: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    with impatient(url) as store, held():
+        recorder = Recorder(store)
+        written = recorder.add_shares(shares(1.0))
+        recorder.add_units([UnitRow(1, "rack.1", 0.0)])
+        await asyncio.sleep(0.05)
+        await recorder.aclose()
+        with pytest.raises(LedgerUnavailableError, match="closed before it took this write"):
+            await written
+    lost = [record.message for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert lost == ["shares_not_recorded", "units_not_recorded"]
+
+
+async def test_a_write_nobody_waits_for_is_logged_when_it_fails_for_good(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad: Any = [UnitRow(1, None, 0.0)]  # type: ignore[arg-type] # what no caller should do
+    with pytest.raises(LedgerError):
+        await recorder.add_units(bad)
+    assert caplog.messages == ["units_not_recorded"]
+
+
+async def test_bytes_that_are_no_shares_are_refused_at_once(recorder: Recorder) -> None:
+    with pytest.raises(ValueError, match="no whole number of records"):
+        recorder.add_shares(b"x")
+    assert recorder.shares_waiting == 0
+
+
+async def test_a_closed_ledger_takes_no_shares(recorder: Recorder, shares: Callable[..., bytes]) -> None:
+    await recorder.aclose()
+    with pytest.raises(LedgerError, match="the ledger is closed"):
+        recorder.add_shares(shares(1.0))
+    assert recorder.shares_waiting == 0
+
+
+async def test_other_writes_get_their_turn_while_much_is_forgotten(
+    store: Store, shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "PRUNE_BATCHES", 2)
+    monkeypatch.setattr(writes, "PRUNE_MINUTES", 2)
+    for number in range(10):
+        store.add_shares(shares(60.0 * number))
+    store.roll_up()
+    async with Recorder(store) as recorder:
+        await recorder.prune_shares(450.0)
+        await recorder.prune_history(450.0)
+        assert [row.at for row in await recorder.shares()] == [540.0, 480.0]
+        assert [row.minute_at for row in await recorder.share_minutes()] == [480, 540]

@@ -14,24 +14,31 @@ from pathlib import Path
 
 import pytest
 
+from miner.ledger import shares as shares_module
+from miner.ledger import store as store_module
+from miner.ledger import writes
 from miner.ledger.reader import Reader
+from miner.ledger.rollup import RECORD
 from miner.ledger.rows import (
     BlockRow,
     DecisionRow,
     LedgerError,
     LedgerUnavailableError,
     OutcomeRow,
+    ShareMinuteRow,
     TickRow,
     TransitionError,
     UnknownBlockError,
 )
 from miner.ledger.store import Store
+from regtest.postgres import Postgres
 
 #: Blocks with the hashes 0, 1, 2 ..., each told on stdout once it was written; `write` is what a test puts there.
 WRITER = """
 import os, signal, sys
 from miner.ledger.rows import BlockRow
 from miner.ledger.store import Store
+from regtest.postgres import Postgres
 
 store = Store.open(sys.argv[1])
 print("open", flush=True)
@@ -284,3 +291,161 @@ def test_history_is_forgotten_but_what_the_next_decision_needs_stays(
         "btc_usd": tick(2).observed_at,
         "power_usd_per_kwh": tick(1).observed_at,
     }
+
+
+NOON = 1_700_049_600.0
+
+
+def test_a_batch_written_again_since_its_answer_was_lost_is_there_once(
+    store: Store, shares: Callable[..., bytes]
+) -> None:
+    write = store.share_batch(shares(NOON, NOON + 1))
+    store.commit([write])
+    store.commit([write])
+    assert len(store.shares()) == 2
+
+
+def test_two_processes_that_write_shares_of_one_site_are_not_taken_for_one(
+    url: str, shares: Callable[..., bytes]
+) -> None:
+    with Store.open(url) as ours, Store.open(url) as theirs:
+        ours.add_shares(shares(NOON))
+        with pytest.raises(LedgerError, match="two write site 'default' at once"):
+            theirs.add_shares(shares(NOON))
+        assert len(ours.shares()) == 1
+
+
+def test_ids_go_on_after_a_restart_even_if_every_share_was_forgotten(
+    url: str, shares: Callable[..., bytes]
+) -> None:
+    with Store.open(url) as store:
+        for number in range(3):
+            store.add_shares(shares(NOON + number))
+        store.roll_up()
+        store.prune_shares(NOON + 100)
+    with Store.open(url) as store:
+        store.add_shares(shares(NOON + 60))
+        assert store.roll_up() == 1
+        assert sum(row.accepted for row in store.share_minutes()) == 4
+
+
+def test_shares_that_no_sum_holds_are_counted_once_after_a_crash(
+    url: str, shares: Callable[..., bytes]
+) -> None:
+    with Store.open(url) as store:
+        store.add_shares(shares(NOON, NOON + 1))
+        store.add_share_minutes([ShareMinuteRow(1, int(NOON), 2, 4.0, 8.0, 1.0, {"stale": 3})])
+        store.add_shares(shares(NOON + 2, NOON + 61))
+    for counted in (2, 0):
+        with Store.open(url) as store:
+            assert store.roll_up() == counted
+            first, second = store.share_minutes()
+            assert (first.accepted, first.work, first.work_squared) == (3, 6.0, 12.0)
+            assert first.rejected == {"stale": 3}
+            assert (second.minute_at, second.accepted) == (int(NOON) + 60, 1)
+
+
+def test_sums_written_twice_since_their_answer_was_lost_count_once(store: Store) -> None:
+    write = store.minute_sums([ShareMinuteRow(1, int(NOON), 2, 4.0, 8.0, 1.0, {"stale": 3})])
+    store.commit([write])
+    store.commit([write])
+    assert store.share_minutes() == [ShareMinuteRow(1, int(NOON), 2, 4.0, 8.0, 1.0, {"stale": 3})]
+
+
+def test_what_comes_later_in_a_minute_is_added_to_it(store: Store) -> None:
+    row = ShareMinuteRow(1, int(NOON), 2, 4.0, 8.0, 1.0, {"stale": 3})
+    store.add_share_minutes([row, row])
+    store.add_share_minutes([ShareMinuteRow(1, int(NOON), 1, 2.0, 4.0, 9.0, {"duplicate": 1})])
+    (whole,) = store.share_minutes()
+    assert (whole.accepted, whole.work, whole.work_squared, whole.best_difficulty) == (5, 10.0, 20.0, 9.0)
+    assert whole.rejected == {"stale": 6, "duplicate": 1}
+
+
+def test_a_whole_farm_s_minute_is_written_at_once(store: Store) -> None:
+    rows = [ShareMinuteRow(unit, int(NOON), 1, 1.0, 1.0, 1.0) for unit in range(1700)]
+    store.add_share_minutes(rows)
+    store.add_share_minutes(rows)
+    assert [row.accepted for row in store.share_minutes()] == [2] * 1700
+
+
+@pytest.mark.parametrize("many", [1_000_000, 5])
+def test_a_long_time_without_sums_is_made_up_for_in_steps(
+    store: Store, shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(store_module, "ROLL_UP_SHARES", many)
+    monkeypatch.setattr(shares_module, "PIECE_RECORDS", 4)
+    for number in range(20):
+        store.add_shares(shares(NOON + 30 * number, NOON + 30 * number + 1))
+    assert store.roll_up() == 40
+    assert store.roll_up() == 0
+    assert [row.accepted for row in store.share_minutes()] == [4] * 10
+
+
+def test_old_shares_are_forgotten_in_pieces_and_the_sums_stay(
+    store: Store, shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "PRUNE_BATCHES", 3)
+    for number in range(10):
+        store.add_shares(shares(NOON + number, NOON + number + 0.5))
+    store.roll_up()
+    commits = []
+    commit = store.commit
+    monkeypatch.setattr(store, "commit", lambda group: (commits.append(len(group)), commit(group)))
+    store.prune_shares(NOON + 7.25)
+    assert len(commits) == 3
+    assert sorted({int(row.at - NOON) for row in store.shares()}) == [7, 8, 9]
+    assert sum(row.accepted for row in store.share_minutes()) == 20
+
+
+def test_old_sums_are_forgotten_in_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writes, "PRUNE_MINUTES", 4)
+    rows = [ShareMinuteRow(unit, int(NOON) + 60 * minute, 1) for minute in range(5) for unit in range(3)]
+    store.add_share_minutes(rows)
+    store.prune_share_minutes(NOON + 180)
+    assert store.share_minutes() == rows[9:]
+
+
+def test_room_of_forgotten_shares_is_used_again(sqlite_url: str, shares: Callable[..., bytes]) -> None:
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    sizes = []
+    with Store.open(sqlite_url) as store:
+        for day in range(6):
+            for number in range(20):
+                store.add_shares(shares(*(NOON + 1000 * day + number for _ in range(500))))
+            store.prune_shares(NOON + 1000 * day - 1)
+            with store._reading() as connection:
+                sizes.append(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+    assert sizes[2] == sizes[-1]
+    assert file.stat().st_size < 3 * 20 * 500 * RECORD.size
+
+
+@pytest.mark.usefixtures("postgres")  # skips it where there is none
+def test_a_server_restarted_between_two_writes_is_not_noticed(block: Callable[..., BlockRow]) -> None:
+    with Postgres() as server, Store.open(server.new_database()) as store:
+        store.add_block(block(1))
+        assert len(store.blocks()) == 1
+        server.kill()
+        with pytest.raises(LedgerUnavailableError):
+            store.add_block(block(2))
+        server.start()
+        store.add_block(block(3))
+        server.kill()
+        server.start()
+        store.add_block(block(4))
+        assert [row.height for row in store.blocks()] == [4, 3, 1]
+
+
+@pytest.mark.parametrize("given_by", ["url", "server"])
+def test_postgresql_commits_are_durable_whatever_the_server_s_default(
+    postgres: Postgres, postgres_url: str, given_by: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    with postgres.connect() as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    url = postgres_url + ("?application_name=mine" if given_by == "url" else "")
+    with Store.open(url) as store, store._reading() as connection:
+        shown = [
+            connection.exec_driver_sql(f"SHOW {setting}").scalar_one()
+            for setting in ("synchronous_commit", "statement_timeout", "application_name")
+        ]
+    assert shown == ["on", "30s", "mine" if given_by == "url" else "hashmill"]

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -123,6 +123,7 @@ async def rig_of(
     ports: list[Port] | None = None,
     worker_mode: bool = False,
     with_job: bool = True,
+    write: Callable[[bytes], asyncio.Future[None]] | None = None,
     **roster: Any,
 ) -> AsyncIterator[Rig]:
     """A server that serves while the context lasts."""
@@ -159,7 +160,7 @@ async def rig_of(
         )
 
     server = Server(
-        Counter(take, taker, buffer, ledger.write),
+        Counter(take, taker, buffer, write or ledger.write),
         units,
         limits or ServerLimits(connections=1000),
         payouts=payouts if worker_mode else None,

@@ -5,13 +5,17 @@ import itertools
 import logging
 import shutil
 import socket
+import sqlite3
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from miner.kernel import RECORD
+from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError
+from miner.ledger.store import Store
 from miner.payouts import Payee, PayoutRefused
 from miner.stratum import server as server_module
 from miner.stratum.listener import ListenError, Port
@@ -79,6 +83,7 @@ async def test_the_time_from_a_new_block_to_the_last_session_is_told() -> None:
         miners = [await Miner.mining(rig, f"farm.{number}") for number in range(3)]
         rig.clock.now += 0.125
         rig.new_job(seen_at=NOW, prev_hash=b"\xb0" * 32)
+        await until(lambda: rig.served_s)
         assert rig.served_s == [0.125]
         for miner in miners:
             assert (await miner.note("mining.notify"))["params"][8] is True
@@ -101,6 +106,20 @@ async def test_a_login_storm_gets_everybody_a_job_and_an_extranonce_of_its_own()
 
 
 # ---- Nothing is acknowledged that is not durable -------------------------------------------------------------------
+
+
+async def test_an_acknowledged_share_is_in_the_database(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as store:
+        async with Recorder(store) as recorder, rig_of(write=recorder.add_shares) as rig:
+            notice = rig.new_job()
+            miner = await Miner.mining(rig)
+            assert await accepted(miner, miner.submit(notice))
+            with sqlite3.connect(tmp_path / "hashmill.db") as other:
+                [(records,)] = other.execute("SELECT records FROM share_batches")
+            other.close()
+            unit = rig.roster.named("farm.1")
+            assert unit is not None
+            assert RECORD.unpack(records)[0] == unit.number
 
 
 async def test_a_share_is_answered_only_once_the_ledger_holds_it_and_a_notify_overtakes_it() -> None:
@@ -519,6 +538,16 @@ async def test_a_stop_does_not_wait_for_ever_for_a_ledger_that_hangs() -> None:
         rig.closing.set()
         await miner.ended()
         assert [told for told in miner.told if told.get("id") == submitted] == []
+
+
+async def test_a_stop_does_not_wait_for_the_nodes_word_on_a_login() -> None:
+    async with rig_of(worker_mode=True) as rig:
+        miner = await Miner.connect(rig)
+        miner.send("mining.authorize", "addr.1", "x")
+        await until(lambda: rig.payouts.asked)
+        rig.closing.set()
+        await miner.ended()
+        await until(rig.payouts.asked["addr.1"].cancelled)
 
 
 async def test_units_know_how_many_sessions_they_have() -> None:

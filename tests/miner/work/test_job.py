@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.chain.block import Header, header_hash
-from miner.chain.difficulty import bits_to_target
+from miner.chain.difficulty import MAX_TARGET, bits_to_target
 from miner.chain.merkle import merkle_root, sha256d
+from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
 from miner.work.job import (
     DEFAULT_VERSION_MASK,
+    KEPT_PAYEES,
     KEPT_TIPS,
     Active,
     Job,
@@ -118,6 +120,69 @@ class TestNtime:
         job = JOB
         early, late = sorted((one, other))
         assert job.min_time_s <= ntime_at(job, early) <= ntime_at(job, late)
+
+
+class TestSerial:
+    @pytest.mark.parametrize("job_id", ["0", "1", "f0", "abcdef0123456789", "ffffffffffffffff"])
+    def test_a_job_s_serial_is_what_its_id_is_in_hexadecimal(self, make_job: MakeJob, job_id: str) -> None:
+        assert make_job(job_id).serial == int(job_id, 16)
+
+    @pytest.mark.parametrize(
+        "job_id",
+        ["", "01", "00", "F0", "0xf0", "-1", "+1", " 1", "1_0", "pool-1", "1.2", "10000000000000000", "١"],
+    )
+    def test_an_id_that_is_not_written_as_ours_has_no_serial(self, make_job: MakeJob, job_id: str) -> None:
+        assert make_job(job_id).serial is None
+
+
+class TestPaying:
+    SCRIPT = b"\x00\x14" + bytes(range(20))
+
+    def test_the_same_work_pays_another_with_a_coinbase_like_its_own(
+        self, template: Template, make_job: MakeJob
+    ) -> None:
+        job = make_job()
+        other = job.paying(self.SCRIPT)
+        made = solo_job(template, "1", self.SCRIPT, b"/test/", 4, 8, clean=True, now=1000.0)
+        assert (other.coinbase2, other.payout_script, other.payout_at) == (
+            made.coinbase2,
+            self.SCRIPT,
+            made.payout_at,
+        )
+        numbers = {"ntime_s": job.ntime_s, "nonce": 5, "version": job.version}
+        assert other.header(E1, E2, **numbers) == made.header(E1, E2, **numbers)
+        assert (other.id, other.serial, other.branch, other.txs) == (job.id, job.serial, job.branch, job.txs)
+        assert job.header(E1, E2, **numbers) != other.header(E1, E2, **numbers)
+
+    def test_a_block_of_it_is_whole(self, make_job: MakeJob) -> None:
+        job = make_job().paying(self.SCRIPT)
+        header, _ = job.header(E1, E2, ntime_s=job.ntime_s, nonce=0, version=job.version)
+        assert self.SCRIPT in block_bytes(job, header, E1, E2)
+        with pytest.raises(ValueError, match="not of job"):
+            block_bytes(make_job(), header, E1, E2)
+
+    def test_who_is_paid_anyway_needs_no_other_job(self, make_job: MakeJob) -> None:
+        job = make_job()
+        assert job.paying(None) is job.paying(job.payout_script) is job
+
+    def test_a_job_that_can_pay_nobody_else_stays_as_it_is(self) -> None:
+        assert JOB.paying(self.SCRIPT) is JOB
+
+    def test_a_payee_s_job_is_made_once_and_pays_others_too(self, make_job: MakeJob) -> None:
+        job = make_job()
+        other = job.paying(self.SCRIPT)
+        assert job.paying(self.SCRIPT) is other
+        assert other.paying(b"\x51\x52").coinbase2 == job.paying(b"\x51\x52").coinbase2
+
+    def test_payees_are_many_but_what_is_kept_of_them_is_bounded(self, make_job: MakeJob) -> None:
+        job = make_job()
+        for number in range(KEPT_PAYEES + 10):
+            job.paying(b"\x51" + number.to_bytes(4, "big"))
+        assert len(job._payees) == KEPT_PAYEES
+
+    def test_money_for_everyone_is_refused(self, make_job: MakeJob) -> None:
+        with pytest.raises(ValueError, match="money for everyone"):
+            make_job().paying(b"")
 
 
 JOB = Job(
@@ -288,3 +353,122 @@ class TestJobBook:
     def test_a_book_without_room_is_refused(self, bounds: dict[str, int]) -> None:
         with pytest.raises(ValueError, match="at least one"):
             JobBook(grace_s=60, **bounds)
+
+
+class TestTips:
+    def test_tips_are_numbered_in_the_order_of_their_coming(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, first_tip_number=7)
+        assert book.tips() == []
+        book.set_tip(tip(1), 1)
+        book.add(make_job("1", prev_hash=tip(2)), 2)
+        assert book.tips() == [(7, tip(1)), (8, tip(2))]
+        assert (book.tip_number(tip(1)), book.tip_number(tip(2))) == (7, 8)
+        with pytest.raises(KeyError):
+            book.tip_number(tip(3))
+
+    def test_a_tip_that_comes_back_has_its_number_and_the_next_one_a_new_one(self) -> None:
+        book = JobBook(grace_s=60)
+        for n in (1, 2, 1, 3):
+            book.set_tip(tip(n), 0)
+        assert book.tips() == [(1, tip(2)), (0, tip(1)), (2, tip(3))]
+
+    def test_a_tip_that_was_forgotten_comes_back_under_another_number(self) -> None:
+        book = JobBook(grace_s=60)
+        for n in (1, 2, 3, 4, 1):
+            book.set_tip(tip(n), 0)
+        assert book.tips() == [(2, tip(3)), (3, tip(4)), (4, tip(1))]
+
+
+def record(tip_number: int, digest: bytes) -> bytes:
+    return RECORD.pack(1, tip_number, 0.0, 1.0, 5, digest)
+
+
+class TestRestore:
+    def test_shares_of_before_the_restart_are_not_credited_again(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, first_tip_number=3)
+        assert book.restore(tip(1), 5, record(5, SEEN) + record(4, SEEN[::-1]) + record(5, SEEN)) == 1
+        assert book.tip is None
+        assert book.is_duplicate(tip(1), SEEN)
+        assert not book.is_duplicate(tip(1), SEEN[::-1])
+        book.add(make_job(prev_hash=tip(1)), 1)
+        assert book.is_duplicate(tip(1), SEEN)
+        assert book.tip_number(tip(1)) == 5
+        book.set_tip(tip(2), 2)
+        assert book.tip_number(tip(2)) == 6
+
+    def test_a_tip_that_is_in_the_book_keeps_its_number_and_takes_the_shares(self) -> None:
+        book = JobBook(grace_s=60, first_tip_number=10)
+        book.set_tip(tip(1), 1)
+        assert book.restore(tip(1), 4, record(4, SEEN)) == 1
+        assert book.restore(tip(1), 40, record(40, SEEN[::-1])) == 1
+        assert (book.tip, book.tips()) == (tip(1), [(10, tip(1))])
+        assert book.is_duplicate(tip(1), SEEN)
+        assert book.is_duplicate(tip(1), SEEN[::-1])
+        book.set_tip(tip(2), 2)
+        assert book.tip_number(tip(2)) == 41
+
+    def test_the_present_tip_is_never_pushed_out(self) -> None:
+        book = JobBook(grace_s=60)
+        book.set_tip(tip(1), 1)
+        for n in range(2, 8):
+            book.restore(tip(n), n, record(n, SEEN))
+        assert book.tip == tip(1)
+        assert [prev_hash for _, prev_hash in book.tips()] == [tip(6), tip(7), tip(1)]
+
+    def test_no_more_is_restored_than_the_table_holds(self) -> None:
+        book = JobBook(grace_s=60, duplicates=1)
+        assert book.restore(tip(1), 0, record(0, SEEN) + record(0, SEEN[::-1])) == 1
+        assert book.is_full(tip(1))
+
+
+class TestBoard:
+    """What the C core is shown of the book; tests/miner/work/test_judged_in_c.py proves that both say the same."""
+
+    @staticmethod
+    def taker(book: JobBook) -> SubmitTaker:
+        taker = SubmitTaker(
+            book.board, ShareBuffer(), Tally(), unit=1, worker=b"w", extranonce1=E1, version_mask=None
+        )
+        taker.set_level(0, 0, 1.0, MAX_TARGET)
+        return taker
+
+    @staticmethod
+    def line(job: Job, job_id: str = "") -> bytes:
+        params = f'["w","{job_id or job.id}","{E2.hex()}","{job.ntime_s:08x}","00000000"]'
+        return f'{{"id":1,"method":"mining.submit","params":{params}}}\n'.encode()
+
+    def test_a_job_is_on_the_board_as_long_as_it_is_in_the_book(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, capacity=2)
+        taker, jobs = self.taker(book), [make_job(str(n), bits=0x1D00FFFF) for n in range(4)]
+        for n, job in enumerate(jobs):
+            assert taker.take(self.line(job), 0, 1.0) == 0
+            book.add(job, 1.0)
+            assert taker.take(self.line(job), 0, 1.0) == len(self.line(job))
+            known = [taker.take(self.line(older), 0, 1.0) > 0 for older in jobs]
+            assert known == [n - 2 < older <= n for older in range(4)]
+
+    def test_a_job_whose_id_is_no_number_is_not_on_it(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, capacity=1)
+        job = make_job("pool-1", bits=0x1D00FFFF)
+        book.add(job, 1.0)
+        assert self.taker(book).take(self.line(job), 0, 1.0) == 0
+        book.add(make_job("2"), 2.0)  # and is forgotten without it
+
+    @pytest.mark.parametrize("changes", [{"min_time_s": -1}, {"ntime_s": -7201, "min_time_s": 0}])
+    def test_a_job_of_times_that_no_header_bears_is_not_on_it(
+        self, make_job: MakeJob, changes: dict[str, object]
+    ) -> None:
+        book = JobBook(grace_s=60)
+        book.add(make_job(**changes), 1.0)
+        assert self.taker(book).take(self.line(make_job()), 0, 1.0) == 0
+
+    def test_shares_credited_by_either_are_duplicates_for_both(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        taker, job = self.taker(book), make_job(bits=0x1D00FFFF)
+        book.add(job, 1.0)
+        _, digest = job.header(E1, E2, ntime_s=job.ntime_s, nonce=0, version=job.version)
+        assert not book.is_duplicate(job.prev_hash, digest)
+        taker.take(self.line(job), 0, 1.0)
+        assert (taker.accepted, book.is_duplicate(job.prev_hash, digest)) == (1, True)
+        taker.take(self.line(job), 0, 1.0)
+        assert taker.rejected == 1

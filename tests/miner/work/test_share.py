@@ -274,6 +274,34 @@ class TestVersionRolling:
         assert verdict.hash == digest
 
 
+class TestPayout:
+    def test_a_share_is_judged_by_the_coinbase_that_pays_the_one_who_hashed_it(
+        self, book: JobBook, make_job: MakeJob
+    ) -> None:
+        job = make_job(bits=HARD_BITS)
+        book.add(job, 1000.0)
+        script = b"\x00\x14" + bytes(20)
+        _, digest = job.paying(script).header(E1, E2, ntime_s=job.ntime_s, nonce=7, version=job.version)
+        submission = Submission("rig", job.id, E1, E2, job.ntime_s, 7, payout_script=script)
+        assert judge(book, submission, MAX_TARGET, 1000.0) == Accepted(
+            digest, difficulty_of_target(MAX_TARGET)
+        )
+        operators = replace(submission, payout_script=None)
+        verdict = judge(book, operators, MAX_TARGET, 1000.0)
+        assert isinstance(verdict, Accepted)  # another coinbase, another header
+        assert verdict.hash != digest
+
+    def test_a_block_brings_the_job_whose_coinbase_was_hashed(self, book: JobBook, make_job: MakeJob) -> None:
+        job = make_job(bits=EASY_BITS)
+        book.add(job, 1000.0)
+        script = b"\x00\x14" + bytes(20)
+        submission = replace(block_of(job.paying(script)), payout_script=script)
+        verdict = judge(book, submission, MAX_TARGET, 1000.0)
+        assert isinstance(verdict, Block)
+        assert verdict.job is job.paying(script)
+        assert script in block_bytes(verdict.job, verdict.header, E1, E2)
+
+
 def session_job(session: dict[str, Any]) -> Job:
     """The pool's job of a published session: words of the prev hash turned, numbers big-endian."""
     job_id, prev_hash, coinbase1, coinbase2, branch, version, bits, ntime, clean = session["notify"]
