@@ -23,7 +23,6 @@ BENCHES: Final[dict[str, list[str]]] = {
     "latency": ["--quick"],
     "overhead": ["--quick"],
     "mining": ["--quick"],
-    "vardiff": ["--quick"],
     "stratum": ["--quick"],
     "kill": ["--quick"],
     "vardiff": ["--quick"],

@@ -24,7 +24,7 @@ from generator import Load
 from proof import Block, Books, Told
 from report import Series, arguments, machine, progress, publish
 from signet import signet_node
-from stratum import LIMIT_S, site
+from stratum import LIMIT_S, free_longpolls, site
 from wire import Miner
 
 from miner.ledger.reader import Reader
@@ -109,6 +109,7 @@ def campaign(node: Bitcoind, times: int, miners: int, ledger: str, chance: rando
             acknowledged += len(told.blocks)
             cut_off += not answered
             lost += lost_blocks(at, url, told.blocks)
+            free_longpolls(node)
             missing, beside = books.add(told.shares, began)
             findings.told.values.append(len(told.shares))
             findings.missing.values.append(missing)

@@ -52,6 +52,8 @@ BRANCHES: Final = 12
 DUPLICATES: Final = 0.01
 SHARES_PER_MINUTE: Final = 12.0
 """Of a miner whose difficulty fits."""
+LEAST_RATE: Final = 20.0
+"""Shares a second of all miners, however few: there must be something to measure."""
 PER_SOURCE: Final = 1_000
 """Miners of one address: ports are a limit otherwise."""
 WARM_UP_S: Final = 1.0
@@ -106,8 +108,21 @@ def site(node: Bitcoind, *, ledger_url: str | None = None) -> Iterator[Site]:
                 "max_workers": 100_000,
             },
         }
-        with running(node, Path(folder), sections, ledger_url=ledger_url) as daemon:
-            yield Site(node, daemon, port)
+        try:
+            with running(node, Path(folder), sections, ledger_url=ledger_url) as daemon:
+                yield Site(node, daemon, port)
+        finally:
+            free_longpolls(node)
+
+
+def free_longpolls(node: Bitcoind) -> None:
+    """Have the node answer those who are no more: until a new block, each daemon's longpoll keeps one of its few threads."""
+    mine_empty(node)
+
+
+def share_rate(count: int) -> float:
+    """Shares a second of so many miners whose difficulty fits."""
+    return max(count * SHARES_PER_MINUTE / 60, LEAST_RATE)
 
 
 def cpu_s(pid: int) -> float:
@@ -186,7 +201,7 @@ def answers(node: Bitcoind, plan: Plan) -> list[Series]:
     found: list[Series] = []
     with site(node) as at:
         for count in plan.connections:
-            rate = count * SHARES_PER_MINUTE / 60
+            rate = share_rate(count)
             named = f"{count:,} miners, {rate:g} shares/s"
             quantiles = {"p50": "median answer", "p99": "99 of 100 answers", "max": "slowest answer"}
             series = {each: Series(f"{what}, {named}", "ms") for each, what in quantiles.items()}
@@ -208,7 +223,7 @@ def blocks(node: Bitcoind, plan: Plan) -> list[Series]:
         publications.settle(lambda: mine_empty(node))
         for count in plan.connections:
             goal = NEW_BLOCK_GOALS_MS.get(count)
-            for rate in (0.0, count * SHARES_PER_MINUTE / 60):
+            for rate in (0.0, share_rate(count)):
                 beside = f", {rate:g} shares/s beside" if rate else ""
                 progress(f"  new blocks, {count:,} miners{beside}")
                 last = Series(
@@ -279,6 +294,7 @@ def storms(node: Bitcoind, plan: Plan) -> list[Series]:
                     login.values.append(load.wait_for("ready", limit_s=LIMIT_S)["seconds"])
                     load.wait_for("measuring", limit_s=LIMIT_S)
                     at.daemon.kill()
+                    free_longpolls(node)
                     began = time.monotonic()
                     at.daemon.start()
                     start.values.append(time.monotonic() - began)

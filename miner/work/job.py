@@ -100,7 +100,7 @@ class Job:
             number = int(self.id, 16)
         except ValueError:
             return None
-        return number if f"{number:x}" == self.id and number <= _MAX_UINT64 else None
+        return number if f"{number:x}" == self.id and 0 <= number <= _MAX_UINT64 else None
 
     def paying(self, script: bytes | None) -> "Job":
         """The same work with a coinbase that pays `script`; the job itself for None, or if it can pay nobody else.

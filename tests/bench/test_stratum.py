@@ -18,9 +18,9 @@ def test_shares_answers_and_new_blocks_are_measured_by_number_of_miners(measured
     )
     assert {(series[f"CPU per accepted share, {n} miners"]["goal"]) for n in (5, 30)} == {18.0}
     assert series["shares accepted, 30 miners"]["unit"] == "1/s"
-    assert series["slowest answer, 5 miners, 1 shares/s"]["unit"] == "ms"
+    assert series["slowest answer, 5 miners, 20 shares/s"]["unit"] == "ms"
     assert series["new block to the last of 30 miners"]["n"] == 2
-    assert series["new block to the last of 30 miners, 6 shares/s beside"]["n"] == 2
+    assert series["new block to the last of 30 miners, 20 shares/s beside"]["n"] == 2
 
 
 @pytest.mark.bitcoind

@@ -2,15 +2,21 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from miner.config import Config
 from miner.config_file import ConfigError, load
 from miner.ledger.recorder import Recorder
 from miner.ledger.store import Store
 from regtest.bitcoind import Bitcoind
+from regtest.process import bitcoind_sections
+from tests.miner.harness import ADDRESS
 from tests.miner.node.harness import Proxy
+
+NO_NODE = {"rpc_url": "http://127.0.0.1:1", "cookie_file": "/nowhere/.cookie"}
 
 GOOD = """\
 network = "regtest"
@@ -59,6 +65,26 @@ def problems(config_file: Callable[[str], Path]) -> Callable[..., list[str]]:
         return []
 
     return said
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """Makes the configuration of a daemon that mines on these nodes, without hashing threads, controller and HTTP."""
+
+    def make(*nodes: Bitcoind, **sections: dict[str, Any] | str) -> Config:
+        settings: dict[str, Any] = {
+            "network": "regtest",
+            "bitcoind": bitcoind_sections(nodes) if nodes else [NO_NODE],
+            "solo": {"payout_address": ADDRESS},
+            "controller": {"enabled": False},
+            "ledger": {"url": f"sqlite:///{tmp_path / 'hashmill.db'}"},
+            "http": {"listen": ""},
+        }
+        for name, section in sections.items():
+            settings[name] = {**settings.get(name, {}), **section} if isinstance(section, dict) else section
+        return Config.model_validate(settings)
+
+    return make
 
 
 @pytest.fixture

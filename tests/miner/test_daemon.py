@@ -17,7 +17,6 @@ import pytest
 
 from miner import daemon as daemon_module
 from miner import kernel
-from miner.checks import exit_code
 from miner.config import Config
 from miner.daemon import Daemon, run
 from miner.ledger.reader import Reader
@@ -26,12 +25,9 @@ from miner.work.share import Block
 from regtest import chain
 from regtest.bitcoind import Bitcoind
 from regtest.ports import Reservation
-from regtest.process import HashmillProcess, bitcoind_sections
+from regtest.process import HashmillProcess
 from tests.miner.harness import ADDRESS, ANY_HASH, block_on, shown
 from tests.miner.node.harness import until
-
-NO_NODE = {"rpc_url": "http://127.0.0.1:1", "cookie_file": "/nowhere/.cookie"}
-
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
@@ -41,26 +37,6 @@ def logging_as_before() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-@pytest.fixture
-def make_config(tmp_path: Path) -> Callable[..., Config]:
-    """Makes the configuration of a daemon that mines on these nodes, without hashing threads, controller and HTTP."""
-
-    def make(*nodes: Bitcoind, **sections: dict[str, Any] | str) -> Config:
-        settings: dict[str, Any] = {
-            "network": "regtest",
-            "bitcoind": bitcoind_sections(nodes) if nodes else [NO_NODE],
-            "solo": {"payout_address": ADDRESS},
-            "controller": {"enabled": False},
-            "ledger": {"url": f"sqlite:///{tmp_path / 'hashmill.db'}"},
-            "http": {"listen": ""},
-        }
-        for name, section in sections.items():
-            settings[name] = {**settings.get(name, {}), **section} if isinstance(section, dict) else section
-        return Config.model_validate(settings)
-
-    return make
 
 
 @asynccontextmanager
@@ -365,52 +341,3 @@ class TestEnd:
         assert caught.group_contains(ZeroDivisionError)
         assert hashing == [["cpu-0"]]
         assert hashing_threads() == []
-
-
-@pytest.mark.bitcoind
-class TestQuestions:
-    """The commands that ask and go."""
-
-    @pytest.fixture
-    def config(self, bitcoind: Bitcoind, make_config: Callable[..., Config], tmp_path: Path) -> Config:
-        chain.mine(bitcoind, 1)
-        return make_config(
-            bitcoind,
-            cpu={"threads": 1},
-            controller={"enabled": True},
-            market={"btc_usd": 90_000.0},
-            power={"usd_per_kwh": 0.05},
-            ledger={"url": f"sqlite:///{tmp_path / 'none.db'}"},
-        )
-
-    def test_a_check_asks_the_node_the_units_and_the_prices_and_leaves_no_trace(
-        self, config: Config, bitcoind: Bitcoind
-    ) -> None:
-        rows = daemon_module.check(config)
-        assert exit_code(rows) == 0
-        assert {"payout", "template", "kernel", "unit cpu", "prices"} <= {row.subject for row in rows}
-        assert not config.ledger.file.exists()
-        assert bitcoind.rpc("getblockcount") == 1
-
-    def test_without_a_controller_nobody_needs_prices(
-        self, bitcoind: Bitcoind, make_config: Callable[..., Config]
-    ) -> None:
-        rows = daemon_module.check(make_config(bitcoind, cpu={"threads": 1}))
-        assert exit_code(rows) == 0
-        assert not any("price" in row.subject for row in rows)
-
-    def test_hashprice_is_reckoned_with_the_chain_of_the_node(
-        self, config: Config, bitcoind: Bitcoind
-    ) -> None:
-        report = daemon_module.hashprice(config)
-        difficulty = bitcoind.rpc("getblockchaininfo")["difficulty"]
-        expected = 86400 * 1e15 / (difficulty * 2**32) * 50 * 90_000
-        assert report["hashprice_usd_per_ph_day"] == pytest.approx(expected)
-
-    def test_a_plan_knows_the_unit_by_the_rate_this_machine_was_just_measured_at(
-        self, config: Config
-    ) -> None:
-        (unit,) = daemon_module.plan(config)["units"]
-        assert unit["to_mode"] == "full"  # on regtest any hash pays
-        assert [mode["mode"] for mode in unit["modes"]] == ["off", "full"]
-        assert unit["modes"][1]["th_s"] > 1e-7

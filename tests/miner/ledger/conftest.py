@@ -13,6 +13,7 @@ from miner.ledger.rollup import RECORD
 from miner.ledger.rows import BlockRow, DecisionRow, TickRow
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
+from tests.miner.ledger.schema_0001 import statements
 from regtest.postgres import Postgres
 
 
@@ -48,6 +49,14 @@ def behind(url: str) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
 
     yield run
     engine.dispose()
+
+
+@pytest.fixture
+def url_0001(url: str, behind: Callable[[str], list[tuple[Any, ...]]]) -> str:
+    """A ledger as Hashmill 0.1 left it."""
+    for statement in statements("sqlite" if url.startswith("sqlite") else "postgresql"):
+        behind(statement)
+    return url
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 
 from miner.ledger.engine import engine_at
 from miner.ledger.reader import Reader
-from miner.ledger.rows import LedgerError, NoLedgerError, SchemaTooNewError
+from miner.ledger.rows import LedgerError, NoLedgerError, OutcomeRow, SchemaTooNewError
 from miner.ledger.schema import HEAD, MIGRATIONS, migrate, revision_of
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
@@ -53,11 +53,7 @@ def test_revisions_are_numbers_that_count_up() -> None:
 
 def test_migrations_make_exactly_the_tables_of_this_program(url: str) -> None:
     Store.open(url).close()
-    engine = engine_at(url)
-    with engine.begin() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-    engine.dispose()
+    assert differences(url) == []
 
 
 def test_an_empty_database_has_no_revision_and_a_migrated_one_the_head(url: str) -> None:
@@ -124,3 +120,44 @@ def test_migrations_run_in_the_logging_of_the_program(url: str, caplog: pytest.L
     Store.open(url).close()
     assert logging.getLogger().handlers == handlers
     assert all(record.levelno < logging.WARNING for record in caplog.records)
+
+
+def differences(url: str) -> list[Any]:
+    engine = engine_at(url)
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found: list[Any] = compare_metadata(context, metadata)
+    engine.dispose()
+    return found
+
+
+def test_a_ledger_of_the_first_release_keeps_its_rows_and_gets_the_tables_of_this_one(url_0001: str) -> None:
+    with Store.open(url_0001) as store:
+        block = store.block("ab")
+        assert block is not None
+        assert (block.height, block.raw, block.stale, block.status, block.submitted_at) == (
+            7,
+            b"\x00\xff",
+            True,
+            "accepted",
+            2.5,
+        )
+        (decision,) = store.decisions()
+        assert (decision.from_mode, decision.numbers) == (None, {"usd": 1.25})
+        assert [row.mode_read for row in store.outcomes(["d1"])["d1"]] == ["full"]
+        assert store.latest_ticks()["btc_usd"].value == 90000.5
+        assert store.shares() == []
+        store.add_outcomes([OutcomeRow("d1", 3.5, "failed")])
+        assert len(store.outcomes(["d1"])["d1"]) == 2
+    assert differences(url_0001) == []
+
+
+def test_a_reader_does_not_read_the_schema_of_an_older_release(url_0001: str) -> None:
+    with pytest.raises(LedgerError, match="the ledger has schema 0001, this Hashmill reads 0002"):
+        Reader.open(url_0001)
+
+
+def test_the_first_release_s_tables_are_those_of_its_migration(url_0001: str, behind: Behind) -> None:
+    made = {name: behind(f"SELECT * FROM {name}") for name in sorted(tables_in(url_0001))}
+    assert set(made) == {"alembic_version", "blocks", "decisions", "outcomes", "ticks"}
+    assert all(len(rows) == 1 for rows in made.values())

@@ -82,10 +82,10 @@ def test_a_unit_s_shares_are_found_by_its_minutes_and_in_what_these_do_not_hold_
     store.add_units([UnitRow(number, f"rack.{number}", NOON) for number in (1, 2, 3)])
     batches = random_batches(random.Random(5), 300)
     until = int(len(batches) * rolled)
-    for position, batch in enumerate(batches, 1):
-        store.add_shares(b"".join(RECORD.pack(*record) for record in batch))
-        if position == until:
-            store.roll_up()
+    written = [store.share_batch(b"".join(RECORD.pack(*record) for record in batch)) for batch in batches]
+    store.commit(written[:until])
+    store.roll_up()
+    store.commit(written[until:])
     every = sorted((record for batch in batches for record in batch), key=itemgetter(2), reverse=True)
     for number in (1, 3):
         mine = [record[2] for record in every if record[0] == number]
@@ -178,7 +178,7 @@ def test_a_unit_s_best_share_outlives_its_minutes(url: str) -> None:
 
 
 def test_what_is_rolled_up_from_records_is_what_they_fold_to(store: Store) -> None:
-    batches = random_batches(random.Random(6), 60)
+    batches = random_batches(random.Random(6), 20)
     fold = MinuteFold()
     for batch in batches:
         records = b"".join(RECORD.pack(*record) for record in batch)

@@ -129,7 +129,21 @@ class TestSerial:
 
     @pytest.mark.parametrize(
         "job_id",
-        ["", "01", "00", "F0", "0xf0", "-1", "+1", " 1", "1_0", "pool-1", "1.2", "10000000000000000", "١"],
+        [
+            "",
+            "01",
+            "00",
+            "F0",
+            "0xf0",
+            "-1",
+            "+1",
+            " 1",
+            "1_0",
+            "pool-1",
+            "1.2",
+            "10000000000000000",
+            "\u0661",
+        ],
     )
     def test_an_id_that_is_not_written_as_ours_has_no_serial(self, make_job: MakeJob, job_id: str) -> None:
         assert make_job(job_id).serial is None
