@@ -36,7 +36,7 @@ CHECK_S: Final = 1.0
 """How often shares are written down that nobody waits for, where there is no server that sees to it."""
 DRAIN_S: Final = 10.0
 """How long a stop waits for the last shares to be durable."""
-_PARKED: Final = msgspec.json.Decoder(list[Parked])
+_PARKED: Final = msgspec.json.Decoder(list[Parked] | None)
 
 
 def ports(config: Config) -> list[Port]:
@@ -135,12 +135,15 @@ class Front:
             metrics.follow_server(self._counts)
 
     def open(self, inherited: dict[str, socket.socket], state: bytes) -> None:
-        """Listen, with the sockets and the sessions of the process before, where there are any. Raises ListenError."""
+        """Listen, with the sockets and the sessions of the process before, where there are any. Raises ListenError.
+
+        `state` is what its `legacy` was, or null.
+        """
         if self.server is None:
             return
         self.server.open(self._ports, inherited)
         try:
-            parked = _PARKED.decode(state)
+            parked = _PARKED.decode(state) or []
         except msgspec.DecodeError as error:
             log.warning("sessions_not_inherited", extra={"error": str(error)})
             parked = []

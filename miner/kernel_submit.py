@@ -137,6 +137,16 @@ class Tally:
         """How many submissions were rejected for this reason."""
         return int(self._tally.rejected[reason])
 
+    @property
+    def rejections(self) -> list[int]:
+        """How many submissions were rejected, by reason."""
+        return list(self._tally.rejected)
+
+    def take_best(self) -> float:
+        """Difficulty of the hardest hash credited since the last call; 0 if there was none."""
+        best, self._tally.best_lately = float(self._tally.best_lately), 0.0
+        return best
+
     def accept(self, difficulty: float, share_difficulty: float, at: float) -> None:
         """Count a share that is credited with `difficulty`, and whose hash has `share_difficulty`."""
         tally = self._tally
@@ -144,6 +154,7 @@ class Tally:
         tally.work += difficulty
         tally.work_squared += difficulty * difficulty
         tally.best_difficulty = max(tally.best_difficulty, share_difficulty)
+        tally.best_lately = max(tally.best_lately, share_difficulty)
         tally.last_share_at = at
 
     def reject(self, reason: int) -> None:
@@ -260,13 +271,14 @@ class Board:
 class SubmitTaker:
     """One logged-in session: takes its submissions, a chunk at a time, judged and answered by the core.
 
-    `answers`, `accepted` and `rejected` tell what the last chunk came to. `version_mask` is what was negotiated, None
-    for a session that does not roll versions; `payout_script` is paid instead of the jobs', None for theirs. Raises
+    `answers`, `accepted`, `rejected` and `work` (the sum of the difficulties credited) tell what the last chunk came to.
+    `version_mask` is what was negotiated, None for a session that does not roll versions; `payout_script` is paid instead of the jobs', None for theirs. Raises
     ValueError for an extranonce or script that no coinbase can hold.
     """
 
     __slots__ = (
         "_board", "_borrowed", "_buffer", "_outbox", "_taker", "_written", "accepted", "answers", "rejected",
+        "work",
     )  # fmt: skip
 
     def __init__(
@@ -287,6 +299,7 @@ class SubmitTaker:
         self._board, self._buffer = board, buffer
         self.answers = b""
         self.accepted = self.rejected = 0
+        self.work = 0.0
         taker: Any = ffi.new("hm_taker *")
         taker.board, taker.outbox, taker.tally = board._board, buffer._outbox, tally._tally  # noqa: SLF001  their home
         taker.worker, taker.worker_length = (name := ffi.new("uint8_t[]", worker)), len(worker)
@@ -319,12 +332,13 @@ class SubmitTaker:
         taker = self._taker
         end = lib.hm_take(taker, chunk, len(data), start, now)
         self.answers = self._written[: self._outbox.answers_length]
-        self.accepted, self.rejected = taker.accepted, taker.rejected
+        self.accepted, self.rejected, self.work = taker.accepted, taker.rejected, taker.work
         while taker.ended > _ENDED_OTHER and self._make_room():
             end = lib.hm_take(taker, chunk, len(data), end, now)
             self.answers += self._written[: self._outbox.answers_length]
             self.accepted += taker.accepted
             self.rejected += taker.rejected
+            self.work += taker.work
         return end
 
     def _make_room(self) -> bool:

@@ -109,6 +109,7 @@ class Mining:
             on_tip=self._take_tip,
             on_withdraw=self._withdraw,
             on_alert=on_alert,
+            head_start=self._head_start,
             pacing=TemplatePacing(refresh_s=config.refresh_s, job_max_age_s=config.job_max_age_s),
             clock=clock,
         )
@@ -204,11 +205,13 @@ class Mining:
             self._awaited = None
 
     def _new_tip(self, tip: Tip) -> None:
-        if (
-            self._first_jobs is not None
-        ):  # first, so that the node hears the quick question before the slow one
+        if self._first_jobs is not None:  # first: it may ask for a head start over the template
             self._first_jobs.new_tip(tip)
         self._templates.new_tip(tip)
+
+    async def _head_start(self) -> None:
+        if self._first_jobs is not None:
+            await self._first_jobs.head_start()
 
     def _take_tip(self, tip: Tip) -> None:
         self._awaited = tip

@@ -220,6 +220,7 @@ typedef struct {
     uint64_t accepted;
     double work, work_squared;   /* sums of the credited difficulties, and of their squares */
     double best_difficulty;      /* of a hash that was accepted */
+    double best_lately;          /* the same since the caller last made it 0 */
     double last_share_at;        /* unix seconds */
     uint64_t rejected[HM_MAX_REASONS];
 } hm_tally;
@@ -257,6 +258,7 @@ typedef struct {
     uint32_t level_count;
     hm_level levels[HM_LEVELS]; /* oldest first, numbers growing */
     uint32_t accepted, rejected; /* lines answered by the last hm_take */
+    double work;                 /* sum of the difficulties it credited */
     uint32_t wants_room;         /* which job's set has no room, if it ended so */
     int ended;                   /* why it ended, HM_ENDED_... */
 } hm_taker;
@@ -267,7 +269,7 @@ typedef struct {
  * unescaping, or longer than HM_MAX_LINE; a hash that meets the network's target, whatever else it is.
  * The answers of the last call are overwritten.
  * Returns: the offset after the last line consumed.
- * Out: taker (accepted, rejected, ended), and what its outbox, its tally and the sets of its board's jobs hold.
+ * Out: taker (accepted, rejected, work, ended), and what its outbox, its tally and the sets of its board's jobs hold.
  * In: data, length in bytes, start (at most length), now (unix seconds). */
 size_t hm_take(hm_taker *taker, const uint8_t *data, size_t length, size_t start, double now);
 

@@ -373,6 +373,8 @@ static void credit(hm_tally *tally, double difficulty, const uint8_t hash[32], d
     tally->work_squared += difficulty * difficulty;
     if (reached > tally->best_difficulty)
         tally->best_difficulty = reached;
+    if (reached > tally->best_lately)
+        tally->best_lately = reached;
     tally->last_share_at = now;
 }
 
@@ -450,6 +452,7 @@ static int take_line(hm_taker *taker, const uint8_t *line, const uint8_t *end, d
         return 0;
     if (verdict == ACCEPTED) {
         taker->accepted++;
+        taker->work += share.level->difficulty;
         answer(outbox, from.id, ",\"result\":true,\"error\":null}\n");
     } else {
         taker->rejected++;
@@ -462,6 +465,7 @@ static int take_line(hm_taker *taker, const uint8_t *line, const uint8_t *end, d
 size_t hm_take(hm_taker *taker, const uint8_t *data, size_t length, size_t start, double now)
 {
     taker->accepted = taker->rejected = 0;
+    taker->work = 0;
     taker->outbox->answers_length = 0;
     while (start < length) {
         const uint8_t *line = data + start, *end = memchr(line, '\n', length - start);

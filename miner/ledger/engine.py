@@ -199,10 +199,10 @@ def lock_key(name: str) -> int:
 
 
 def url_name(url: URL) -> str:
-    """A database as messages name it: a file's path, or a URL without its password and options."""
+    """A database as messages name it: a file's path, or a URL without its options, its password as ***."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return url.set(query={}, password=None).render_as_string()
+    return url.set(query={}).render_as_string()
 
 
 @contextmanager

@@ -38,8 +38,8 @@ from miner.ledger.tables import (
     units,
 )
 
-#: How much one write forgets, so that those behind it do not wait long: at full load some 16 MB of shares.
-PRUNE_BATCHES: Final = 256
+#: How much one write forgets, so that those behind it do not wait long: at full load some 8 MB of shares, a tenth of a second.
+PRUNE_BATCHES: Final = 128
 PRUNE_MINUTES: Final = 10_000
 
 

@@ -1,4 +1,4 @@
-"""Brings the first job on each new tip: the node is asked for the tip's header while it still makes its template.
+"""Brings the first job on each new tip: the node is asked for the tip's header before it makes its template.
 
 An empty block is hashed only after the node has once accepted one as a proposal, made by the very same rules on the
 tip of a template.
@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 
 import msgspec
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 HEADER_LIMIT_S = 1.0
 """How long the header is waited for: by then the template itself should be there."""
+HEAD_START_S = 0.02
+"""How long the template waits for the header: by then the node has the question, and what holds it up holds both up."""
 
 
 class _HeaderReply(msgspec.Struct):
@@ -58,6 +61,8 @@ class FirstJobs:
         self._clock = clock
         self._tip: Tip | None = None
         self._tip_seen = asyncio.Event()
+        self._header_settled = asyncio.Event()  # whether no header is being asked for
+        self._header_settled.set()
         self._full: tuple[Template, Node, float] | None = None  # the node's last template, and when it came
         self._full_came = asyncio.Event()
         self._given: Template | None = None
@@ -73,6 +78,17 @@ class FirstJobs:
         """Ask for the header of a new tip at once."""
         self._tip = tip
         self._tip_seen.set()
+        if self._wanted() is not None:
+            self._header_settled.clear()
+
+    async def head_start(self) -> None:
+        """Let the question for a header be answered before a template is asked for, but no longer than HEAD_START_S.
+
+        A node that makes a template holds its main lock meanwhile, and the header, the quicker answer by far, would wait.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEAD_START_S):
+                await self._header_settled.wait()
 
     def template_taken(self, template: Template, node: Node, fetched_at: float) -> None:
         """Note the template that is hashed now; the empty one of its tip must have said the same."""
@@ -100,14 +116,24 @@ class FirstJobs:
         while True:
             await self._tip_seen.wait()
             self._tip_seen.clear()
-            tip, full = self._tip, self._full
-            if not self.proven or tip is None or full is None or full[0].prev_hash == tip.hash:
-                continue
-            template = await self._ask(tip.node, tip.hash, full)
-            if self._tip is not tip or self._full is not full or template is None:
-                continue  # overtaken by the next tip, by the full template, or by the nodes' silence
-            self._given = template
-            self._on_template(template, tip)
+            if (wanted := self._wanted()) is not None:
+                await self._give_first(*wanted)
+            if not self._tip_seen.is_set():
+                self._header_settled.set()
+
+    def _wanted(self) -> tuple[Tip, tuple[Template, Node, float]] | None:
+        """The tip that wants an empty job, and the full template before it; None where there is to be none."""
+        tip, full = self._tip, self._full
+        if not self.proven or tip is None or full is None or full[0].prev_hash == tip.hash:
+            return None
+        return tip, full
+
+    async def _give_first(self, tip: Tip, full: tuple[Template, Node, float]) -> None:
+        template = await self._ask(tip.node, tip.hash, full)
+        if self._tip is not tip or self._full is not full or template is None:
+            return  # overtaken by the next tip, by the full template, or by the nodes' silence
+        self._given = template
+        self._on_template(template, tip)
 
     async def _ask(self, node: Node, tip_hash: bytes, full: tuple[Template, Node, float]) -> Template | None:
         """The empty template on the tip; None where there can be none, for reasons that are the log's."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -75,6 +75,10 @@ def _ignore(*_arguments: object) -> None:
     """Callback of one who does not ask."""
 
 
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
 class TemplateService:
     """Fetches, judges, proves and publishes templates of the first node that gives one.
 
@@ -84,6 +88,7 @@ class TemplateService:
     seconds; `on_tip(tip)` is called before the template for a new tip is fetched: work on other tips is stale now;
     `on_withdraw()` when no node has answered for `job_max_age_s`; `on_alert(event, message)` when a template or a
     proposal is refused, once for each reason.
+    `head_start()` is awaited before each question for a template, for what the node should answer first.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class TemplateService:
         on_tip: Callable[[Tip], None] = _ignore,
         on_withdraw: Callable[[], None] = _ignore,
         on_alert: Callable[[str, str], None] = _ignore,
+        head_start: Callable[[], Awaitable[None]] = _at_once,
         pacing: TemplatePacing | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -106,6 +112,7 @@ class TemplateService:
         self._on_tip = on_tip
         self._on_withdraw = on_withdraw
         self._on_alert = on_alert
+        self._head_start = head_start
         self._pacing = pacing or TemplatePacing()
         self._clock = clock
         self._wake = asyncio.Event()
@@ -217,6 +224,7 @@ class TemplateService:
 
     async def _serve_from(self, node: Node) -> bool:
         for _race in range(_RACES):
+            await self._head_start()
             tip_before = self._tip
             reply = await self._fetch(node)
             fetched_at = self._clock()

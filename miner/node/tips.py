@@ -1,4 +1,6 @@
-"""Watches the nodes for new chain tips: ZMQ, longpoll and poll at once, whichever is first.
+"""Watches the nodes for new chain tips: ZMQ, a wait for the next block and a poll at once, whichever is first.
+
+The wait is `waitfornewblock`, and where a node refuses that, a longpoll.
 
 The poll is the health probe of every node as well. Only the active node's tip is acted upon, since only its
 templates are mined; a tip seen first at another node makes the active one be asked at once.
@@ -19,11 +21,19 @@ import zmq
 import zmq.asyncio
 
 from miner.node.nodes import Node, NodeSet
-from miner.node.rpc import Backoff, BadAnswerError, RpcError, RpcTimeoutError, internal_hash
+from miner.node.rpc import (
+    Backoff,
+    BadAnswerError,
+    RpcError,
+    RpcRefusedError,
+    RpcTimeoutError,
+    UnauthorizedError,
+    internal_hash,
+)
 
 log = logging.getLogger(__name__)
 
-Source = Literal["zmq", "longpoll", "poll"]
+Source = Literal["zmq", "wait", "longpoll", "poll"]
 
 _HASH_SIZE = 32
 _REMEMBERED_TIPS = 64
@@ -46,10 +56,16 @@ class Pacing:
     poll_s: float = 1.0
     poll_limit_s: float = 3.0
     sync_check_s: float = 60.0  # how often a synced node is asked whether it still is
+    wait_s: float = 25.0  # the node ends each wait by then: an abandoned one keeps one of its RPC threads
+    wait_grace_s: float = 5.0  # how long after that its answer may come
+    wait_overlap_s: float = 0.1  # by then a wait that was sent has begun
+    wait_again_s: float = 3600.0  # how long a node that refused the wait is longpolled
     longpoll_limit_s: float = (
         3600.0  # an abandoned longpoll keeps one of bitcoind's RPC threads: rarely, then
     )
-    longpoll_least_s: float = 1.0  # an answer without a new tip that comes sooner was no longpoll
+    no_news_least_s: float = (
+        1.0  # an answer without a new tip that comes sooner was none of a node that waited
+    )
     backoff_cap_s: float = 2.0
 
 
@@ -65,6 +81,10 @@ class _ChainState(msgspec.Struct):
             return int(self.chainwork, 16)
         except ValueError as garbage:
             raise BadAnswerError(f"{self.chainwork[:80]!r} is no amount of work") from garbage
+
+
+class _WaitReply(msgspec.Struct):
+    hash: str
 
 
 class _LongpollReply(msgspec.Struct):
@@ -119,7 +139,7 @@ class TipWatcher:
                         group.create_task(
                             self._listen(context, node, node.zmq_hashblock), name=f"zmq {node.name}"
                         )
-                group.create_task(self._longpoll(), name="longpoll")
+                group.create_task(self._await_blocks(), name="wait")
         finally:
             context.destroy(linger=0)
 
@@ -209,23 +229,76 @@ class TipWatcher:
         finally:
             socket.close(linger=0)
 
-    # Longpoll: needs no ZMQ, and also says when the transactions have changed.
+    # The wait for the next block: needs no ZMQ, is not late where ZMQ is, and costs the node nothing.
 
-    async def _longpoll(self) -> None:
+    async def _await_blocks(self) -> None:
         while True:
             self._active_moved.clear()
             if self._active is None:
                 await self._active_moved.wait()
                 continue
             async with asyncio.TaskGroup() as group:
-                polling = group.create_task(self._longpoll_node(self._active))
+                waiting = group.create_task(self._await_blocks_of(self._active))
                 await self._active_moved.wait()
-                polling.cancel()
+                waiting.cancel()
 
-    async def _longpoll_node(self, node: Node) -> None:
+    async def _await_blocks_of(self, node: Node) -> None:
+        while True:
+            await self._wait(node)
+            await self._longpoll(node)
+
+    async def _wait(self, node: Node) -> None:
+        """Follow the node by `waitfornewblock` for as long as it knows and allows that."""
+        pacing = self._pacing
+        backoff = Backoff(cap_s=pacing.backoff_cap_s)
+        takes_tip = True  # versions 30 and later return at once when their tip is another than the one named
+        while True:
+            known, asked_at = node.tip, time.monotonic()
+            names_tip = takes_tip and known is not None
+            try:
+                tip = await self._next_tip(node, known if names_tip else None)
+            except RpcTimeoutError:
+                continue  # the poll judges the node's health
+            except (RpcRefusedError, UnauthorizedError) as refused:
+                if names_tip and isinstance(refused, RpcRefusedError):
+                    takes_tip = False
+                    continue
+                log.info("wait_refused", extra={"node": node.name, "error": str(refused)})
+                return
+            except RpcError as error:
+                log.debug("wait_failed", extra={"node": node.name, "error": str(error)})
+                await asyncio.sleep(backoff.next_s())
+                continue
+            self._seen(node, tip, "wait")
+            if tip != known:
+                backoff.reset()
+            elif time.monotonic() - asked_at < min(pacing.no_news_least_s, pacing.wait_s):
+                await asyncio.sleep(backoff.next_s())
+
+    async def _next_tip(self, node: Node, known: bytes | None) -> bytes:
+        """The node's tip once it is another than `known`, or than that of now; or after `wait_s`. Raises RpcError."""
+        pacing = self._pacing
+        params: tuple[object, ...] = (max(1, int(pacing.wait_s * 1000)),)  # for the node, 0 is without end
+        if known is not None:
+            params += (known[::-1].hex(),)
+            self._told[node, "wait"] = known  # its answer will be of after that
+        else:
+            # A block that came before the node began to wait is nobody's news: the poll must look once it has begun.
+            asyncio.get_running_loop().call_later(pacing.wait_overlap_s, self._wake[node.name].set)
+        reply = await node.rpc.call(
+            "waitfornewblock", *params, decode=_WaitReply, timeout_s=pacing.wait_s + pacing.wait_grace_s
+        )
+        return internal_hash(reply.hash)
+
+    # Longpoll: also says when the transactions have changed. But before it answers, the node makes a whole template, and
+    # holds its main lock meanwhile: our question for the header would wait with it.
+
+    async def _longpoll(self, node: Node) -> None:
+        """Follow the node by longpoll for `wait_again_s`."""
         backoff = Backoff(cap_s=self._pacing.backoff_cap_s)
         longpoll_id: str | None = None
-        while True:
+        until = time.monotonic() + self._pacing.wait_again_s
+        while time.monotonic() < until:
             request = dict(self._template_params)
             if longpoll_id is not None:
                 request["longpollid"] = longpoll_id
@@ -252,7 +325,7 @@ class TipWatcher:
                 backoff.reset()
                 continue
             self._on_refresh()
-            if time.monotonic() - asked_at < self._pacing.longpoll_least_s:
+            if time.monotonic() - asked_at < self._pacing.no_news_least_s:
                 await asyncio.sleep(backoff.next_s())  # a proxy, say, that does not know longpolls
 
     # What the sources saw, and the node that counts.

@@ -6,11 +6,11 @@ device hears of no more than it must. The current job is sent again with a later
 with the same extranonce2 and would find the same shares again.
 """
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING
 
 from miner.stratum import v1
 from miner.stratum.fields import CallError, Submit
-from miner.stratum.house import House, Resumable, Subscription, Taker, WorkTally
+from miner.stratum.house import House, Resumable, Subscription, Taker
 from miner.stratum.levels import Level
 from miner.stratum.pace import NETWORK_UNKNOWN, Pace
 from miner.stratum.rules import PortRules
@@ -21,10 +21,6 @@ from miner.work.share import Reason, Submission, Verdict
 if TYPE_CHECKING:
     from miner.work.roster import HashingUnit
 
-MIXED_S: Final = 600.0
-"""After a change of the difficulty, for how long shares of the one before may come."""
-
-
 class Channel:
     """The mining half of a session: quiet until it is `begin`-ed, which takes a place and a worker.
 
@@ -33,7 +29,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_house", "_mixed_until", "_notice", "_ntime_s", "_rules", "is_mining", "mask", "pace", "place", "script", "taker", "unit",
+        "_house", "_notice", "_ntime_s", "_rules", "is_mining", "mask", "pace", "place", "script", "taker", "unit",
         "wanted_mask", "workers",
     )  # fmt: skip
 
@@ -42,7 +38,6 @@ class Channel:
         self._rules = rules
         self._notice: Notice | None = None
         self._ntime_s = 0
-        self._mixed_until = 0.0
         self.is_mining = False
         self.mask: int | None = None
         self.wanted_mask: int | None = None
@@ -73,7 +68,7 @@ class Channel:
         notice = self._notice = self._house.notice()
         level = self.pace.start(notice.ceiling if notice else NETWORK_UNKNOWN, now)
         self._hire_taker()
-        told = self._enter(level, now)
+        told = self._enter(level)
         if notice is None:
             return told
         self._ntime_s = notice.job.ntime_s
@@ -134,17 +129,6 @@ class Channel:
         )
         return self._house.take(submission, level.target)
 
-    @property
-    def work(self) -> float:
-        """Sum of the difficulties that the unit of the taker was credited with."""
-        return cast("WorkTally", self.unit.tally).work if self.unit else 0.0
-
-    def credit_taken(self, shares: int, work_before: float, now: float) -> bytes:
-        """Good shares that the taker found since `work` was `work_before`; like `credit`."""
-        if now >= self._mixed_until:  # the exact way: a large sum swallows small differences
-            return self.credit(shares, shares * self.pace.newest.credit, now)
-        return self.credit(shares, self.work - work_before, now)
-
     def credit(self, shares: int, work: float, now: float) -> bytes:
         """Good shares, `work` the sum of their difficulties: what to write if they change the difficulty."""
         vardiff = self.pace.vardiff
@@ -164,7 +148,7 @@ class Channel:
             return notice.line
         level = pace.before_job(notice.ceiling, notice.serial, now)
         line = notice.line if self.script is None else notice.line_for(None, self.script)
-        return line if level is None else self._enter(level, now) + line
+        return line if level is None else self._enter(level) + line
 
     def change(self, wanted: float, now: float) -> bytes:
         """Another difficulty at once: said, and the current job sent again under it."""
@@ -180,7 +164,7 @@ class Channel:
     def _again(self, level: Level, now: float, *, clean: bool = False) -> bytes:
         """The current job once more, as one of this level."""
         notice = self._notice
-        told = self._enter(level, now)
+        told = self._enter(level)
         if notice is None:
             return told
         job = notice.job
@@ -192,11 +176,10 @@ class Channel:
             _wire_id(notice, level), self.script, ntime_s=self._ntime_s, clean=clean
         )
 
-    def _enter(self, level: Level, now: float) -> bytes:
+    def _enter(self, level: Level) -> bytes:
         """The level holds from now on: tell the miner, the taker, and who shows it."""
         if self.taker is not None:
             self.taker.set_level(level.number, level.from_serial, level.credit, level.target)
-        self._mixed_until = now + MIXED_S
         for unit in self.workers.values():
             unit.difficulty = level.difficulty
         return v1.set_difficulty(level.difficulty)

@@ -118,6 +118,11 @@ class Taker(Protocol):
         """Good shares of the last take."""
         ...
 
+    @property
+    def work(self) -> float:
+        """Sum of the difficulties credited for them."""
+        ...
+
     def set_level(self, number: int, from_serial: int, difficulty: float, target: int, /) -> None:
         """The session has a further difficulty level."""
         ...
@@ -128,15 +133,6 @@ class Taker(Protocol):
 
     def take(self, data: Any, start: int, now: float, /) -> int:
         """Take whole lines from `start` on; returns where it stopped."""
-        ...
-
-
-class WorkTally(Protocol):
-    """What a unit was credited with in all; `miner.kernel.Tally`."""
-
-    @property
-    def work(self) -> float:
-        """Sum of the difficulties credited."""
         ...
 
 

@@ -106,12 +106,11 @@ class ServerSession:
         if taker is None:
             return self._read(data, 0, now)
         channel = self._channel
-        work = channel.work
         end = taker.take(data, 0, now)
         answers = taker.answers
         accepted = taker.accepted
         if accepted:
-            answers += channel.credit_taken(accepted, work, now)
+            answers += channel.credit(accepted, taker.work, now)
         if end == len(data):
             return Output(answers, accepted)
         self._out.append(answers)
@@ -194,12 +193,11 @@ class ServerSession:
 
     def _take(self, taker: Taker, data: bytes, start: int, now: float) -> int:
         """Have the taker answer what it can from `start` on; returns where it stopped."""
-        work = self._channel.work
         end = taker.take(data, start, now)
         self._out.append(taker.answers)
         if taker.accepted:
             self._credited += taker.accepted
-            self._out.append(self._channel.credit_taken(taker.accepted, work, now))
+            self._out.append(self._channel.credit(taker.accepted, taker.work, now))
         return end
 
     def _output(self, login: LoginWanted | None = None) -> Output:

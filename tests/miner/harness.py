@@ -15,6 +15,7 @@ from miner.chain.merkle import witness_commitment
 from miner.config import SoloConfig
 from miner.hashing.station import OFF, UNIT_ID, CpuStation
 from miner.keeper import BlockBooks
+from miner.kernel import Tally
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import BlockRow
 from miner.ledger.store import Store
@@ -117,6 +118,7 @@ class Rig:
     recorder: Recorder
     store: Store
     books: ToldBooks
+    roster: Roster
     metrics: Metrics
     alerts: dict[str, str]
     fatal: list[Exception]
@@ -128,6 +130,12 @@ class Rig:
         current = self.mining.book.current
         assert current is not None
         return current
+
+    def tally(self, unit_id: str) -> Tally:
+        """What a unit handed in."""
+        unit = self.roster.by_id(unit_id)
+        assert unit is not None
+        return unit.tally
 
     def take_block(self, job: Job, number: int = 0) -> str:
         """Hand in a block found on `job`; its hash as people write it."""
@@ -168,12 +176,13 @@ async def rig_of(
         async with Recorder(store, block_wait_s=block_wait_s) as recorder:
             statuses = {row.hash: row.status for row in store.unsettled_blocks()}
             books = ToldBooks(recorder, metrics, statuses, store.block_counts())
+            roster = Roster(10, now=time.time(), own=[UNIT_ID])
             mining = Mining(
                 SoloConfig.model_validate({"payout_address": ADDRESS, **solo}),
                 node_set,
                 PAYOUT,
                 book=JobBook(60.0),
-                roster=Roster(10, now=time.time(), own=[UNIT_ID]),
+                roster=roster,
                 station=station,
                 recorder=recorder,
                 books=books,
@@ -184,7 +193,9 @@ async def rig_of(
                 clock=time.time,
             )
             try:
-                yield Rig(mining, node_set, recorder, store, books, metrics, alerts, fatal, asyncio.Event())
+                yield Rig(
+                    mining, node_set, recorder, store, books, roster, metrics, alerts, fatal, asyncio.Event()
+                )
             finally:
                 await node_set.close()
 

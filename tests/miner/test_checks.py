@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from miner import checks, kernel
-from miner.checks import CheckRow, check_nodes, check_units, exit_code
+from miner.checks import CheckRow, check_ledger, check_nodes, check_units, exit_code
 from miner.config import Config
+from miner.config_ledger import LedgerConfig
+from miner.ledger.store import Store
 from miner.site import node_set
 from regtest import chain
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from miner.hashing.calibration import Choice
     from regtest.bitcoind import Bitcoind
+    from regtest.postgres import Postgres
 
 ANYONE = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
@@ -222,3 +225,61 @@ def test_without_any_kernel_the_check_fails(monkeypatch: pytest.MonkeyPatch) -> 
     (row,) = check_units(config_for({"rpc_url": "http://h:1"}), cores=2)
     assert row.ok is False
     assert row.exit_code == 1
+
+
+class TestTheLedger:
+    def row(self, ledger: dict[str, Any]) -> CheckRow:
+        return check_ledger(LedgerConfig.model_validate(ledger))
+
+    def test_one_that_is_not_there_yet_is_made_later(self, tmp_path: Path) -> None:
+        row = self.row({"url": f"sqlite:///{tmp_path / 'x.db'}"})
+        assert (row.ok, row.exit_code) == (True, 0)
+        assert row.detail.endswith("x.db is empty: the daemon makes its tables (schema 0002) when it starts")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_one_that_is_there_has_its_kind_and_schema(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'x.db'}"
+        Store.open(url).close()
+        row = self.row({"url": url, "site": "north"})
+        assert row == CheckRow(
+            "ledger", ok=True, detail=f"SQLite {tmp_path / 'x.db'}, site north, schema 0002"
+        )
+
+    def test_one_of_an_older_release_is_migrated_later(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = f"sqlite:///{tmp_path / 'x.db'}"
+        Store.open(url).close()
+        monkeypatch.setattr(checks, "HEAD", "0003")
+        assert self.row({"url": url}).detail.endswith(
+            "has schema 0002: the daemon migrates it to 0003 when it starts"
+        )
+
+    def test_one_that_cannot_be_written_has_failed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("os.access", lambda _path, _mode: False)
+        row = self.row({"url": f"sqlite:///{tmp_path / 'x.db'}"})
+        assert (row.ok, row.exit_code) == (False, 1)
+        assert row.detail.endswith("x.db cannot be written")
+
+    def test_one_that_is_none_has_failed(self, tmp_path: Path) -> None:
+        (tmp_path / "x.db").write_text("Dear miner, " * 100)
+        row = self.row({"url": f"sqlite:///{tmp_path / 'x.db'}"})
+        assert (row.ok, row.exit_code) == (False, 1)
+        assert "file is not a database" in row.detail
+
+    def test_a_postgresql_that_is_not_there_is_told_without_the_password(self) -> None:
+        row = self.row({"url": "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"})
+        assert (row.ok, row.exit_code) == (False, 1)
+        assert "refused" in row.detail
+        assert "hunter2" not in row.detail
+
+    def test_a_postgresql_is_named_without_the_password(self, postgres: Postgres) -> None:
+        url = postgres.new_database()
+        Store.open(url).close()
+        row = self.row({"url": url})
+        postgres.drop(url)
+        assert row.ok
+        assert row.detail.startswith("PostgreSQL postgresql+psycopg://hashmill:***@127.0.0.1:")
+        assert postgres.password not in row.detail

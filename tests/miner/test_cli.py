@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from miner import daemon, kernel
+from miner import cli, daemon, inquiries, kernel
 from miner.checks import CheckRow
 from miner.cli import app
 from miner.config import Config
 from miner.config_file import ConfigError, Problem
 from miner.kernel import KernelFaultError
-from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow
+from miner.ledger.rollup import RECORD
+from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow, TipRow, UnitRow
 from miner.ledger.store import Store
 from miner.node.rpc import NodeUnreachableError
+from regtest.postgres import Postgres
 
 NOON = 1768219200.0  # 2026-01-12 12:00:00 UTC
 
@@ -44,7 +46,7 @@ def good(config_file: Callable[[str], Path], good_text: str) -> Path:
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Replaces the daemon's functions: what they answer, by name; and, under "config", what they were given."""
+    """Replaces what the commands call: what it answers, by name; and, under "config", what it was given."""
     answers: dict[str, Any] = {}
 
     def stands_in(name: str) -> Callable[[Config], Any]:
@@ -56,8 +58,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return answer
 
-    for name in ("run", "check", "hashprice", "plan"):
-        monkeypatch.setattr(daemon, name, stands_in(name))
+    monkeypatch.setattr(daemon, "run", stands_in("run"))
+    for name in ("check", "hashprice", "plan"):
+        monkeypatch.setattr(inquiries, name, stands_in(name))
     return answers
 
 
@@ -219,7 +222,7 @@ def test_plan_says_when_the_controller_is_off(good: Path, called: dict[str, Any]
         (LedgerError("no ledger"), 1),
         (KernelFaultError("no kernel"), 1),
         (ConfigError([Problem(Path("tape.csv"), 3, "", "no number")]), 2),
-        (daemon.CONFIGURATION_ERRORS[0]("another chain"), 2),
+        (inquiries.CONFIGURATION_ERRORS[0]("another chain"), 2),
     ],
 )
 def test_what_goes_wrong_outside_is_a_message_and_a_code(
@@ -317,6 +320,96 @@ def test_decisions_are_read_from_the_ledger_with_what_came_of_them(good: Path, t
     assert [row["id"] for row in rows] == ["3", "1"]
     assert [outcome["outcome"] for outcome in rows[0]["outcomes"]] == ["confirmed"]
     assert rows[1]["outcomes"] == []
+
+
+def test_decisions_that_held_a_mode_can_be_left_out(good: Path, tmp_path: Path) -> None:
+    filled_ledger(tmp_path / "hashmill.db")
+    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as store:
+        held = [
+            ("4", "off", "off", "hold_unprofitable"),
+            ("5", None, "off", "hold_confirming"),
+            ("6", None, "off", "pause_safe_mode"),
+            ("7", "off", "off", "run_profitable"),
+        ]
+        store.add_decisions(
+            [
+                DecisionRow(number, NOON + int(number), "cpu", before, after, reason, {}, "", dry_run=False)
+                for number, before, after, reason in held
+            ]
+        )
+    rows = json.loads(hashmill("log", "decisions", "--config", good, "--changes", "--json").output)
+    assert [row["id"] for row in rows] == ["6", "3", "2", "1"]
+
+
+def share_ledger(file: Path) -> None:
+    """Shares of two units, one every minute since noon."""
+    with Store.open(f"sqlite:///{file}") as store:
+        store.add_units([UnitRow(1, "rack.1", NOON), UnitRow(2, "rack.2", NOON)])
+        store.add_tips([TipRow(1, "ab" * 32, 100, NOON)])
+        for minute in range(5):
+            records = RECORD.pack(
+                1 + minute % 2, 1, NOON + 60 * minute, 2.0, 31, bytes([minute]) + bytes(27) + b"\x01\0\0\0"
+            )
+            store.add_shares(records)
+
+
+def test_shares_are_read_from_the_ledger(good: Path, tmp_path: Path) -> None:
+    share_ledger(tmp_path / "hashmill.db")
+    table = hashmill("log", "shares", "--config", good, "--limit", "2").output
+    assert "rack.1" in table
+    assert "ab" * 32 in table
+    assert table.count("12:0") == 2
+    rows = json.loads(hashmill("log", "shares", "--config", good, "--unit", "rack.2", "--json").output)
+    assert [row["at"] - NOON for row in rows] == [180, 60]
+    assert rows[0]["hash"] == "00000001" + "00" * 27 + "03"
+    assert set(rows[0]) == {"unit", "at", "difficulty", "share_difficulty", "hash", "job_id", "prev_hash"}
+
+
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        ("2026-01-12T12:03", [240, 180]),
+        ("2026-01-12T12:04:00Z", [240]),
+        ("2026-01-12T13:02+01:00", [240, 180, 120]),
+        ("2m", [240, 180]),
+        ("0.05h", [240, 180, 120]),
+        ("1d", [240, 180, 120, 60, 0]),
+    ],
+)
+def test_shares_are_read_from_a_time_on(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: str, found: list[int]
+) -> None:
+    share_ledger(tmp_path / "hashmill.db")
+    monkeypatch.setattr(cli.time, "time", lambda: NOON + 300)
+    rows = json.loads(hashmill("log", "shares", "--config", good, "--since", since, "--json").output)
+    assert [row["at"] - NOON for row in rows] == found
+
+
+@pytest.mark.parametrize("since", ["yesterday", "5", "3x", "-2h"])
+def test_a_time_nobody_understands_is_wrong_use(good: Path, since: str) -> None:
+    result = hashmill("log", "shares", "--config", good, f"--since={since}")
+    assert result.exit_code == 2
+    assert f"--since {since}: no time like" in result.stderr
+
+
+def test_a_postgresql_ledger_is_read_with_the_password_of_the_environment(
+    good: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_database()
+    with Store.open(url, site="north") as store:
+        store.add_units([UnitRow(1, "rack.1", NOON)])
+        store.add_shares(RECORD.pack(1, 1, NOON, 2.0, 31, bytes(32)))
+    bare = postgres.url(url.rpartition("/")[2], password=False)
+    good.write_text(good.read_text() + f'[ledger]\nurl = "{bare}"\nsite = "north"\n')
+    monkeypatch.setenv("HASHMILL_LEDGER_PASSWORD", postgres.password)
+    (row,) = json.loads(hashmill("log", "shares", "--config", good, "--json").output)
+    assert row["unit"] == "rack.1"
+    monkeypatch.setenv("HASHMILL_LEDGER_PASSWORD", "hunter2")
+    result = hashmill("log", "shares", "--config", good)
+    postgres.drop(url)
+    assert result.exit_code == 1
+    assert "password authentication failed" in result.stderr
+    assert "hunter2" not in result.stderr
 
 
 def test_a_ledger_that_is_not_there_yet_has_failed(good: Path) -> None:

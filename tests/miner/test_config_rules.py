@@ -261,8 +261,3 @@ def test_a_folder_is_no_file(problems: Said, good_text: str, tmp_path: Path) -> 
     (tmp_path / "folder").mkdir()
     found = problems(good_text + '[tape]\nfile = "folder"\n[ledger]\nurl = "sqlite:///folder"\n')
     assert keys(found) == ["tape.file", "ledger.url"]
-
-
-def test_the_ledgers_folder_exists(problems: Said, good_text: str) -> None:
-    (found,) = problems(good_text + '[ledger]\nurl = "sqlite:///nowhere/x.db"\n')
-    assert found.startswith("14: ledger.url: the folder ")

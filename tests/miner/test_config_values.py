@@ -127,9 +127,36 @@ def test_a_ledger_that_would_not_last_is_refused(url: str) -> None:
     assert refused(LedgerUrl, url)
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://me:hunter2@db/x", "mysql://me:hunter2@db/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me@db/x",
+        "postgresql+psycopg://me@db:5432/x?sslmode=require",
+        "postgresql+psycopg:///x?host=/run/postgresql",
+        "postgresql+psycopg://[::1]:5432/x",
+    ],
+)
+def test_the_ledger_may_be_a_postgresql_database(url: str) -> None:
+    assert value(LedgerUrl, url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@db/x",
+        "postgres://me:hunter2@db/x",
+        "postgresql+asyncpg://me:hunter2@db/x",
+        "postgresql+psycopg://me:hunter2@db",
+        "postgresql+psycopg://me:hunter2@db/",
+        "postgresql+psycopg://me:hunter2@db:port/x",
+        "postgresql+psycopg://me@db/x?password=hunter2",
+        "mysql://me:hunter2@db/x",
+    ],
+)
 def test_another_database_is_refused_without_its_password(url: str) -> None:
-    assert "hunter2" not in refused(LedgerUrl, url)
+    message = refused(LedgerUrl, url)
+    assert "hunter2" not in message
+    assert "postgresql+psycopg://USER@HOST" in message or "password_file" in message
 
 
 def test_paths_are_absolute_and_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

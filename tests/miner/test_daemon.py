@@ -29,6 +29,7 @@ from regtest.process import HashmillProcess
 from tests.miner.harness import ADDRESS, ANY_HASH, block_on, shown
 from tests.miner.node.harness import until
 
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """`run` sets up logging for a process of its own."""

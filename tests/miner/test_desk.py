@@ -1,21 +1,23 @@
 """The desk: what becomes of every submission, and what is heard of it before its finder is answered."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
 import pytest
 
-from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target
+from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target, hash_to_int
 from miner.desk import Desk
-from miner.kernel import Tally
+from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
 from miner.metrics import Metrics
 from miner.work.claims import BlockClaims, BlockFind
 from miner.work.job import JobBook
-from miner.work.roster import Roster
-from miner.work.share import Accepted, Block, Reason, Rejected
+from miner.work.roster import HashingUnit, Roster
+from miner.work.share import Accepted, Block, Reason, Rejected, Submission
 from tests.miner.harness import ANY_HASH, NOW, Clock, block_on, job, share_on, shown
 from tests.miner.node.harness import until
 
@@ -125,6 +127,137 @@ async def test_each_unit_has_its_own_account() -> None:
     room.desk.take(share_on(room.job, 1, unit="asic"), HARD)
     assert (room.tally("cpu").accepted, room.rejected("cpu")) == (1, 0)
     assert (room.tally("asic").accepted, room.rejected("asic")) == (0, 1)
+
+
+async def test_a_submission_of_a_unit_that_there_is_not_is_a_fault_of_the_caller() -> None:
+    room = Room()
+    with pytest.raises(ValueError, match="there is no unit 'ghost'"):
+        room.desk.take(share_on(room.job, unit="ghost"), EASY)
+    assert (len(room.desk.buffer), room.credits) == (0, [])
+
+
+async def test_every_credited_share_leaves_a_record_and_a_refused_one_none() -> None:
+    room = Room()
+    asic = room.roster.by_id("asic")
+    assert asic is not None
+    verdict = room.desk.take(share_on(room.job, unit="asic"), EASY)
+    room.desk.take(share_on(room.job, unit="asic"), EASY)  # once more the same
+    assert isinstance(verdict, Accepted)
+    tip = room.book.tip_number(room.job.prev_hash)
+    credited = difficulty_of_target(EASY)
+    assert list(RECORD.iter_unpack(room.desk.buffer.take())) == [
+        (asic.number, tip, NOW, credited, room.job.serial, verdict.hash)
+    ]
+
+
+async def test_a_full_buffer_refuses_shares_and_none_of_them_is_acknowledged() -> None:
+    room = Room()
+    room.desk.buffer = ShareBuffer(1, limit=1)
+    first = room.desk.take(share_on(room.job, 1), EASY)
+    assert isinstance(first, Accepted)
+    assert room.desk.take(share_on(room.job, 2), EASY) == Rejected(Reason.TABLE_FULL)
+    assert (room.tally("cpu").accepted, len(room.credits)) == (1, 1)
+    assert room.tally("cpu").rejected(list(Reason).index(Reason.TABLE_FULL)) == 1
+    ((*_, digest),) = RECORD.iter_unpack(room.desk.buffer.take())
+    assert digest == first.hash
+
+
+async def test_a_block_goes_out_though_no_record_of_it_fits_into_the_buffer() -> None:
+    room = Room()
+    room.desk.buffer = ShareBuffer(1, limit=1)
+    room.desk.take(share_on(room.job, 1), EASY)
+    async with room.open():
+        assert isinstance(room.desk.take(block_on(room.job), EASY), Block)
+    assert len(room.nodes.given) == 1
+    assert len(room.desk.buffer) == 1
+
+
+async def test_a_found_block_is_unwritten_until_its_row_is_on_the_disk_or_will_not_be() -> None:
+    room = Room()
+    room.nodes.keeps = False
+    async with room.open():
+        room.desk.take(block_on(room.job), EASY)
+        (row,) = room.desk.unwritten
+        await until(lambda: room.nodes.given)
+        assert not row.done()
+    assert row.done()  # the keeper has ended without a word of the row
+    assert room.desk.unwritten == set()
+    room = Room()
+    async with room.open():
+        room.desk.take(block_on(room.job), EASY)
+        (row,) = room.desk.unwritten
+        await row
+        assert room.desk.unwritten == set()
+        assert not room.nodes.free.is_set()  # written, and still on its way
+
+
+class TestTaker:
+    """What judges a session's submit lines in the core, beside `take`."""
+
+    EXTRANONCE1 = b"\x01\x02\x03\x04"
+
+    @pytest.fixture
+    def room(self) -> Room:
+        return Room()
+
+    @pytest.fixture
+    def unit(self, room: Room) -> HashingUnit:
+        return room.roster.login("asic", NOW)
+
+    @pytest.fixture
+    def taker(self, room: Room, unit: HashingUnit) -> SubmitTaker:
+        taker = room.desk.taker(unit, b"asic", self.EXTRANONCE1, None, None)
+        taker.set_level(0, 0, difficulty_of_target(EASY), EASY)
+        return taker
+
+    def submission(self, room: Room) -> Submission:
+        """A share of this session that is no block."""
+        job = room.job
+        for nonce in count():
+            _, digest = job.header(
+                self.EXTRANONCE1, bytes(8), ntime_s=job.ntime_s, nonce=nonce, version=job.version
+            )
+            if hash_to_int(digest) > job.network_target:
+                return Submission("asic", job.id, self.EXTRANONCE1, bytes(8), job.ntime_s, nonce)
+        raise AssertionError
+
+    def line(self, share: Submission) -> bytes:
+        params = ["asic", share.job_id, share.extranonce2.hex(), f"{share.ntime_s:x}", f"{share.nonce:08x}"]
+        return json.dumps({"id": 4, "method": "mining.submit", "params": params}).encode() + b"\n"
+
+    async def test_both_write_into_one_buffer_and_one_tally(
+        self, room: Room, unit: HashingUnit, taker: SubmitTaker
+    ) -> None:
+        own = self.submission(room)
+        line = self.line(own)
+        assert taker.take(line, 0, NOW) == len(line)
+        room.desk.take(share_on(room.job, 1, unit="asic"), EASY)
+        records = list(RECORD.iter_unpack(room.desk.buffer.take()))
+        assert [(number, tip) for number, tip, *_ in records] == [(unit.number, 0)] * 2
+        assert unit.tally.accepted == 2
+        assert unit.tally.work == pytest.approx(2 * difficulty_of_target(EASY))
+
+    async def test_a_share_that_one_has_credited_is_a_duplicate_to_the_other(
+        self, room: Room, unit: HashingUnit, taker: SubmitTaker
+    ) -> None:
+        own = self.submission(room)
+        line = self.line(own)
+        assert isinstance(room.desk.take(own, EASY), Accepted)
+        taker.take(line, 0, NOW)
+        assert b"Duplicate share" in taker.answers
+        assert room.desk.take(own, EASY) == Rejected(Reason.DUPLICATE)
+        assert unit.tally.rejected(list(Reason).index(Reason.DUPLICATE)) == 2
+        assert unit.tally.accepted == 1
+
+    async def test_a_lost_tip_is_lost_to_both(
+        self, room: Room, unit: HashingUnit, taker: SubmitTaker
+    ) -> None:
+        own = self.submission(room)
+        room.lose_the_tip()
+        taker.take(self.line(own), 0, NOW)
+        assert b"Stale share" in taker.answers
+        assert room.desk.take(own, EASY) == Rejected(Reason.STALE)
+        assert unit.tally.rejected(list(Reason).index(Reason.STALE)) == 2
 
 
 async def test_a_block_is_a_share_and_stops_the_hashing_of_its_tip_before_it_is_answered() -> None:

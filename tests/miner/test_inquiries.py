@@ -62,9 +62,7 @@ class TestPlainly:
         assert exit_code(rows) == 1
         assert {"kernel", "unit cpu"} <= {row.subject for row in rows if row.ok}
 
-    def test_a_ledger_that_cannot_be_read_is_told_once(
-        self, make_config: MakeConfig, tmp_path: Path
-    ) -> None:
+    def test_a_ledger_that_cannot_be_read_is_told_once(self, make_config: MakeConfig, tmp_path: Path) -> None:
         (tmp_path / "hashmill.db").write_text("no database, but long enough to be looked at as one\n" * 100)
         config = make_config(
             controller={"enabled": True}, market={"btc_usd": 90_000.0}, power={"usd_per_kwh": 0.05}

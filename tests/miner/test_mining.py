@@ -17,6 +17,7 @@ from aiohttp import web
 from miner import mining as mining_module
 from miner.chain.difficulty import HASHES_PER_DIFFICULTY
 from miner.config import CpuConfig
+from miner.desk import REASONS
 from miner.hashing.station import OFF, CpuStation, StationMode
 from miner.ledger.rows import BlockRow, LedgerError
 from miner.mining import Mining, courier_block
@@ -27,7 +28,7 @@ from miner.node.tips import Tip
 from miner.payouts import Payee, PayoutRefused
 from miner.work.claims import BlockFind
 from miner.work.job import Job, Past, block_bytes
-from miner.work.share import Block, judge
+from miner.work.share import Block, Reason, judge
 from miner.work.template import Template
 from regtest import chain
 from regtest.bitcoind import Bitcoind
@@ -46,7 +47,6 @@ from tests.miner.harness import (
 )
 from tests.miner.node.harness import Forward, Proxy, hang, until
 
-SWITCHES = "hashmill_tip_to_work_seconds_count"
 MakeProxy = Callable[[Bitcoind], Awaitable[Proxy]]
 
 OTHER_TIP = b"\xb0" * 32
@@ -78,6 +78,21 @@ def station() -> Iterator[CpuStation]:
     )
     yield made
     made.stop()
+
+
+class Told:
+    """Hears what work there is."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[Job | None, float | None]] = []
+
+    def __call__(self, job: Job | None, seen_at: float | None) -> None:
+        self.work.append((job, seen_at))
+
+    @property
+    def first(self) -> list[Job | None]:
+        """The first jobs on tips that were waited for."""
+        return [job for job, seen_at in self.work if seen_at is not None]
 
 
 async def has_work(rig: Rig) -> None:
@@ -173,7 +188,7 @@ class TestBlocks:
         assert tips[ours] in {"valid-headers", "valid-fork"}
         assert node.rpc("getblockheader", ours)["confirmations"] == -1
         assert node.rpc("getblock", ours, 0) == row.raw.hex()
-        assert shown(rig.metrics, 'hashmill_shares_total{result="stale",unit="cpu"}') == 1
+        assert rig.tally("cpu").rejected(REASONS.index(Reason.STALE)) == 1
         assert shown(rig.metrics, 'hashmill_blocks_total{result="accepted"}') == 1
 
     async def test_a_competitor_that_wins_after_all_is_accepted_and_built_upon(
@@ -288,9 +303,10 @@ class TestFirstJobs:
         self, node: Bitcoind, ledger: Path, proxy_of: MakeProxy
     ) -> None:
         proxy = await proxy_of(node)
-        async with rig_of([behind(proxy)], ledger) as rig, running(rig):
+        told = Told()
+        async with rig_of([behind(proxy)], ledger, on_work=told) as rig, running(rig):
             await empty_jobs_are_proven(rig)
-            known, switches = rig.current, shown(rig.metrics, SWITCHES)
+            known, before = rig.current, len(told.first)
             proxy.fail("getblocktemplate", hang)
             first = rig.take_block(known)
             await become(rig, first, "accepted")
@@ -298,7 +314,7 @@ class TestFirstJobs:
             await has_work(rig)
             empty = rig.current
             assert (empty.clean, empty.height, empty.txs) == (True, known.height + 1, ())
-            assert shown(rig.metrics, SWITCHES) == switches + 1  # type: ignore[operator] # it is shown
+            assert told.first[before:] == [empty]
             second = rig.take_block(empty)
             await become(rig, second, "accepted")
             row = rig.row(second)
@@ -316,19 +332,11 @@ class TestFirstJobs:
             return await forward()
 
         station.start("full")
-        told: list[tuple[Job | None, float | None]] = []
-        async with (
-            rig_of(
-                [behind(proxy)],
-                ledger,
-                station=station,
-                on_work=lambda job, seen_at: told.append((job, seen_at)),
-            ) as rig,
-            running(rig),
-        ):
+        told = Told()
+        async with rig_of([behind(proxy)], ledger, station=station, on_work=told) as rig, running(rig):
             await empty_jobs_are_proven(rig)
             proxy.fail("getblocktemplate", slow)
-            before = len(told)
+            before = len(told.work)
             (tip,) = await asyncio.to_thread(chain.mine, node, 1)
             await until(lambda: rig.mining.book.tip == bytes.fromhex(tip)[::-1])
             await has_work(rig)
@@ -340,7 +348,7 @@ class TestFirstJobs:
             full = rig.current
             assert not full.clean
             assert isinstance(rig.mining.book.lookup(empty.id, time.time()), Past)
-            (nothing, never), (first, seen_at), (second, not_first) = told[before : before + 3]
+            (nothing, never), (first, seen_at), (second, not_first) = told.work[before : before + 3]
             assert (nothing, never) == (None, None)
             assert (first, second) == (empty, full)
             assert seen_at is not None
@@ -478,16 +486,28 @@ def nobody() -> Node:
 class TestWithoutANode:
     """What the parts tell each other, one call after the other."""
 
-    async def test_the_time_from_a_tip_to_its_work_is_taken_once(self, ledger: Path) -> None:
-        async with rig_of([nobody()], ledger) as rig:
+    async def test_only_the_first_job_on_a_tip_says_when_that_was_seen(self, ledger: Path) -> None:
+        told = Told()
+        async with rig_of([nobody()], ledger, on_work=told) as rig:
             (node,) = rig.nodes
             first = template()
-            rig.mining._take_tip(Tip(first.prev_hash, node, "poll", seen_at=0.0))
+            rig.mining._take_tip(Tip(first.prev_hash, node, "poll", seen_at=12.5))
             rig.mining._take_template(first, node, NOW)
             rig.mining._take_template(first, node, NOW)
             rig.mining._withdraw()
             rig.mining._take_template(first, node, NOW)
-            assert shown(rig.metrics, "hashmill_tip_to_work_seconds_count") == 1
+            assert [job is not None for job, _ in told.work] == [True, True, False, True]
+            assert [seen_at for _, seen_at in told.work] == [12.5, None, None, None]
+
+    async def test_a_job_on_a_tip_that_was_not_waited_for_does_not_count_as_its_first(
+        self, ledger: Path
+    ) -> None:
+        told = Told()
+        async with rig_of([nobody()], ledger, on_work=told) as rig:
+            (node,) = rig.nodes
+            rig.mining._take_tip(Tip(OTHER_TIP, node, "poll", seen_at=12.5))
+            rig.mining._take_template(template(), node, NOW)  # quicker than the news of its tip
+            assert told.work[-1] == (rig.current, None)
 
     async def test_a_template_that_is_quicker_than_the_news_of_its_tip_moves_everything_there(
         self, ledger: Path, station: CpuStation
@@ -524,11 +544,11 @@ class TestWithoutANode:
         async with rig_of([nobody()], ledger, station=station) as rig:
             station.set_mode("full")
             rig.mining.solo.take_template(template())
+            rig.roster.login("asic", NOW)
             rig.mining.desk.take(share_on(rig.current, 1, unit="asic"), ANY_HASH)
             assert station.read().hashrate_th_s == 0.0
             rig.mining.desk.take(share_on(rig.current, 2, unit="cpu"), ANY_HASH)
-            credited = shown(rig.metrics, 'hashmill_share_work_total{unit="cpu"}')
-            assert credited is not None
+            credited = rig.tally("cpu").work * HASHES_PER_DIFFICULTY
             assert 0 < station.read().hashrate_th_s * 1e12 <= credited < HASHES_PER_DIFFICULTY
 
     async def test_withdrawn_work_is_neither_hashed_nor_shown(

@@ -138,6 +138,21 @@ def test_the_unit_of_this_machine_counts_its_hashes_itself(station: CpuStation) 
     assert (counts.unit, counts.hashes_per_second, counts.sessions, counts.accepted) == ("cpu", None, 0, 1)
 
 
+def test_a_machine_without_hashing_threads_is_no_unit_though_its_old_shares_keep_their_name() -> None:
+    config = config_of()
+    roster = roster_of(config, own=["cpu"], known=[(3, "cpu", NOW - 9e5)])
+    roster.login("stranger", NOW)
+    metrics, units = Metrics("0", "portable"), units_of(config, roster)
+    metrics.follow_units(units.counts, 10)
+    units.show(metrics)
+    page = units.page(10, "")
+    assert ([unit.id for unit in page.units], page.total) == (["rack-0", "stranger"], 2)
+    assert [unit.id for unit in units.at_a_glance()] == ["rack-0"]
+    assert units.one("cpu") is None
+    assert b'unit="cpu"' not in metrics.render()
+    assert (units.name_of("cpu"), units.id_of("cpu")) == ("cpu", "cpu")
+
+
 def test_pages_hold_every_unit_once_in_the_order_of_their_ids() -> None:
     config = config_of(2)
     roster = roster_of(config)

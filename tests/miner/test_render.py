@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from controller import flip
 from miner import render
 from miner.checks import CheckRow
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
 
 NOON = 1768219200.0  # 2026-01-12 12:00:00 UTC
 
@@ -195,6 +195,15 @@ def test_decisions_show_their_numbers_and_what_came_of_them(capsys: pytest.Captu
         assert word in text
     dry = DecisionRow("2", NOON, "cpu", "full", "off", "pause_unprofitable", {}, "", dry_run=True)
     assert "dry run" in printed(capsys, render.decisions([dry], {}))
+
+
+def test_shares_show_whose_they_are_what_was_credited_and_what_they_were_worth(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = ShareRow("rack.1", NOON, 16384.0, 1234567.8, "00" * 31 + "a1", "1f", "00" * 31 + "b2")
+    text = printed(capsys, render.shares([row]))
+    for part in ("2026-01-12 12:00:00Z", "rack.1", "16,384", "1,234,568", "1f", row.hash, row.prev_hash):
+        assert part in text
 
 
 def test_blocks_show_their_whole_hash_and_their_fate(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,8 @@ from miner.ledger.rollup import RECORD
 from miner.ledger.rows import BlockRow, DecisionRow, TickRow
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
-from tests.miner.ledger.schema_0001 import statements
 from regtest.postgres import Postgres
+from tests.miner.ledger.schema_0001 import statements
 
 
 @pytest.fixture

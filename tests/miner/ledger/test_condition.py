@@ -43,17 +43,17 @@ def test_one_of_a_newer_release_is_refused(url: str, behind: Behind) -> None:
         condition(url)
 
 
-@pytest.mark.parametrize(("writable", "called"), [(True, "folder"), (False, "file")])
+@pytest.mark.parametrize("made", [False, True])
 def test_a_file_or_folder_that_cannot_be_written_is_told(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool, called: str
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, made: bool
 ) -> None:
-    if not writable:
+    if made:
         Store.open(sqlite_url).close()
-    barred = tmp_path if called == "folder" else tmp_path / "hashmill.db"
+    barred = tmp_path / "hashmill.db" if made else tmp_path
     access = os.access  # root may write everything, so that only the question can be answered otherwise
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != barred and access(path, mode))
     assert condition(sqlite_url) == Condition(
-        "SQLite", str(tmp_path / "hashmill.db"), None if writable else HEAD, writable=False
+        "SQLite", str(tmp_path / "hashmill.db"), HEAD if made else None, writable=False
     )
 
 
@@ -67,13 +67,17 @@ def test_a_user_who_may_not_make_tables_is_told(postgres: Postgres, postgres_url
     guest = postgres_url.replace(f"{SUPERUSER}:{postgres.password}", "guest:guest")
     assert not condition(guest).writable
     Store.open(postgres_url).close()
+    with pytest.raises(LedgerError, match="permission denied"):
+        condition(guest)
+    with postgres.connect(name) as connection:
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
     assert not condition(guest).writable
     assert condition(postgres_url).writable
 
 
 def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
     with pytest.raises(
-        LedgerError, match=r"cannot read the ledger postgresql\+psycopg://me@127.0.0.1:1/x: "
+        LedgerError, match=r"cannot read the ledger postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/x: "
     ) as caught:
         condition("postgresql+psycopg://me:hunter2@127.0.0.1:1/x")
     assert "hunter2" not in str(caught.value)

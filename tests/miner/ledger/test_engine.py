@@ -1,14 +1,25 @@
-import importlib.util
 import sqlite3
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect, make_url, select
 from sqlalchemy.dialects import postgresql
 
-from miner.ledger.engine import engine_at, insert_new, plain_errors, to_json
+from miner.ledger import engine as engine_module
+from miner.ledger.engine import (
+    engine_at,
+    insert_new,
+    insert_rows,
+    lock_key,
+    plain_errors,
+    to_json,
+    url_name,
+)
 from miner.ledger.rows import LedgerError, LedgerUnavailableError
-from miner.ledger.tables import blocks
+from miner.ledger.store import Store
+from miner.ledger.tables import blocks, units
 
 
 def pragma(url: str, name: str) -> object:
@@ -43,8 +54,8 @@ def test_urls_that_are_no_ledger_are_refused_with_a_reason(url: str, says: str) 
         engine_at(url)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("psycopg") is not None, reason="psycopg is installed")
-def test_a_missing_driver_is_named_with_the_command_that_installs_it() -> None:
+def test_a_missing_driver_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(LedgerError, match=r"pip install 'hashmill\[postgres\]'"):
         engine_at("postgresql+psycopg://hashmill:secret@db/hashmill")
 
@@ -123,3 +134,79 @@ def test_the_driver_is_left_to_begin_nothing_by_itself(sqlite_url: str) -> None:
         assert isinstance(driver, sqlite3.Connection)
         assert driver.isolation_level is None
     engine.dispose()
+
+
+def unit_rows(count: int, best: float = 0.0) -> list[tuple[Any, ...]]:
+    return [("default", number, f"rack.{number}", 0.5, best, 0) for number in range(count)]
+
+
+def test_many_rows_are_inserted_in_few_statements(
+    url: str, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setattr(engine_module, "ROWS_PER_STATEMENT", 400)
+    statements: list[str] = []
+    engine = engine_at(url).execution_options(writes=True)
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    with engine.begin() as connection:
+        statements.clear()
+        assert insert_rows(connection, units, unit_rows(1000)) == 1000
+        assert len(statements) == 3
+        assert insert_rows(connection, units, unit_rows(1001)) == 1
+        assert insert_rows(connection, units, []) == 0
+    engine.dispose()
+    assert [row.number for row in store.units()] == list(range(1001))
+
+
+@pytest.mark.usefixtures("store")
+def test_of_rows_that_are_there_only_the_named_columns_get_new_values(url: str) -> None:
+    engine = engine_at(url).execution_options(writes=True)
+    with engine.begin() as connection:
+        insert_rows(connection, units, unit_rows(2))
+        changed = [("default", 1, "other", 9.5, 7.5, 60)]
+        insert_rows(connection, units, changed, replace=("best_difficulty",))
+        found = connection.execute(select(units).where(units.c.number == 1)).one()
+    engine.dispose()
+    assert tuple(found) == ("default", 1, "rack.1", 0.5, 7.5, 0)
+
+
+def test_every_lock_has_a_number_of_its_own_that_postgresql_can_hold() -> None:
+    keys = [lock_key(name) for name in ("schema", "site default", "site north")]
+    assert len(set(keys)) == 3
+    assert all(-(2**63) <= key < 2**63 for key in keys)
+    assert lock_key("site default") == lock_key("site default")
+
+
+@pytest.mark.parametrize(
+    ("sql", "may_pass"),
+    [
+        ("SELECT pg_sleep(5)", True),  # cancelled by the time limit
+        ("SELECT pg_terminate_backend(pg_backend_pid())", True),
+        ("SELECT 1/0", False),
+        ("SELECT no_such_column", False),
+    ],
+)
+def test_what_may_go_away_by_itself_is_told_from_what_will_not(
+    postgres_url: str, sql: str, *, may_pass: bool
+) -> None:
+    engine = engine_at(postgres_url, busy_timeout_s=0.2)
+    with pytest.raises(LedgerError) as caught, plain_errors("try"), engine.begin() as connection:
+        connection.exec_driver_sql(sql)
+    engine.dispose()
+    assert isinstance(caught.value, LedgerUnavailableError) is may_pass
+
+
+def test_a_server_that_only_reads_for_now_may_write_again_later(postgres_url: str) -> None:
+    engine = engine_at(postgres_url, read_only=True)
+    with (
+        pytest.raises(LedgerUnavailableError, match="read-only transaction"),
+        plain_errors("write"),
+        engine.begin() as connection,
+    ):
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    engine.dispose()
+
+
+def test_a_database_is_named_without_its_password_and_options() -> None:
+    url = make_url("postgresql+psycopg://me:hunter2@db:5432/x?sslmode=require")
+    assert url_name(url) == "postgresql+psycopg://me:***@db:5432/x"
+    assert url_name(make_url("sqlite:////var/lib/x.db")) == "/var/lib/x.db"
