@@ -16,6 +16,7 @@ from miner import front, kernel
 from miner import log as logs
 from miner.config import Config
 from miner.control import Control, PlayedTape, UnitWorth, played_tape
+from miner.event_loop import loop_factory, spare_the_loop
 from miner.front import Front
 from miner.handover import HandoverError, Inheritance
 from miner.hashing.calibration import choose
@@ -66,8 +67,9 @@ class HashingError(Exception):
 def run(config: Config) -> int:
     """Run the daemon until SIGINT or SIGTERM; returns the exit code: 0 stopped, 1 failed, 2 wrong configuration."""
     logs.configure(config.log.level, config.log.format)
+    spare_the_loop()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(Daemon(config).run())
     except (*CONFIGURATION_ERRORS, TlsError) as error:
         log.critical("configuration_refused", extra={"error": str(error)})
@@ -76,15 +78,6 @@ def run(config: Config) -> int:
         log.critical("daemon_failed", extra={"error": str(error)})
         return 1
     return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Of uvloop where it is installed, which takes a third off what a share costs; None for asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415 - it may not be there
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 class Daemon:

@@ -108,7 +108,7 @@ class Front:
         self._recorder = recorder
         self._metrics = metrics
         self._ports = ports
-        self._books = ShareBooks(recorder, roster, lambda: desk.unwritten, clock)
+        self._books = ShareBooks(recorder, roster, desk.buffer, lambda: desk.unwritten, clock)
         self._clock = clock
         self.server: Server | None = None
         if ports:
@@ -178,7 +178,7 @@ class Front:
     async def settle(self) -> None:
         """Have everything that was handed in written down; no unit hands in more."""
         await self._committer.drain(DRAIN_S)
-        self._books.write_minutes(self._clock())
+        self._books.end_minute()
 
     def close(self) -> None:
         """Close the listening sockets; those that were handed over go on listening there."""

@@ -54,10 +54,11 @@ class SeenTable:
 
     def add_records(self, records: bytes, tip: int) -> int:
         """Put the hashes of those RECORDs in that bear this tip number; how many of them are new and had room."""
-        before, done, count = len(self), 0, len(records) // RECORD.size
-        while (done := done + lib.hm_seen_add_records(self._seen, records[done * RECORD.size :], count - done, tip)) < count:  # fmt: skip
-            if not self._make_room():
-                break
+        before, count = len(self), len(records) // RECORD.size
+        done = lib.hm_seen_add_records(self._seen, records, count, tip)
+        while done < count and self._make_room():
+            rest = records[done * RECORD.size :]
+            done += lib.hm_seen_add_records(self._seen, rest, count - done, tip)
         return len(self) - before
 
     @property
@@ -272,8 +273,8 @@ class SubmitTaker:
     """One logged-in session: takes its submissions, a chunk at a time, judged and answered by the core.
 
     `answers`, `accepted`, `rejected` and `work` (the sum of the difficulties credited) tell what the last chunk came to.
-    `version_mask` is what was negotiated, None for a session that does not roll versions; `payout_script` is paid instead of the jobs', None for theirs. Raises
-    ValueError for an extranonce or script that no coinbase can hold.
+    `version_mask` is what was negotiated, None for a session that does not roll versions; `payout_script` is paid instead
+    of the jobs', None for theirs. Raises ValueError for an extranonce or script that no coinbase can hold.
     """
 
     __slots__ = (

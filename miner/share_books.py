@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple
 
+from miner.kernel import ShareBuffer
 from miner.ledger.recorder import Recorder
-from miner.ledger.rollup import MINUTE_S, MinuteFold, merged
+from miner.ledger.rollup import MINUTE_S
 from miner.ledger.rows import LedgerError, ShareMinuteRow, TipRow, UnitRow
 from miner.ledger.store import Store
 from miner.work.job import KEPT_TIPS, Job, JobBook
@@ -16,32 +17,48 @@ from miner.work.share import Reason
 
 log = logging.getLogger(__name__)
 
+STEP_S: Final = 1.0
 SAMPLE_S: Final = 10.0
 """How often each unit's hashrate follows what it handed in."""
 REASONS: Final = tuple(reason.value for reason in Reason)
 
 
+class _Counted(NamedTuple):
+    """What a unit had handed in when its sums were last written."""
+
+    accepted: int = 0
+    work: float = 0.0
+    work_squared: float = 0.0
+    rejections: Sequence[int] = (0,) * len(REASONS)
+
+
 class ShareBooks:
-    """Has the records of credited shares written in the order that the ledger needs.
+    """Has the records of credited shares, which are in `buffer` first, written in the order that the ledger needs.
 
     `blocks_unwritten()` are the rows of found blocks that are not on the disk: no share is durable before them, so that
     whoever found a block hears of it when nothing can lose it.
+
+    The sums by minute are taken from the units' tallies. Whenever they are written, the ledger has been handed every share
+    that the tallies hold: a roll-up after a crash counts just what comes after them.
     """
 
     def __init__(
         self,
         recorder: Recorder,
         roster: Roster,
+        buffer: ShareBuffer,
         blocks_unwritten: Callable[[], Collection[asyncio.Future[None]]],
         clock: Callable[[], float],
     ) -> None:
         self._recorder = recorder
         self._roster = roster
+        self._buffer = buffer
         self._blocks_unwritten = blocks_unwritten
         self._clock = clock
-        self._fold = MinuteFold()
-        self._folded = b""  # counted, and not taken by the ledger
-        self._rejected: dict[int, tuple[int, ...]] = {}  # by unit, at the end of the last minute
+        self._counted: dict[HashingUnit, _Counted] = {}  # not by number: one that was forgotten begins anew
+        self._minute_at = _minute_of(clock())  # that of the sums not written yet
+        self._is_due = False
+        self._unhanded = False  # the ledger refused records, or lost them: they will be offered again
         self._tips: set[int] = set()
 
     def note_tip(self, number: int, job: Job) -> None:
@@ -52,63 +69,82 @@ class ShareBooks:
             self._recorder.add_tips([row])
 
     def write(self, records: bytes) -> asyncio.Future[None]:
-        """Queue records for the ledger; the future is done when they are durable. Raises LedgerError.
+        """Queue records for the ledger, all that the buffer held; the future is done when they are durable.
 
-        Records that were refused, or whose future failed, are offered again at the beginning of the next.
+        Records that were refused (LedgerError), or whose future failed, are offered again at the beginning of the next.
         """
         fresh = self._roster.drain_new()
         if fresh:
             self._recorder.add_units([UnitRow(*unit) for unit in fresh])
+        self._unhanded = True
         written = self._recorder.add_shares(records)
-        # Counted once, and before the sums of this minute can be written: they hold every batch handed over so far.
-        known = len(self._folded) if records.startswith(self._folded) else 0
-        self._fold.add(records[known:])
-        self._folded = records
+        self._unhanded = False
+        if self._is_due:
+            self._write_minute()
         written.add_done_callback(self._settled)
         blocks = self._blocks_unwritten()
         return _all_of(written, blocks) if blocks else written
 
     async def run(self) -> None:
         """Follow the units' hashrates, and write each minute's sums when it has ended, until cancelled."""
-        minute = self._clock() // MINUTE_S
+        sampled_at = -math.inf
         while True:
-            await asyncio.sleep(SAMPLE_S)
+            await asyncio.sleep(STEP_S)
             now = self._clock()
-            self._roster.sample(now)
-            if now // MINUTE_S != minute:
-                minute = now // MINUTE_S
-                self.write_minutes(now - MINUTE_S)
+            if abs(now - sampled_at) >= SAMPLE_S:
+                sampled_at = now
+                self._roster.sample(now)
+            if _minute_of(now) != self._minute_at:
+                self.end_minute()
 
-    def write_minutes(self, at: float) -> None:
-        """Queue what was counted since the last call; what was rejected goes to the minute of `at` (unix seconds)."""
-        fold, self._fold = self._fold, MinuteFold()
-        rows = {(row.unit, row.minute_at): row for row in fold.rows()}
-        minute_at = int(at // MINUTE_S) * MINUTE_S
-        for unit, counts in self._newly_rejected():
-            row = ShareMinuteRow(unit.number, minute_at, rejected=counts)
-            known = rows.get((unit.number, minute_at))
-            rows[unit.number, minute_at] = row if known is None else merged(known, row)
+    def end_minute(self) -> None:
+        """Have what was counted since the last minute's end written, now or with the records that wait."""
+        self._is_due = True
+        if not len(self._buffer) and not self._unhanded:
+            self._write_minute()
+
+    def _write_minute(self) -> None:
+        self._is_due = False
+        minute_at, self._minute_at = self._minute_at, _minute_of(self._clock())
+        rows = [row for unit in self._roster if (row := self._news_of(unit, minute_at)) is not None]
+        if len(self._counted) > len(self._roster):
+            shown = set(self._roster)
+            self._counted = {unit: counted for unit, counted in self._counted.items() if unit in shown}
         if not rows:
             return
         try:
-            self._recorder.add_share_minutes(list(rows.values()))
+            self._recorder.add_share_minutes(rows)
         except LedgerError as error:  # it is closed; the next start counts from the batches
             log.warning("share_minutes_not_written", extra={"error": str(error)})
 
-    def _newly_rejected(self) -> Iterable[tuple[HashingUnit, dict[str, int]]]:
-        for unit in self._roster:
-            counts = tuple(map(unit.tally.rejected, range(len(REASONS))))
-            before = self._rejected.get(unit.number)
-            # A name that never handed in a good share costs no rows.
-            if not unit.tally.accepted or counts == before or not any(counts):
-                continue
-            self._rejected[unit.number] = counts
-            news = zip(REASONS, counts, before or (0,) * len(REASONS), strict=True)
-            yield unit, {reason: count - known for reason, count, known in news if count > known}
+    def _news_of(self, unit: HashingUnit, minute_at: int) -> ShareMinuteRow | None:
+        """What the unit handed in since its sums were last written; None if nothing."""
+        tally = unit.tally
+        if not tally.accepted:  # a name that never handed in a good share costs no rows
+            return None
+        before = self._counted.get(unit, _Counted())
+        now = _Counted(tally.accepted, tally.work, tally.work_squared, tally.rejections)
+        if now == before:
+            return None
+        self._counted[unit] = now
+        rejected = zip(REASONS, now.rejections, before.rejections, strict=False)
+        return ShareMinuteRow(
+            unit.number,
+            minute_at,
+            now.accepted - before.accepted,
+            now.work - before.work,
+            now.work_squared - before.work_squared,
+            tally.take_best(),
+            {reason: count - known for reason, count, known in rejected if count > known},
+        )
 
     def _settled(self, written: asyncio.Future[None]) -> None:
-        if not written.cancelled() and written.exception() is None:
-            self._folded = b""
+        if written.cancelled() or written.exception() is not None:
+            self._unhanded = True
+
+
+def _minute_of(at: float) -> int:
+    return int(at // MINUTE_S) * MINUTE_S
 
 
 def _all_of(written: asyncio.Future[None], others: Collection[asyncio.Future[None]]) -> asyncio.Future[None]:

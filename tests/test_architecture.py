@@ -17,6 +17,7 @@ LAYERS = (
     ("miner.cli", 10),
     ("regtest.demo", 9),
     ("miner.daemon", 8),
+    ("miner.event_loop", 1),
     ("miner.overview", 7),
     ("miner.control", 7),
     ("miner.front", 7),

@@ -88,10 +88,10 @@ class TemplateService:
     seconds; `on_tip(tip)` is called before the template for a new tip is fetched: work on other tips is stale now;
     `on_withdraw()` when no node has answered for `job_max_age_s`; `on_alert(event, message)` when a template or a
     proposal is refused, once for each reason.
-    `head_start()` is awaited before each question for a template, for what the node should answer first.
+    `head_start()` is awaited before a template is asked for: what the node should answer first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - callbacks, each given by name
         self,
         nodes: NodeSet,
         assemble_proposal: Callable[[Template], tuple[Hashable, bytes]],
@@ -188,6 +188,7 @@ class TemplateService:
         pacing = self._pacing
         backoff = Backoff(pacing.backoff_first_s, pacing.backoff_cap_s)
         while True:
+            await self._head_start()
             self._wake.clear()
             try:
                 served = await self._serve()
@@ -224,7 +225,6 @@ class TemplateService:
 
     async def _serve_from(self, node: Node) -> bool:
         for _race in range(_RACES):
-            await self._head_start()
             tip_before = self._tip
             reply = await self._fetch(node)
             fetched_at = self._clock()

@@ -21,6 +21,7 @@ from miner.work.share import Reason, Submission, Verdict
 if TYPE_CHECKING:
     from miner.work.roster import HashingUnit
 
+
 class Channel:
     """The mining half of a session: quiet until it is `begin`-ed, which takes a place and a worker.
 

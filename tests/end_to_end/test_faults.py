@@ -244,13 +244,30 @@ def test_a_taken_port_is_told_and_fails(
     assert "cannot listen" in twin.log
 
 
+def test_a_second_daemon_on_a_ledger_takes_it_over_from_the_first(
+    bitcoind: Bitcoind,
+    start_daemon: Callable[..., HashmillProcess],
+    start_twin: Callable[..., HashmillProcess],
+) -> None:
+    daemon = start_daemon([bitcoind], solo=SLOW)
+    daemon.wait_until(lambda: count(daemon, "accepted") >= 1, "mine")
+    twin = start_twin(daemon, "ledger")
+    assert daemon.wait() == 0
+    assert "handing_over" in daemon.log
+    known = len(daemon_blocks(daemon))
+    twin.wait_until(lambda: count(twin, "accepted") > known, "mine on")
+
+
 def test_two_daemons_on_one_ledger_are_one_too_many(
     bitcoind: Bitcoind,
     start_daemon: Callable[..., HashmillProcess],
     start_twin: Callable[..., HashmillProcess],
 ) -> None:
     daemon = start_daemon([bitcoind], solo=SLOW)
+    daemon.wait_until(lambda: count(daemon, "accepted") >= 1, "mine")
+    daemon.ledger_file.with_name("hashmill.db.handover").unlink()  # as on another machine: it cannot be asked
     twin = start_twin(daemon, "ledger")
     assert twin.wait() == 1
     assert "another hashmill runs on the ledger" in twin.log
-    daemon.wait_until(lambda: count(daemon, "accepted") >= 1, "mine on undisturbed")
+    before = count(daemon, "accepted")
+    daemon.wait_until(lambda: count(daemon, "accepted") > before, "mine on undisturbed")

@@ -422,6 +422,23 @@ class TestLevels:
         )
         assert taker.take(request(PLAIN), 0, NOW) == 0
 
+    def test_the_work_of_a_chunk_is_the_sum_of_what_its_shares_were_credited_with(self) -> None:
+        desk = self.desk()
+        desk.taker.set_level(2, SERIAL + 2, 8.0, MAX_TARGET)
+        lines = [
+            request([WORKER, "1f3", *PLAIN[2:4], "00000001"], "x" * 70),
+            request([WORKER, "1f4", *PLAIN[2:4], "00000002"], "x" * 70),
+            request([WORKER, "1f4.2", *PLAIN[2:4], "00000003"], "x" * 70),
+        ]
+        assert desk.taker.work == 0.0
+        desk.taker.take(b"".join(lines), 0, NOW)
+        assert (desk.taker.accepted, desk.taker.rejected, desk.taker.work) == (2, 1, 8.25)
+        again = request([WORKER, "1f3", *PLAIN[2:4], "00000004"])
+        desk.taker.take(lines[0] * 1000 + again, 0, NOW)  # more than the core answers at one call
+        assert (desk.taker.accepted, desk.taker.rejected, desk.taker.work) == (1, 1000, 0.25)
+        desk.taker.take(again, 0, NOW)
+        assert desk.taker.work == 0.0
+
 
 class TestBoard:
     def test_a_job_that_was_removed_is_not_known(self, desk: Desk) -> None:
@@ -598,6 +615,24 @@ class TestTally:
             6.0,
             12.0,
         )
+
+    def test_the_best_of_lately_is_taken_once(self, desk: Desk) -> None:
+        assert desk.tally.take_best() == 0.0
+        reached = []
+        for params in (PLAIN, ROLLED):
+            assert desk.take(request(params)) == ACCEPTED
+            reached.append(difficulty_of_hash(desk.hash_of(params)))
+        assert math.isclose(desk.tally.take_best(), max(reached), rel_tol=1e-15)
+        assert desk.tally.take_best() == 0.0
+        desk.tally.accept(1.0, min(reached) / 2, NOW)
+        assert desk.tally.take_best() == min(reached) / 2
+        assert math.isclose(desk.tally.best_difficulty, max(reached), rel_tol=1e-15)
+
+    def test_rejections_can_be_had_all_at_once(self, desk: Desk) -> None:
+        desk.tally.reject(REASONS.index(Reason.BAD_NONCE))
+        rejections = desk.tally.rejections
+        assert (len(rejections), sum(rejections)) == (lib.HM_MAX_REASONS, 1)
+        assert rejections[REASONS.index(Reason.BAD_NONCE)] == 1
 
     def test_one_that_nobody_counted_in_is_empty(self) -> None:
         tally = Tally()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
@@ -11,13 +11,13 @@ import pytest
 
 from miner import share_books
 from miner.chain.difficulty import difficulty_of_hash
-from miner.kernel import RECORD
+from miner.kernel import RECORD, ShareBuffer
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError, LedgerFullError, ShareMinuteRow, ShareRow, TipRow, UnitRow
 from miner.ledger.store import Store, Write
 from miner.share_books import REASONS, ShareBooks, restore
 from miner.work.job import Job, JobBook
-from miner.work.roster import HashingUnit, Roster
+from miner.work.roster import FORGET_AFTER_S, HashingUnit, Roster
 from miner.work.share import Accepted, Reason, Rejected, judge
 from tests.miner.harness import ANY_HASH, NOW, Clock, job, share_on
 from tests.miner.node.harness import until
@@ -58,7 +58,8 @@ class Office:
         self.recorder = recorder
         self.roster = Roster(10, now=NOW, own=["cpu"])
         self.blocks: list[asyncio.Future[None]] = []
-        self.books = ShareBooks(recorder, self.roster, lambda: self.blocks, self.clock)
+        self.buffer = ShareBuffer()
+        self.books = ShareBooks(recorder, self.roster, self.buffer, lambda: self.blocks, self.clock)
         self._random = random.Random(1)
 
     def unit(self, name: str = "cpu") -> HashingUnit:
@@ -143,7 +144,7 @@ class TestOrder:
         office.reject("talker", Reason.LOW_DIFFICULTY)
         await office.books.write(office.share("worker"))
         await office.books.write(office.share("worker"))
-        office.books.write_minutes(NOW)
+        office.books.end_minute()
         assert await office.minutes()
         assert [row.name for row in store.units()] == ["worker"]
         assert office.recorder.kinds.count("units") == 1
@@ -207,7 +208,7 @@ class TestSums:
                 told = rejected[office.unit().number, minute]
                 told[reason.value] = told.get(reason.value, 0) + 1
             office.clock.now = minute + 60
-            office.books.write_minutes(minute)
+            office.books.end_minute()
         for key in sums.keys() | rejected.keys():
             accepted, work, squared = sums[key]
             expected[key] = ShareMinuteRow(*key, int(accepted), work, squared, best[key], rejected[key])
@@ -222,36 +223,46 @@ class TestSums:
 
     async def test_what_was_rejected_before_the_first_good_share_counts_with_it(self, office: Office) -> None:
         office.reject("late", Reason.LOW_DIFFICULTY)
-        office.books.write_minutes(NOW)
+        office.books.end_minute()
         assert await office.minutes() == {}
         await office.books.write(office.share("late"))
-        office.books.write_minutes(NOW + 60)
+        office.clock.now += 60
+        office.books.end_minute()
         office.reject("late", Reason.LOW_DIFFICULTY)
         office.reject("late", Reason.STALE)
-        office.books.write_minutes(NOW + 120)
+        office.books.end_minute()
         number = office.unit("late").number
         found = await office.minutes()
-        assert {key: row.rejected for key, row in found.items()} == {
-            (number, MINUTE): {},
-            (number, MINUTE + 60): {"low_difficulty": 1},
-            (number, MINUTE + 120): {"low_difficulty": 1, "stale": 1},
+        assert {key: (row.accepted, row.rejected) for key, row in found.items()} == {
+            (number, MINUTE): (1, {"low_difficulty": 1}),
+            (number, MINUTE + 60): (0, {"low_difficulty": 1, "stale": 1}),
         }
+
+    async def test_the_sums_wait_for_records_that_the_ledger_was_not_handed_yet(self, office: Office) -> None:
+        await office.books.write(office.share())
+        office.buffer.add(*RECORD.unpack(office.share()))
+        office.clock.now += 60
+        office.books.end_minute()
+        assert await office.minutes() == {}
+        await office.books.write(office.buffer.take())
+        (row,) = (await office.minutes()).values()
+        assert (row.minute_at, row.accepted) == (MINUTE, 2)
 
     async def test_records_that_a_full_ledger_refused_are_counted_once_when_it_takes_them(
         self, store: Store
     ) -> None:
         async with Noting(store, share_capacity=1) as recorder:
             office = Office(recorder)
-            first = office.share()
-            written = office.books.write(first)
+            written = office.books.write(office.share())
             more = office.share()
             with pytest.raises(LedgerFullError):
                 office.books.write(more)
-            office.books.write_minutes(NOW)
+            office.books.end_minute()
             await written
+            assert await office.minutes() == {}
             more += office.share()
             await office.books.write(more)
-            office.books.write_minutes(NOW)
+            office.books.end_minute()
             (row,) = (await office.minutes()).values()
         assert (row.accepted, len(store.shares())) == (3, 3)
 
@@ -262,35 +273,60 @@ class TestSums:
         records = office.share()
         with pytest.raises(LedgerError):
             await office.books.write(records)
-        office.books.write_minutes(NOW)
+        office.books.end_minute()
+        assert await office.minutes() == {}
         records += office.share()
         await office.books.write(records)
         await office.books.write(office.share())
-        office.books.write_minutes(NOW)
+        office.books.end_minute()
         (row,) = (await office.minutes()).values()
         assert (row.accepted, len(store.shares())) == (3, 3)
 
-    async def test_a_process_that_is_killed_before_a_minute_ends_owes_only_that_minute(
-        self, office: Office, store: Store
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_a_process_that_is_killed_at_any_moment_owes_just_what_its_sums_do_not_hold(
+        self, seed: int, office: Office, store: Store
     ) -> None:
-        await office.books.write(office.share() + office.share())
-        office.books.write_minutes(NOW)
-        await office.books.write(office.share())
+        chance = random.Random(seed)
+        for _ in range(60):
+            match chance.randrange(4):
+                case 0:
+                    office.clock.now += 20
+                    office.books.end_minute()
+                case 1 if len(office.buffer):
+                    office.books.write(office.buffer.take())
+                case _:
+                    office.buffer.add(*RECORD.unpack(office.share(chance.choice(["cpu", "a"]))))
         await office.minutes()
-        assert store.roll_up() == 1
-        (row,) = await office.recorder.share_minutes()
-        assert row.accepted == 3
-        assert store.roll_up() == 0
+        store.roll_up()
+        sums: defaultdict[str, int] = defaultdict(int)
+        names = {row.number: row.name for row in store.units()}
+        for row in store.share_minutes():
+            sums[names[row.unit]] += row.accepted
+        assert sums == Counter(row.unit for row in store.shares(1000))
+
+    async def test_a_worker_that_comes_back_after_it_was_forgotten_begins_anew(self, office: Office) -> None:
+        await office.books.write(office.share("old") + office.share("old"))
+        office.books.end_minute()
+        office.clock.now += FORGET_AFTER_S + 1
+        office.roster.forget(office.clock())
+        office.books.end_minute()
+        assert office.roster.named("old") is None
+        await office.books.write(office.share("old"))
+        office.books.end_minute()
+        rows = (await office.minutes()).values()
+        assert [row.accepted for row in rows] == [2, 1]
+        assert len({row.unit for row in rows}) == 1
+        assert len(office.books._counted) <= len(office.roster)
 
     async def test_where_nothing_happened_nothing_is_written(self, office: Office) -> None:
         office.unit("idle")
-        office.books.write_minutes(NOW)
+        office.books.end_minute()
         assert await office.minutes() == {}
 
     async def test_each_minute_is_written_when_it_has_ended_and_hashrates_follow(
         self, office: Office, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(share_books, "SAMPLE_S", 0.001)
+        monkeypatch.setattr(share_books, "STEP_S", 0.001)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(office.books.run())
             for _ in range(3):
@@ -308,7 +344,7 @@ class TestSums:
         await office.books.write(office.share())
         await office.recorder.aclose()
         with caplog.at_level(logging.WARNING):
-            office.books.write_minutes(NOW)
+            office.books.end_minute()
         assert caplog.messages == ["share_minutes_not_written"]
         assert store.roll_up() == 1
 

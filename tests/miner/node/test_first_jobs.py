@@ -20,7 +20,7 @@ from miner.work.job import Job, block_bytes, solo_job
 from miner.work.template import Template, template_request
 from regtest import chain, retarget
 from regtest.bitcoind import Bitcoind
-from tests.miner.node.harness import OP_TRUE_P2WSH, Forward, Proxy, hang, refuse, result, until
+from tests.miner.node.harness import OP_TRUE_P2WSH, Fault, Forward, Proxy, hang, refuse, result, until
 
 MakeNode = Callable[..., Node]
 MakeProxy = Callable[[Bitcoind], Awaitable[Proxy]]
@@ -71,7 +71,11 @@ class Work:
         self.alerts: list[tuple[str, str]] = []
         self.nodes = NodeSet([node], network)
         self.templates = TemplateService(
-            self.nodes, proposal, self._template, pacing=TemplatePacing(refresh_s=60.0, refused_s=0.1)
+            self.nodes,
+            proposal,
+            self._template,
+            head_start=self._head_start,
+            pacing=TemplatePacing(refresh_s=60.0, refused_s=0.1),
         )
         self.first_jobs = FirstJobs(
             network,
@@ -80,6 +84,9 @@ class Work:
             lambda template, _tip: self.empty.append(template),
             on_alert=lambda event, message: self.alerts.append((event, message)),
         )
+
+    async def _head_start(self) -> None:
+        await self.first_jobs.head_start()
 
     def _template(self, template: Template, node: Node, fetched_at: float) -> None:
         self.full.append(template)
@@ -396,7 +403,72 @@ async def test_a_proposal_overtaken_by_a_new_block_is_made_again_on_the_next_tem
         assert work.alerts == []
 
 
-async def test_the_header_is_asked_for_while_the_template_is(
+def held(let_go: asyncio.Event) -> Fault:
+    """The node hears the call only once it is let go."""
+
+    async def fault(_request: web.Request, forward: Forward) -> web.StreamResponse:
+        await let_go.wait()
+        return await forward()
+
+    return fault
+
+
+async def test_the_template_is_asked_for_once_the_first_job_is_given(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_jobs, "HEAD_START_S", 60.0)
+    proxy = await proxy_of(bitcoind)
+    async with working(node_of(proxy), watch=False) as work:
+        await work.proven()
+        proxy.seen.clear()
+        for _ in range(3):
+            (tip,) = await asyncio.to_thread(chain.mine, bitcoind, 1)
+            work.tip(tip)
+            await work.full_on(tip)
+            assert work.empty[-1].prev_hash == internal(tip)
+        assert proxy.seen == ["getblockheader", "getblocktemplate"] * 3
+
+
+async def test_a_tip_that_overtakes_the_header_of_another_gets_its_own_head_start(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_jobs, "HEAD_START_S", 60.0)
+    proxy, let_go = await proxy_of(bitcoind), asyncio.Event()
+    async with working(node_of(proxy), watch=False) as work:
+        await work.proven()
+        proxy.seen.clear()
+        proxy.fail("getblockheader", held(let_go), times=1)
+        for tip in await asyncio.to_thread(chain.mine, bitcoind, 2):
+            work.tip(tip)
+            await until(lambda: proxy.seen)
+        let_go.set()
+        await work.full_on(tip)
+        assert proxy.seen == ["getblockheader", "getblockheader", "getblocktemplate"]
+        assert [one.prev_hash for one in work.empty] == [internal(tip)]
+
+
+@pytest.mark.parametrize("fault", [refuse(-5, "Block not found"), result({"height": "?"})])
+async def test_the_template_does_not_wait_for_a_first_job_there_cannot_be(
+    fault: Fault,
+    bitcoind: Bitcoind,
+    proxy_of: MakeProxy,
+    node_of: MakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(first_jobs, "HEAD_START_S", 60.0)
+    proxy = await proxy_of(bitcoind)
+    async with working(node_of(proxy), watch=False) as work:
+        await work.proven()
+        proxy.fail("getblockheader", fault, times=1)
+        (tip,) = await asyncio.to_thread(chain.mine, bitcoind, 1)
+        work.tip(tip)
+        await work.full_on(tip)
+        work.tip(tip)  # its template is there already
+        await until(lambda: len(work.full) == 3)
+        assert work.empty == []
+
+
+async def test_the_header_is_asked_for_first_and_does_not_hold_up_the_template_for_long(
     bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
 ) -> None:
     proxy = await proxy_of(bitcoind)

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -12,7 +13,7 @@ from miner.node.tips import Pacing, Tip, TipWatcher
 from miner.work.template import template_request
 from regtest.bitcoind import Bitcoind
 from regtest.chain import mine
-from tests.miner.node.harness import Forward, Proxy, hang, refuse, result, until
+from tests.miner.node.harness import Fault, Forward, Proxy, answer, drop, hang, refuse, result, until
 
 MakeNode = Callable[..., Node]
 MakeProxy = Callable[[Bitcoind], Awaitable[Proxy]]
@@ -78,24 +79,167 @@ async def test_zmq_tells_of_a_tip_within_milliseconds_and_only_once(
         await asyncio.sleep(0.3)
 
     assert watch.hashes()[1:] == [new]
-    assert watch.tips[1].source in {"zmq", "longpoll"}
+    assert watch.tips[1].source in {"zmq", "wait"}
 
 
-async def test_longpoll_tells_of_a_tip_without_zmq(bitcoind: Bitcoind, node_of: MakeNode) -> None:
-    async with watching(node_of(bitcoind, zmq=False), pacing=rarely()) as watch:
+async def test_the_wait_tells_of_tips_without_zmq_and_the_node_makes_no_template_for_it(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
         await until(lambda: watch.tips)
-        await asyncio.sleep(0.3)
+        for count in range(2, 12):
+            (new,) = await mined(bitcoind)
+            await until(lambda count=count: len(watch.tips) == count)
+            assert watch.hashes()[-1] == new
+
+    assert {tip.source for tip in watch.tips[1:]} == {"wait"}
+    assert "getblocktemplate" not in proxy.seen
+
+
+async def test_a_block_between_two_waits_is_told_by_the_second(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy, between = await proxy_of(bitcoind), list[str]()
+
+    async def late(_request: web.Request, forward: Forward) -> web.StreamResponse:
+        between.extend(await mined(bitcoind))
+        return await forward()
+
+    proxy.fail("waitfornewblock", late, times=3)
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: len(watch.tips) == 4)
+
+    assert watch.hashes()[1:] == between
+    assert {tip.source for tip in watch.tips[1:]} == {"wait"}
+
+
+async def test_a_block_between_two_waits_at_a_node_that_takes_no_tip_is_told_by_a_poll(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy, between = await proxy_of(bitcoind), list[str]()
+
+    async def old_and_late(request: web.Request, forward: Forward) -> web.StreamResponse:
+        (_limit, *more) = msgspec.json.decode(await request.read())["params"]
+        if more:
+            return await refuse(-1, "waitfornewblock (timeout)")(request, forward)
+        between.extend(await mined(bitcoind))
+        return await forward()
+
+    proxy.fail("waitfornewblock", old_and_late, times=2)
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: len(watch.tips) == 2)
+        assert (watch.hashes()[1:], watch.tips[1].source) == (between, "poll")
+        (new,) = await mined(bitcoind)  # the wait goes on meanwhile
+        await until(lambda: watch.hashes()[-1] == new)
+
+    assert "getblocktemplate" not in proxy.seen
+
+
+async def test_waits_end_by_themselves_and_are_renewed(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    pacing = Pacing(poll_s=60.0, wait_s=0.1)
+    async with watching(node_of(proxy, zmq=False), pacing=pacing) as watch:
+        await until(lambda: proxy.seen.count("waitfornewblock") > 5)
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes()[-1] == new)
+        assert watch.tips[-1].source == "wait"
+    # What nobody listens to any more frees the node's thread, too.
+    await until(
+        lambda: [one["method"] for one in bitcoind.rpc("getrpcinfo")["active_commands"]] == ["getrpcinfo"]
+    )
+
+
+@pytest.mark.parametrize("refusal", [refuse(-32601, "Method not found"), answer("", status=403)])
+async def test_a_node_that_does_not_know_or_allow_the_wait_is_longpolled(
+    refusal: Fault, bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refusal)
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: proxy.seen.count("getblocktemplate") == 2)
         (new,) = await mined(bitcoind)
         await until(lambda: len(watch.tips) == 2)
+        waits = proxy.seen.count("waitfornewblock")
+        assert waits <= 2
+        await mined(bitcoind)
+        await until(lambda: len(watch.tips) == 3)
 
     assert watch.hashes()[1] == new
-    assert watch.tips[1].source == "longpoll"
+    assert {tip.source for tip in watch.tips[1:]} == {"longpoll"}
+    assert proxy.seen.count("waitfornewblock") == waits
+
+
+async def test_a_node_that_refused_the_wait_is_asked_for_it_again_later(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refuse(-1, "not today"), times=2)
+    pacing = Pacing(poll_s=60.0, wait_again_s=1e-6)
+    async with watching(node_of(proxy, zmq=False), pacing=pacing) as watch:
+        await until(lambda: proxy.seen.count("waitfornewblock") == 3)
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes()[-1] == new)
+
+    assert watch.tips[-1].source == "wait"
+
+
+@pytest.mark.parametrize("fault", [drop, answer("garbage"), result({"hash": "ab", "height": 1})])
+async def test_a_wait_that_fails_is_tried_again(
+    fault: Fault, bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", fault, times=3)
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: proxy.seen.count("waitfornewblock") == 4)
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes()[-1] == new)
+
+    assert watch.tips[-1].source == "wait"
+    assert "getblocktemplate" not in proxy.seen
+
+
+async def test_a_wait_that_hangs_is_given_up_and_the_poll_goes_on(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", hang)
+    pacing = Pacing(poll_s=0.05, wait_s=0.2, wait_grace_s=0.2)
+    async with watching(node_of(proxy, zmq=False), pacing=pacing) as watch:
+        await until(lambda: watch.tips)
+        (new,) = await mined(bitcoind)
+        await until(lambda: watch.hashes()[-1] == new)
+        await until(lambda: proxy.seen.count("waitfornewblock") > 2)
+        assert watch.tips[-1].source == "poll"
+
+    assert [up for _name, up, _error in watch.health] == [True]
+
+
+async def test_the_wait_works_again_after_the_node_was_restarted(
+    bitcoind: Bitcoind, node_of: MakeNode
+) -> None:
+    async with watching(node_of(bitcoind, zmq=False), pacing=Pacing(poll_s=0.3)) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.to_thread(bitcoind.stop)
+        await until(lambda: watch.nodes.active is None)
+        await asyncio.to_thread(bitcoind.start)
+        await until(lambda: watch.nodes.active is not None)
+        sources = set()
+        for _ in range(5):
+            (new,) = await mined(bitcoind)
+            await until(lambda new=new: watch.hashes()[-1] == new)
+            sources.add(watch.tips[-1].source)
+
+    assert "wait" in sources
 
 
 async def test_the_poll_tells_of_a_tip_when_all_else_fails(
     bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
 ) -> None:
     proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refuse(-32601, "Method not found"))
     proxy.fail("getblocktemplate", refuse(-1, "no templates today"))
     async with watching(node_of(proxy, zmq=False), pacing=Pacing(poll_s=0.05)) as watch:
         await until(lambda: watch.tips)
@@ -142,6 +286,7 @@ async def test_late_news_of_an_old_tip_are_not_believed(
 ) -> None:
     old, new = mine(bitcoind, 2)
     proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refuse(-32601, "Method not found"))
     proxy.fail("getblocktemplate", refuse(-1, "no templates today"))
     node = node_of(proxy, zmq=False)
     async with watching(node, pacing=rarely()) as watch:
@@ -164,6 +309,7 @@ async def test_changed_transactions_are_a_reason_to_refresh_and_not_a_tip(
 ) -> None:
     mine(bitcoind, 1)
     proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refuse(-32601, "Method not found"))
 
     async def soon(request: web.Request, _forward: Forward) -> web.StreamResponse:
         # bitcoind looks for new transactions only a minute after the longpoll came; this answers as it does then.
@@ -211,6 +357,7 @@ async def test_zmq_works_again_after_the_node_was_restarted(
 ) -> None:
     mine(bitcoind, 1)
     proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refuse(-32601, "Method not found"))
     proxy.fail("getblocktemplate", refuse(-1, "no templates today"))
     async with watching(node_of(proxy), pacing=Pacing(poll_s=0.3)) as watch:
         await until(lambda: watch.tips)
@@ -304,11 +451,25 @@ async def test_an_active_node_that_stays_behind_the_other_hands_over(
         assert watch.tips[-1].node.name == "two"
 
 
+async def test_a_node_that_answers_every_wait_at_once_is_not_asked_without_pause(
+    bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
+) -> None:
+    (tip,) = mine(bitcoind, 1)
+    proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", result({"hash": tip, "height": 1}))
+    async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
+        await until(lambda: watch.tips)
+        await asyncio.sleep(1)
+
+    assert proxy.seen.count("waitfornewblock") < 10
+
+
 async def test_a_node_that_answers_every_longpoll_at_once_is_not_asked_without_pause(
     bitcoind: Bitcoind, proxy_of: MakeProxy, node_of: MakeNode
 ) -> None:
     mine(bitcoind, 1)
     proxy = await proxy_of(bitcoind)
+    proxy.fail("waitfornewblock", refuse(-32601, "Method not found"))
     proxy.fail("getblocktemplate", result(bitcoind.rpc("getblocktemplate", template_request("regtest"))))
     async with watching(node_of(proxy, zmq=False), pacing=rarely()) as watch:
         await until(lambda: watch.tips)
