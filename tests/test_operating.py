@@ -22,6 +22,11 @@ def loud_events() -> Iterator[tuple[str, str]]:
                     continue
                 level = node.func.attr
                 arguments = [part.value for part in node.args if isinstance(part, ast.Constant)]
+                if level == "_noted":  # what the ledger lost is told under the name it was queued with
+                    yield "critical", str(arguments[0])
+                for keyword in node.keywords:
+                    if keyword.arg == "lost_event" and isinstance(keyword.value, ast.Constant):
+                        yield "critical", str(keyword.value.value)
                 if (
                     level == "log" and arguments
                 ):  # its level is reckoned, up to the loudest there is in the table
@@ -30,7 +35,7 @@ def loud_events() -> Iterator[tuple[str, str]]:
                     level = ast.unparse(node.args[0]).rpartition(".")[2].lower()
                 elif ast.unparse(node.func.value) != "log":
                     continue
-                if level in LOUD:
+                if level in LOUD and arguments:
                     yield level.replace("exception", "error"), str(arguments[0])
 
 
