@@ -18,25 +18,27 @@ def loud_events() -> Iterator[tuple[str, str]]:
     for package in ("miner", "controller"):
         for file in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
-                if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                    continue
-                level = node.func.attr
-                arguments = [part.value for part in node.args if isinstance(part, ast.Constant)]
-                if level == "_noted":  # what the ledger lost is told under the name it was queued with
-                    yield "critical", str(arguments[0])
-                for keyword in node.keywords:
-                    if keyword.arg == "lost_event" and isinstance(keyword.value, ast.Constant):
-                        yield "critical", str(keyword.value.value)
-                if (
-                    level == "log" and arguments
-                ):  # its level is reckoned, up to the loudest there is in the table
-                    level = "warning"
-                if level == "_complain":
-                    level = ast.unparse(node.args[0]).rpartition(".")[2].lower()
-                elif ast.unparse(node.func.value) != "log":
-                    continue
-                if level in LOUD and arguments:
-                    yield level.replace("exception", "error"), str(arguments[0])
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    yield from _told_by(node, node.func)
+
+
+def _told_by(call: ast.Call, function: ast.Attribute) -> Iterator[tuple[str, str]]:
+    """The loud events that a call may tell."""
+    level = function.attr
+    names = [str(part.value) for part in call.args if isinstance(part, ast.Constant)]
+    # What the ledger loses is told under the name that it was queued with.
+    lost = [keyword.value.value for keyword in call.keywords if keyword.arg == "lost_event" and isinstance(keyword.value, ast.Constant)]  # fmt: skip
+    if level == "_noted":
+        lost += names
+    yield from (("critical", str(name)) for name in lost if name)
+    if level == "_complain":
+        level = ast.unparse(call.args[0]).rpartition(".")[2].lower()
+    elif ast.unparse(function.value) != "log":
+        return
+    if level == "log":  # its level is reckoned, up to the loudest there is in the table
+        level = "warning"
+    if level in LOUD and names:
+        yield level.replace("exception", "error"), names[0]
 
 
 def test_every_reason_stands_there_in_its_own_words() -> None:

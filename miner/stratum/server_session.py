@@ -183,7 +183,7 @@ class ServerSession:
             start = newline + 1
             if self._taker is not None:
                 start = self._take(self._taker, data, start, now)
-        rest = len(data) - start
+        rest = 0 if self._closing else len(data) - start
         if self._asking is not None and rest > self._rules.held_limit:
             return self._close(Closing.TOO_MUCH_HELD, "Too much while the login is looked into")
         if self._asking is None and rest > self._rules.line_limit:

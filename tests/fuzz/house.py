@@ -21,7 +21,6 @@ from tests.miner.harness import NOW
 from tests.miner.stratum.device import EASY_BITS, HARD_BITS, work
 
 FIRST_SERIAL: Final = 0x1A2
-TIPS: Final = 5
 OWN_SCRIPT: Final = b"\x51\x20" + b"\x07" * 32
 MOST_UNITS: Final = 6
 WITNESS: Final = "witness"
@@ -86,10 +85,10 @@ class FuzzHouse:
     # ---- Work ------------------------------------------------------------------------------------------------
 
     def new_job(self, tip: int, kind: int) -> Notice:
-        """Another job, on tip number `tip` % TIPS; the bits of `kind` say what is odd about it."""
+        """Another job, on the tip of this number; the bits of `kind` say what is odd about it."""
         made = work(
             f"{self.serial:x}",
-            prev_hash=bytes((0xA0 + tip % TIPS,)) * 32,
+            prev_hash=bytes((0xA0 + tip,)) * 32,
             bits=EASY_BITS if kind & 1 else HARD_BITS,
             time_sets_bits=bool(kind & 2),
             payout_at=None if kind & 4 else work().payout_at,

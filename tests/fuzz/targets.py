@@ -49,7 +49,7 @@ def codec(data: bytes) -> None:
                 answer = v1.parse_line(_one_line(v1.result(request_id, params)))
                 assert isinstance(answer, v1.Response)
                 assert answer.id == request_id
-                assert answer.result == params or _has_nan(params)
+                assert answer.result == params
                 again = v1.parse_line(_one_line(v1.request(7, method, params)))
                 assert again == v1.Request(b"7", method, params)
                 _fields(method, params)
@@ -58,10 +58,6 @@ def codec(data: bytes) -> None:
                 _fields(method, params)
             case v1.Response(id=request_id, result=result):
                 _one_line(v1.result(request_id, result))
-
-
-def _has_nan(params: list[Any]) -> bool:
-    return any(isinstance(param, float) and math.isnan(param) for param in params)
 
 
 def _one_line(line: bytes) -> bytes:
@@ -196,7 +192,7 @@ class Play:
             case b"j":
                 self.offer(value >> 8 & 1, value & 0xFF)
             case b"p":
-                self.offer(value >> 8, value & 0xFF)
+                self.offer(value >> 8 & 3, value & 0xFF)
             case b"e":
                 self.replace(number)
             case _:
@@ -267,7 +263,7 @@ class Play:
         for guest in self.guests:
             _check_answers(guest)
         self.house.commit()
-        self.offer(0xFF, 0)  # a tip of its own, hence a table with room
+        self.offer(7, 0)  # a tip of its own, hence a table with room
         assert self.witness.submit(self.witness.share(), id="mine") == ['{"id":"mine","result":true,"error":null}']
         self.credited += self.witness.output.credited
         assert all("result" not in line for line in self.witness.lines[3:heard]), "the witness heard answers of others"
@@ -330,7 +326,7 @@ def _check_answers(guest: Guest) -> None:
     expected = list(_expected(lines))
     if guest.is_gone:
         # What came with the line that closed it has no answer; the line may be one that never ended.
-        assert given == expected[: len(given)] or given[:-1] == expected[: len(given) - 1]
+        assert given == expected[: len(given)] or [*expected[: len(given) - 1], b"null"] == given
     else:
         assert given == expected
     calls = sum(1 for answer in answers if answer.method is not None)

@@ -306,6 +306,21 @@ class TestLimits:
             assert device.offer(work(f"{len(house.notices) + 0x500:x}")) == []
             assert device.session.tick(NOW + 9999.0).data == b""
 
+    def test_what_comes_with_the_line_that_closes_says_nothing_more_however_long_it_is(
+        self, house: OpenHouse
+    ) -> None:
+        rest = b"x" * (FIXED.line_limit + 1)
+        for device in (Device(house), mining(house)):
+            assert device.send(b"GET / HTTP/1.1", rest) == [refusal(20, "Not a JSON object", "null")]
+            assert device.output.close == Closing.NOT_STRATUM
+        device = Device(house)
+        said = device.send(*[b'{"id":1,"method":"mining.ping"}'] * (FIXED.lines_before_login + 1), rest)
+        assert said[-2:] == [
+            '{"id":1,"result":"pong","error":null}',
+            refusal(20, "Too many lines and no login", "null"),
+        ]
+        assert device.output.close == Closing.TOO_MANY_LINES
+
     def test_an_object_that_says_nothing_is_answered_and_the_connection_kept(self, house: OpenHouse) -> None:
         device = mining(house)
         assert device.send('{"id":3}') == [refusal(20, "Neither a method nor a result", "3")]
