@@ -26,6 +26,7 @@ BENCHES: Final[dict[str, list[str]]] = {
     "stratum": ["--quick"],
     "kill": ["--quick"],
     "vardiff": ["--quick"],
+    "soak": ["--quick"],
 }
 """In their order, each with what makes it quick."""
 

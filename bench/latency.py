@@ -30,7 +30,7 @@ def unit(rounds: int) -> list[Series]:
 
 
 def tip(blocks: int) -> list[Series]:
-    """With ZMQ, and by longpoll and poll alone."""
+    """With ZMQ, and by waiting and polling at the node alone."""
     return [
         *latency_daemon.tip_to_work(blocks, with_zmq=True),
         *latency_daemon.tip_to_work(blocks, with_zmq=False),

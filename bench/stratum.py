@@ -141,6 +141,12 @@ def wait_for_full_work(at: Site) -> None:
             job = miner.wait_for_job()
 
 
+def give_back(node: Bitcoind) -> None:
+    """Undo the blocks that lucky shares made, so that their transactions are in the mempool again."""
+    while len(node.rpc("getblock", tip := node.rpc("getbestblockhash"))["tx"]) > 1:
+        node.rpc("invalidateblock", tip)
+
+
 def throughput(node: Bitcoind, plan: Plan) -> list[Series]:
     """Closed loop: what the server makes of two cores of which the miners take what they need."""
     series: dict[int, tuple[Series, ...]] = {
@@ -181,6 +187,7 @@ def _undisturbed(at: Site, count: int, seconds: float, **options: Any) -> tuple[
         if not lucky:
             return result, server_s, own_s
         progress("  a share was a block: once more")
+        give_back(at.node)
 
 
 def _closed_loop(at: Site, count: int, seconds: float) -> tuple[float, ...]:

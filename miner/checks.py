@@ -153,7 +153,7 @@ async def _is_synced(nodes: NodeSet, node: Node) -> CheckRow:
 
 async def _publishes(node: Node, endpoint: str) -> CheckRow:
     """Whether the node publishes block hashes where they are looked for; hosts may differ (0.0.0.0), ports not."""
-    advice = f"start it with -zmqpubhashblock={endpoint}, or correct zmq_hashblock; until then longpoll and poll tell"
+    advice = f"start it with -zmqpubhashblock={endpoint}, or correct zmq_hashblock; until then waiting and polling at the node tell"
     try:
         published = await node.rpc.call("getzmqnotifications", decode=list[_Publication])
     except RpcRefusedError:  # a bitcoind built without ZMQ does not know the call

@@ -56,7 +56,7 @@ class BitcoindConfig(Section):
     )
     zmq_hashblock: ZmqUrl | None = Field(
         default=None,
-        description="The node's -zmqpubhashblock address; without it new blocks come by longpoll and poll.",
+        description="The node's -zmqpubhashblock address; without it new blocks come by waiting and polling at the node.",
     )
 
     @property

@@ -127,7 +127,7 @@ class ShareCommitter:
         else:
             batch.answers[waiter] = held + data
         batch.credited += credited
-        if not self._has_room():
+        if batch.credited >= self._most_waiting:
             waiter.pause_reading()
             self._paused.append(waiter)
 

@@ -279,6 +279,8 @@ class Server:
     async def _attach(self, connection: Connection, accepted: socket.socket, port: Port) -> None:
         """Make the connection stand, with its TLS handshake if it has one."""
         tls = None if port.certificate is None else port.certificate.context
+        # The kernel acknowledges what we read with our answer, not by a packet of its own, which costs as much as the answer.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection,

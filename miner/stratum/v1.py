@@ -119,6 +119,7 @@ def parse_line(line: bytes) -> Message:
     """
     try:
         read = _LINE.decode(line)
+        str(read.id, "utf-8")  # it is given back as it is, and the decoder did not look into it
     except UnicodeDecodeError:
         return parse_line(line.decode(errors="replace").encode())  # now it is UTF-8
     except (

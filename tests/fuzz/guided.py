@@ -5,7 +5,14 @@ import sys
 
 import atheris
 
-INSTRUMENTED = ["miner.stratum", "miner.kernel_submit", "miner.desk", "miner.work.share", "miner.work.vardiff", "miner.work.job"]
+INSTRUMENTED = [
+    "miner.stratum",
+    "miner.kernel_submit",
+    "miner.desk",
+    "miner.work.share",
+    "miner.work.vardiff",
+    "miner.work.job",
+]
 
 with atheris.instrument_imports(include=INSTRUMENTED):
     from tests.fuzz.targets import TARGETS

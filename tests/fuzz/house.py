@@ -6,8 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from miner.desk import Desk
-from miner.kernel import RECORD, ShareBuffer, Tally
-from miner.stratum.house import Granted, LoginOutcome, Output, Refused, Resumable, Subscription, Taker, Waiting
+from miner.kernel import RECORD, ShareBuffer
+from miner.stratum.house import (
+    Granted,
+    LoginOutcome,
+    Output,
+    Refused,
+    Resumable,
+    Subscription,
+    Taker,
+    Waiting,
+)
 from miner.stratum.places import Places
 from miner.stratum.rules import PortRules
 from miner.stratum.server_session import ServerSession
@@ -31,7 +40,7 @@ class UnsentDesk(Desk):
 
     blocks = 0
 
-    def _send(self, found: BlockFind) -> None:
+    def _send(self, _found: BlockFind) -> None:
         self.blocks += 1
 
 
@@ -63,7 +72,9 @@ class FuzzHouse:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.now = NOW
-        self.book = JobBook(60.0, capacity=setting.capacity, duplicates=setting.duplicates, first_tip_number=1)
+        self.book = JobBook(
+            60.0, capacity=setting.capacity, duplicates=setting.duplicates, first_tip_number=1
+        )
         self.roster = Roster(MOST_UNITS + 1, now=NOW, configured={WITNESS: WITNESS})
         self.desk = copy(_DESK)
         self.desk.__dict__.update(
@@ -79,8 +90,9 @@ class FuzzHouse:
         self.records: list[tuple[Any, ...]] = []
 
     def _token(self) -> str:
+        """Ids that scripts can name, but for that of the witness, who is first: no id can be guessed in earnest."""
         self._tokens += 1
-        return f"c0ffee{self._tokens:02x}"
+        return f"c0ffee{self._tokens:02x}" if self._tokens > 1 else "4f1d9b0c6e2a7358"
 
     # ---- Work ------------------------------------------------------------------------------------------------
 
@@ -108,6 +120,10 @@ class FuzzHouse:
     def withdraw(self) -> None:
         self.book.withdraw(self.now)
         self.current = None
+
+    def toggle_full(self) -> None:
+        """From now on no further place can be had; or again."""
+        self.is_full = not self.is_full
 
     def commit(self) -> None:
         """What the ledger takes out of the buffer."""
@@ -139,7 +155,9 @@ class Guest:
 
     extranonce2_size = 8
 
-    def __init__(self, house: FuzzHouse, rules: PortRules, on_output: Callable[["Guest", Output], None]) -> None:
+    def __init__(
+        self, house: FuzzHouse, rules: PortRules, on_output: Callable[["Guest", Output], None]
+    ) -> None:
         self.house = house
         self.rules = rules
         self._on_output = on_output
@@ -196,7 +214,12 @@ class Guest:
         return self.house.desk.take(submission, share_target)
 
     def taker(
-        self, unit: HashingUnit, worker: bytes, extranonce1: bytes, version_mask: int | None, script: bytes | None
+        self,
+        unit: HashingUnit,
+        worker: bytes,
+        extranonce1: bytes,
+        version_mask: int | None,
+        script: bytes | None,
     ) -> Taker | None:
         if not self.house.setting.is_fast:
             return None

@@ -1,5 +1,4 @@
 import asyncio
-import gc
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -29,4 +28,3 @@ def test_the_collector_keeps_away_from_what_was_there_before() -> None:
         text=True,
     ).stdout
     assert said.split() == ["True", "True", "True"]
-    assert gc.get_threshold()[0] < 10_000

@@ -28,6 +28,10 @@ class TestReading:
         message = v1.parse_line(f'{{"id": {request_id} ,"method":"m","params":[]}}'.encode())
         assert message == v1.Request(request_id.encode(), "m", [])
 
+    def test_an_id_that_is_no_utf_8_comes_back_with_marks_in_its_place(self) -> None:
+        message = v1.parse_line(b'{"id":"a\x92","method":"mining.ping"}')
+        assert message == v1.Request('"a\ufffd"'.encode(), "mining.ping", [])
+
     @pytest.mark.parametrize(
         "line",
         [

@@ -338,7 +338,7 @@ NEW_JOB = doing(
 SUBMIT = doing(
     "submit",
     which=WHICH,
-    age=mostly(st.integers(0, 2), st.integers(0, CAPACITY + 1)),
+    age=mostly(st.integers(0, 2), st.integers(0, CAPACITY + 1) | st.just(32)),
     back=mostly(st.none(), st.integers(-1, KEPT_LEVELS + 1)),
     extranonce2=mostly(
         st.sampled_from([b"\x00\x00", b"\x00\xaa"]), st.sampled_from([b"\x00\x00\x00", b"\x00"])
