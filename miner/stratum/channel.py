@@ -140,15 +140,18 @@ class Channel:
 
     def offer(self, notice: Notice, now: float) -> bytes:
         """A new job: its notify, before it the difficulty if that changes; nothing if this session is to have none."""
-        pace, unit = self.pace, self.unit
+        pace, unit, before = self.pace, self.unit, self._notice
         vardiff = pace.vardiff
-        if vardiff is None or unit is None or unit.gate_reason or notice is self._notice:
+        if vardiff is None or unit is None or unit.gate_reason or notice is before:
             return b""
         self._notice = notice
-        if not vardiff.pending and notice.ceiling == pace.network and self.script is None:
+        # The first job on this tip, the clean one, may have been superseded before it came this far.
+        first = not notice.clean and (before is None or before.job.prev_hash != notice.job.prev_hash)
+        plain = self.script is None and not first
+        if plain and not vardiff.pending and notice.ceiling == pace.network:
             return notice.line
         level = pace.before_job(notice.ceiling, notice.serial, now)
-        line = notice.line if self.script is None else notice.line_for(None, self.script)
+        line = notice.line if plain else notice.line_for(None, self.script, clean=first or notice.clean)
         return line if level is None else self._enter(level) + line
 
     def change(self, wanted: float, now: float) -> bytes:

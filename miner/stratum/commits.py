@@ -20,6 +20,9 @@ SLICE: Final = 256
 """Connections whose answers are written before the loop may do something else, a notify for instance."""
 MOST_WAITING: Final = 200_000
 """Shares that may wait for a commit to begin before no more is read from those that send them."""
+MOST_HELD: Final = 65_536
+"""Bytes of answers to one connection that may wait for a commit to begin before no more is read from it: whoever is refused
+thousands of shares while a good one waits must not fill the memory with the refusals."""
 RECORD_SIZE: Final = 64
 """Bytes of a share's record; there is one for each share that is answered as accepted."""
 STALLED: Final = "ledger_stalled"
@@ -121,13 +124,13 @@ class ShareCommitter:
         batch = self._collecting
         held = batch.answers.get(waiter)
         if held is None:
-            batch.answers[waiter] = data
             waiter.pending += 1
             self.wake()
         else:
-            batch.answers[waiter] = held + data
+            data = held + data
+        batch.answers[waiter] = data
         batch.credited += credited
-        if batch.credited >= self._most_waiting:
+        if len(data) > MOST_HELD or batch.credited >= self._most_waiting:
             waiter.pause_reading()
             self._paused.append(waiter)
 

@@ -92,9 +92,8 @@ class Connection(asyncio.Protocol):
         self._hub = hub
         self._rules = rules
         self._transport: Any = None  # loops have classes of their own
-        self._behind = (
-            False  # what waits for a commit tells of a job or a difficulty: a newer job comes after it
-        )
+        # After so many of the pending commits nothing waits that tells of a job or a difficulty: a newer job comes then.
+        self._behind = 0
         self.address = address
         self.key = key
         self.pending = 0
@@ -220,13 +219,14 @@ class Connection(asyncio.Protocol):
             return
         if data:
             self._transport.write(data)
-        if self.pending:
-            return
         if self.ending:
-            self._transport.close()
+            if not self.pending:
+                self._transport.close()
         elif self._behind:
-            self._behind = False
-            self._hub.broadcast.late(self)
+            # Not when nothing is pending any more: one that hands in a share during every commit would wait for ever.
+            self._behind -= 1
+            if not self._behind:
+                self._hub.broadcast.late(self)
 
     def pause_reading(self) -> None:
         """Read nothing more of what the peer sends."""
@@ -289,9 +289,9 @@ class Connection(asyncio.Protocol):
     def _hold(self, data: bytes, credited: int) -> None:
         """Have `data` written after the commit that the session's shares wait for."""
         if data:
-            if _NEWS in data:
-                self._behind = True
             self._hub.committer.hold(self, data, credited)
+            if _NEWS in data:
+                self._behind = self.pending
 
     def _say(self, data: bytes) -> None:
         if not data:

@@ -39,6 +39,19 @@ class TestJobs:
         device.offer(replace(work("1a4"), clean=False))
         assert device.params[-1] is False
 
+    @pytest.mark.parametrize(
+        "script", [None, b"\x00\x14" + bytes(20)], ids=["paying the operator", "paying itself"]
+    )
+    def test_one_who_missed_the_first_job_on_a_tip_gets_the_next_one_clean(
+        self, house: OpenHouse, script: bytes | None
+    ) -> None:
+        house.logins["rig"] = Granted(house.unit("rig"), script)
+        device = mining(house)
+        device.offer(work("1a4", prev_hash=b"\x0b" * 32, clean=False))
+        assert device.params[-1] is True
+        device.offer(work("1a5", prev_hash=b"\x0b" * 32, clean=False))
+        assert device.params[-1] is False
+
     def test_the_job_it_has_is_not_offered_twice(self, house: OpenHouse) -> None:
         device = mining(house)
         assert house.current

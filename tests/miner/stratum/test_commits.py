@@ -263,6 +263,21 @@ async def test_when_too_many_shares_wait_their_senders_are_read_no_further_until
     await until(lambda: waiter.reads)
 
 
+async def test_one_whose_refusals_pile_up_behind_a_share_is_read_no_further_until_the_next_commit() -> None:
+    office, waiter, modest = Office(), Waiter(), Waiter()
+    office.ledger.holding = True
+    office.share(Waiter(), b"")
+    await until(lambda: office.ledger.held)
+    office.share(modest, b"1")
+    office.share(waiter, b"1")
+    office.committer.hold(waiter, bytes(commits.MOST_HELD - 1), 0)
+    assert waiter.reads
+    office.committer.hold(waiter, b"2", 0)
+    assert (waiter.reads, modest.reads) == (False, True)
+    office.ledger.release()
+    await until(lambda: waiter.reads)
+
+
 async def test_drain_waits_until_the_last_answer_is_written() -> None:
     office, waiter = Office(), Waiter()
     office.share(waiter, b"1")

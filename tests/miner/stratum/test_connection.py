@@ -174,6 +174,24 @@ async def test_a_job_does_not_overtake_an_older_one_or_a_difficulty_that_waits_w
     assert at.wire.written[-1] == b"job 2"
 
 
+async def test_a_job_waits_for_the_difficulty_before_it_and_for_no_later_answer(
+    table: Callable[[], Table],
+) -> None:
+    at = table()
+    difficulty = b'yes\n{"id":null,"method":"mining.set_difficulty","params":[2]}\n'
+    at.hear(Output(b"1", 1))
+    await until(lambda: at.ledger.held)
+    at.hear(Output(difficulty, 1))
+    at.broadcast.serve(Notice(job("1"), clean=False))
+    at.ledger.held[0][1].set_result(None)
+    await until(lambda: len(at.ledger.held) == 2)
+    assert at.wire.written == [b"1"]
+    at.hear(Output(b"more", 1))  # a share comes during every commit
+    at.ledger.held[1][1].set_result(None)
+    await until(lambda: len(at.ledger.held) == 3)
+    assert at.wire.written == [b"1", difficulty, b"job 1"]
+
+
 async def test_a_connection_that_is_to_be_closed_is_so_after_its_last_words(
     table: Callable[[], Table],
 ) -> None:
