@@ -28,7 +28,7 @@ FORMAT: Final = 1
 """Of the messages: a daemon that speaks another one is not taken over."""
 ANSWER_S: Final = 5.0
 """How long either side waits for a short answer."""
-LEAVE_S: Final = 60.0
+LEAVE_S: Final = 120.0
 """How long the new daemon waits for the old one to finish: longer than that one's own limits for its last writes."""
 MOST_SOCKETS: Final = 64
 MOST_BYTES: Final = 64 * 1024 * 1024

@@ -72,18 +72,48 @@ class ShareBooks:
         """Queue records for the ledger, all that the buffer held; the future is done when they are durable.
 
         Records that were refused (LedgerError), or whose future failed, are offered again at the beginning of the next.
+        Where a block was found that is not on the disk yet, they follow its row.
         """
+        blocks = self._blocks_unwritten()
+        if not blocks:
+            return self._hand_over(records)
+        self._unhanded = True
+        return self._after(blocks, records)
+
+    def _hand_over(self, records: bytes) -> asyncio.Future[None]:
         fresh = self._roster.drain_new()
         if fresh:
             self._recorder.add_units([UnitRow(*unit) for unit in fresh])
         self._unhanded = True
         written = self._recorder.add_shares(records)
         self._unhanded = False
-        if self._is_due:
+        if self._is_due and not len(self._buffer):
             self._write_minute()
         written.add_done_callback(self._settled)
-        blocks = self._blocks_unwritten()
-        return _all_of(written, blocks) if blocks else written
+        return written
+
+    def _after(self, blocks: Collection[asyncio.Future[None]], records: bytes) -> asyncio.Future[None]:
+        """Hand records over once these rows are written; the future is done when the records are durable too."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(written: asyncio.Future[None]) -> None:
+            if done.done():
+                return
+            error = asyncio.CancelledError() if written.cancelled() else written.exception()
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def hand_over(_: object) -> None:
+            try:
+                self._hand_over(records).add_done_callback(settle)
+            except LedgerError as error:
+                if not done.done():
+                    done.set_exception(error)
+
+        asyncio.gather(*(asyncio.shield(block) for block in blocks)).add_done_callback(hand_over)
+        return done
 
     async def run(self) -> None:
         """Follow the units' hashrates, and write each minute's sums when it has ended, until cancelled."""
@@ -145,24 +175,6 @@ class ShareBooks:
 
 def _minute_of(at: float) -> int:
     return int(at // MINUTE_S) * MINUTE_S
-
-
-def _all_of(written: asyncio.Future[None], others: Collection[asyncio.Future[None]]) -> asyncio.Future[None]:
-    """A future that is done when all are; it fails as `written` does."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    together = asyncio.gather(written, *others)
-
-    def settle(settled: "asyncio.Future[list[None]]") -> None:
-        error = asyncio.CancelledError() if settled.cancelled() else settled.exception()
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    together.add_done_callback(settle)
-    return done
 
 
 def restore(book: JobBook, store: Store) -> int:

@@ -288,7 +288,12 @@ static int read_job(submission *out, const hm_taker *taker, text id)
         text rest = {id.at + digits + 1, id.length - digits - 1};
         if (id.at[digits] != '.' || rest.length == 0 || hex_number(&number, rest) != rest.length)
             return 0;
+        const hm_level *sent = level_of(taker, serial);
+
         out->level = level_named(taker, number);
+        /* An older level than the job was sent under would let the miner choose its credit after it knows the hash. */
+        if (out->level != NULL && out->level < sent)
+            out->level = sent;
     }
     return out->level != NULL;
 }

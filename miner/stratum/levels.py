@@ -41,14 +41,18 @@ class Levels:
         return level
 
     def of(self, serial: int, number: int | None) -> Level | None:
-        """The level of a share: the one its job id names, else the newest that its job was sent under.
+        """The level of a share: the newest that its job was sent under first, or a later one that its job id names.
 
-        None for a number that was never given out.
+        An older one is never taken: who may choose a level knowing the hash is credited with more than was worked. None
+        for a number that was never given out.
         """
-        if number is not None:
-            newer = number - self.newest.number
-            return None if newer > 0 else self._kept[max(newer - 1, -len(self._kept))]
-        return next((level for level in reversed(self._kept) if level.from_serial <= serial), self._kept[0])
+        sent = next((level for level in reversed(self._kept) if level.from_serial <= serial), self._kept[0])
+        if number is None:
+            return sent
+        newer = number - self.newest.number
+        if newer > 0:
+            return None
+        return max(sent, self._kept[max(newer - 1, -len(self._kept))], key=lambda level: level.number)
 
 
 def _level(number: int, from_serial: int, difficulty: float) -> Level:

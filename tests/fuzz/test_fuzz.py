@@ -44,9 +44,9 @@ def test_what_is_kept_is_little() -> None:
 
 def test_the_kept_scripts_reach_what_matters() -> None:
     played = [session(path.read_bytes()) for path in kept("session")]
-    assert sum(summary.credited for summary in played) > 2 * len(played)  # the witness has but one in each
+    assert sum(summary.credited for summary in played) > len(played) + 20  # the witness has one in each
     assert {reason for summary in played for reason in summary.closed} >= {
-        "not_stratum", "line_too_long", "too_many_lines", "login_timeout", "refused",
+        "not_stratum", "line_too_long", "too_many_lines", "login_timeout", "too_much_held", "no_extranonce",
     }  # fmt: skip
 
 
@@ -63,12 +63,13 @@ def test_a_short_guided_run_finds_nothing(target: str, tmp_path: Path) -> None:
 
 
 def test_the_c_core_takes_any_bytes_under_the_sanitizers(tmp_path: Path) -> None:
-    program = tmp_path / "fuzz_submit"
-    why = build_submit(program)
+    why = build_submit(tmp_path)
     if why:
         pytest.skip(why)
+    new = tmp_path / "new"
+    new.mkdir()
     ran = run(
-        program, tmp_path, CORPUS / "submit", f"-dict={WORDS}", "-seed=1", "-runs=20000", "-max_len=2000",
+        tmp_path / "fuzz_submit", new, CORPUS / "submit", f"-dict={WORDS}", "-seed=1", "-runs=20000", "-max_len=2000",
         f"-artifact_prefix={tmp_path}/found-",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-5000:]
@@ -93,7 +94,7 @@ def test_the_targets_see_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     script = STEP_ENDS.join([b"", *login, *(share % (n, n) for n in range(20))])
     assert session(script).credited > 1
     monkeypatch.setattr(
-        "miner.stratum.v1.result", lambda request_id, **_: b'{"id":%b,"result":1}\n' % request_id
+        "miner.stratum.v1.result", lambda request_id, *_, **__: b'{"id":%b,"result":1}\n' % request_id
     )
     with pytest.raises(AssertionError):
         session(script)  # the core says true, Python 1

@@ -389,10 +389,10 @@ class TestLevels:
         assert desk.take(request(PLAIN)) == ACCEPTED
         assert desk.take(request([WORKER, "1f4", *PLAIN[2:]]))["error"][0] == 23
 
-    def test_a_job_sent_again_names_the_difficulty_that_counts(self) -> None:
+    def test_a_job_sent_again_names_the_difficulty_that_counts_but_never_an_older_one(self) -> None:
         desk = self.desk()
         assert desk.take(request([WORKER, "1f3.1", *PLAIN[2:]]))["error"][0] == 23
-        assert desk.take(request([WORKER, "1f4.0", *PLAIN[2:]])) == ACCEPTED
+        assert desk.take(request([WORKER, "1f4.0", *PLAIN[2:]]))["error"][0] == 23
         assert desk.take(request([WORKER, "1f4.2", *PLAIN[2:]])) is None
 
     def test_the_oldest_difficulty_kept_stands_for_those_that_are_not(self) -> None:

@@ -66,11 +66,11 @@ class Session:
     def target(self, serial: int, number: int | None) -> int | None:
         """The oracle's own reading of which difficulty counts; None for one never given."""
         kept = self.levels[-KEPT_LEVELS:]
-        if number is not None:
-            if number > kept[-1][0]:
-                return None
-            return next((target for of, _, target in reversed(kept) if of <= number), kept[0][2])
-        return next((target for _, first, target in reversed(kept) if first <= serial), kept[0][2])
+        if number is not None and number > kept[-1][0]:
+            return None
+        sent = next((of for of, first, _ in reversed(kept) if first <= serial), kept[0][0])
+        wanted = max(sent, kept[0][0] if number is None else number)
+        return next(target for of, _, target in reversed(kept) if of <= wanted)
 
     def submission(self, sent: "Sent") -> Submission:
         bits = (
