@@ -160,7 +160,7 @@ class Device:
     def hear(self, output: Output | bytes) -> list[str]:
         """Take what the session wrote as a device does."""
         self.output = Output(output) if isinstance(output, bytes) else output
-        said = self.output.data.decode().splitlines()
+        said = [line for line in self.output.data.decode().split("\n") if line]
         for line in said:
             self._learn(json.loads(line))
         return said
