@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     Command = Callable[..., subprocess.CompletedProcess[str]]
 
-BENCHES = ["kernels", "scan_efficiency", "latency", "overhead", "mining", "stratum", "kill", "vardiff", "soak"]
+BENCHES = [
+    "kernels",
+    "scan_efficiency",
+    "latency",
+    "overhead",
+    "mining",
+    "stratum",
+    "kill",
+    "vardiff",
+    "soak",
+]
 
 
 def test_every_bench_is_run_by_the_one_command(command: Command) -> None:
