@@ -6,6 +6,7 @@ kept inputs are run again by test_fuzz.py. Exit status 1: something was found, a
 """
 
 import argparse
+import itertools
 import math
 import os
 import re
@@ -29,7 +30,8 @@ WORDS: Final = HERE / "stratum.dict"
 
 GUIDED: Final = ("codec", "session")
 TARGETS: Final = (*GUIDED, "submit", "scripts")
-MOST_FILES, MOST_BYTES = 90, 90_000
+MOST_FILES: Final = {"codec": 60, "session": 140, "submit": 95}
+MOST_BYTES: Final = 95_000
 """Kept of one target."""
 LONGEST: Final = {"codec": 6000, "session": 6000, "submit": 4096}
 MOST_MEGABYTES: Final = 1500
@@ -44,12 +46,8 @@ EMPTY: Final = """#include <stddef.h>
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) { return size > 9 && data[9] == 9; }
 """
-MERGING: Final = {
-    "codec": ["-merge=1"],
-    # There are too many of these to keep all that reach some line more often than others do.
-    "session": ["-merge=1", "-use_counters=0", "-use_cmp=0"],
-    "submit": ["-merge=1", "-use_counters=0", "-use_cmp=0"],
-}
+MERGING: Final = ("-merge=1", "-use_counters=0", "-use_cmp=0")
+"""Without counters: there are too many inputs that reach some line more often than others do."""
 SANITIZED: Final = os.environ | {
     # AddressSanitizer cannot look for leaks under ptrace, which some sandboxes use; the core has no heap.
     "ASAN_OPTIONS": "detect_leaks=0",
@@ -138,26 +136,27 @@ def run(target: str, seconds: int, work: Path) -> bool:
 
 
 def merge(target: str, start: list[str], folder: Path, work: Path) -> None:
-    """Keep as few and as short inputs as reach the same code, within the limits of a target."""
+    """Keep what reaches code that nothing kept reached before; when that becomes too much, choose again from all."""
     fresh = work / f"kept-{target}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    subprocess.run(
-        [*start, *MERGING[target], f"-max_len={LONGEST[target]}", str(fresh), str(folder)],
-        cwd=ROOT, env=SANITIZED, check=True, capture_output=True,
-    )  # fmt: skip
-    kept = [
-        path.read_bytes()
-        for path in sorted(fresh.iterdir(), key=lambda path: (path.stat().st_size, path.name))
+    for begin in (CORPUS / target, None):
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir() if begin is None else shutil.copytree(begin, fresh)
+        subprocess.run(
+            [*start, *MERGING, f"-max_len={LONGEST[target]}", str(fresh), str(folder)],
+            cwd=ROOT, env=SANITIZED, check=True, capture_output=True,
+        )  # fmt: skip
+        kept = sorted((path.read_bytes() for path in fresh.iterdir()), key=lambda data: (len(data), data))
+        if len(kept) <= MOST_FILES[target] and sum(map(len, kept)) <= MOST_BYTES:
+            break
+    sizes = itertools.accumulate(map(len, kept))
+    chosen = [data for data, size in zip(kept, sizes, strict=True) if size <= MOST_BYTES][
+        : MOST_FILES[target]
     ]
-    files = bytes_kept = 0
     shutil.rmtree(CORPUS / target)
     (CORPUS / target).mkdir()
-    for data in kept:
-        if files < MOST_FILES and bytes_kept + len(data) <= MOST_BYTES:
-            (CORPUS / target / sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
-            files, bytes_kept = files + 1, bytes_kept + len(data)
-    print(f"{target}: {files} of {len(kept)} inputs kept, {bytes_kept} bytes")
+    for data in chosen:
+        (CORPUS / target / sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
+    print(f"{target}: {len(chosen)} of {len(kept)} inputs kept, {sum(map(len, chosen))} bytes")
 
 
 def run_scripts(seconds: int, work: Path) -> bool:

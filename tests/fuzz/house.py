@@ -25,7 +25,7 @@ from miner.work.claims import BlockClaims, BlockFind
 from miner.work.extranonce import ExtranonceAllocator, ExtranonceExhaustedError
 from miner.work.job import Job, JobBook
 from miner.work.roster import HashingUnit, Roster, RosterError
-from miner.work.share import Submission, Verdict
+from miner.work.share import Block, Submission, Verdict
 from tests.miner.harness import NOW
 from tests.miner.stratum.device import EASY_BITS, HARD_BITS, work
 
@@ -36,12 +36,10 @@ WITNESS: Final = "witness"
 
 
 class UnsentDesk(Desk):
-    """A desk whose blocks go nowhere; they are counted."""
-
-    blocks = 0
+    """A desk whose blocks go nowhere."""
 
     def _send(self, _found: BlockFind) -> None:
-        self.blocks += 1
+        pass
 
 
 def _desk() -> UnsentDesk:
@@ -87,6 +85,7 @@ class FuzzHouse:
         self.is_full = False
         self.serial = FIRST_SERIAL
         self.current: Notice | None = None
+        self.blocks = 0
         self.records: list[tuple[Any, ...]] = []
 
     def _token(self) -> str:
@@ -211,7 +210,9 @@ class Guest:
         return self.house.login(name, now)
 
     def take(self, submission: Submission, share_target: int) -> Verdict:
-        return self.house.desk.take(submission, share_target)
+        verdict = self.house.desk.take(submission, share_target)
+        self.house.blocks += isinstance(verdict, Block)
+        return verdict
 
     def taker(
         self,

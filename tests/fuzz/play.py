@@ -93,7 +93,7 @@ class Play:
         self.credited = 0
         self.numbers: dict[int, int] = {}
         self.house.new_job(0, 0)
-        self.witness = Device(self.house, FIXED, name=WITNESS)  # type: ignore[arg-type]  a house with other walls
+        self.witness = Device(self.house, FIXED, name=WITNESS)
         self.post = Guest(self.house, FIXED, self._note)
         self.witness.session = self.post.session
         self.witness.log_in()
@@ -199,7 +199,7 @@ class Play:
         house = self.house
         units = list(house.roster)
         assert sum(unit.tally.accepted for unit in units) == self.credited
-        blocks = house.desk.blocks if house.setting.records < 64 else 0  # their credit does not wait for room
+        blocks = house.blocks if house.setting.records < 64 else 0  # their credit does not wait for room
         assert self.credited - blocks <= len(house.records) <= self.credited
         hashes = [(record[1], record[5]) for record in house.records]
         assert len(set(hashes)) == len(hashes)
