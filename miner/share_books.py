@@ -81,6 +81,7 @@ class ShareBooks:
         return self._after(blocks, records)
 
     def _hand_over(self, records: bytes) -> asyncio.Future[None]:
+        """Queue records, their new units before them; sums that are due follow if they hold nothing else."""
         fresh = self._roster.drain_new()
         if fresh:
             self._recorder.add_units([UnitRow(*unit) for unit in fresh])

@@ -311,7 +311,7 @@ class ServerSession:
         self._taker = channel.taker
         if not isinstance(outcome, Granted):
             self._out.append(v1.error(request_id, outcome.code, outcome.why))
-            if outcome.close:
+            if outcome.close and not channel.workers:  # a proxy's other workers mine on
                 self._stop(Closing.REFUSED)
             return
         unit = outcome.unit

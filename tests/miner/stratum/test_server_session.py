@@ -185,6 +185,14 @@ class TestLogin:
         assert device.output.close == Closing.REFUSED
         assert device.session.receive(LOGIN, NOW).data == b""
 
+    def test_a_gated_unit_of_a_proxy_is_refused_and_its_other_workers_mine_on(self, house: OpenHouse) -> None:
+        house.logins["gated"] = Refused(24, "Off until power is cheaper", close=True)
+        device = mining(house)
+        (answer,) = device.call("mining.authorize", "gated")
+        assert json.loads(answer)["error"] == [24, "Off until power is cheaper", None]
+        assert device.output.close == ""
+        assert device.call("mining.submit", *device.share()) == ['{"id":1,"result":true,"error":null}']
+
     def test_a_name_that_cannot_be_is_refused_before_the_house_hears_of_it(self, house: OpenHouse) -> None:
         device = Device(house)
         for name in ("", "a\nb", "x" * 129, None, 7):
