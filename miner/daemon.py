@@ -263,6 +263,7 @@ class Daemon:
             on_alert=self._alert,
             on_fatal=self._fail,
             on_work=lambda job, seen_at: facing.serve(job, seen_at),  # noqa: PLW0108 - it is made below
+            served=lambda: facing.served(),  # noqa: PLW0108 - as above
             clock=self._clock,
         )
         facing = self._front = Front(

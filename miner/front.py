@@ -36,6 +36,8 @@ CHECK_S: Final = 1.0
 """How often shares are written down that nobody waits for, where there is no server that sees to it."""
 DRAIN_S: Final = 10.0
 """How long a stop waits for the last shares to be durable."""
+SERVED_LIMIT_S: Final = 0.25
+"""How long a first job may keep the node's own template waiting."""
 _PARKED: Final = msgspec.json.Decoder(list[Parked] | None)
 
 
@@ -161,6 +163,11 @@ class Front:
             self.server.serve(Notice(job, clean=job.clean), seen_at)
         elif seen_at is not None:
             self._metrics.work_switched(self._clock() - seen_at)
+
+    async def served(self) -> None:
+        """Wait until every miner has the current job, or that takes too long."""
+        if self.server is not None:
+            await self.server.broadcast.reached_all(SERVED_LIMIT_S)
 
     async def run(self, closing: asyncio.Event) -> None:
         """Serve miners and write down shares until `closing` is set, then let no more in."""

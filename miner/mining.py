@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from miner.config import SoloConfig
@@ -43,7 +43,8 @@ class Mining:
 
     `on_alert(name, message)` is told what an operator should look at, `on_fatal(error)` what makes going on wrong.
     `on_work(job, seen_at)` gets each job to be handed out, None when there is none; `seen_at` is when its tip was first
-    seen, in unix seconds, for the first job on a tip that was waited for, and None for all others.
+    seen, in unix seconds, for the first job on a tip that was waited for, and None for all others. `served()` waits until
+    everybody has it: only then is the node asked for the full job, which takes both processes' time from the first.
     Decisions and prices older than `keep_s` seconds are forgotten (0 keeps them for ever), single shares after `keep_shares_s`.
     """
 
@@ -65,6 +66,7 @@ class Mining:
         on_alert: Callable[[str, str], None],
         on_fatal: Callable[[Exception], None],
         on_work: Callable[[Job | None, float | None], None] = lambda _job, _seen_at: None,
+        served: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._nodes = nodes
@@ -76,6 +78,7 @@ class Mining:
         self._on_alert = on_alert
         self._on_fatal = on_fatal
         self._on_work = on_work
+        self._served = served
         self._clock = clock
         self._awaited: Tip | None = None  # the tip seen last, while there is no work on it yet
         self._node_ups: asyncio.Queue[Node] = asyncio.Queue(maxsize=16 * len(nodes))
@@ -212,6 +215,8 @@ class Mining:
     async def _head_start(self) -> None:
         if self._first_jobs is not None:
             await self._first_jobs.head_start()
+            if self._served is not None:
+                await self._served()
 
     def _take_tip(self, tip: Tip) -> None:
         self._awaited = tip

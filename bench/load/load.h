@@ -143,7 +143,7 @@ typedef enum { LOGIN, WARM_UP, MEASURE, DRAIN, DONE } phase;
 typedef struct {
     /* options */
     const char *host, *port, *prefix, *log_file;
-    uint32_t connections, sources, window, first, logging_in_limit, backlog;
+    uint32_t connections, sources, window, first, logging_in_limit, backlog, rest_us;
     double seconds, warm_up_s, drain_s, login_limit_s, rate, duplicates, reconnect_s;
     bool poisson, stamps, roll, resume, together;
     uint64_t seed;

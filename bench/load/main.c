@@ -39,6 +39,7 @@ static const char usage[] =
     "  --warm-up S       before measuring (1)\n"
     "  --seconds S       measured; 0: until standard input ends (10)\n"
     "  --drain S         wait for answers at the end (5)\n"
+    "  --rest US         look at the sockets no more often, as a network card that collects its interrupts (0)\n"
     "  --stamps          have the kernel note when it receives\n"
     "  --log FILE        write jobs and acknowledged shares there\n"
     "  --seed N          of everything random; 0: another each time (0)\n";
@@ -97,7 +98,7 @@ static double number(const char *text, double least, double most)
 static uint32_t whole(const char *text, double least, double most) { return (uint32_t)number(text, least, most); }
 
 enum { CONNECTIONS = 1, FIRST, PREFIX, SOURCES, AT_ONCE, TOGETHER, ROLL, RESUME, RECONNECT, LOGIN_LIMIT, WINDOW, RATE,
-       POISSON, BACKLOG, DUPLICATES, WARM, SECONDS, DRAINING, STAMPS, LOG, SEED };
+       POISSON, BACKLOG, DUPLICATES, WARM, SECONDS, DRAINING, REST, STAMPS, LOG, SEED };
 
 static const struct option options[] = {
     {"connections", 1, NULL, CONNECTIONS}, {"first", 1, NULL, FIRST},         {"prefix", 1, NULL, PREFIX},
@@ -106,8 +107,8 @@ static const struct option options[] = {
     {"login-limit", 1, NULL, LOGIN_LIMIT}, {"window", 1, NULL, WINDOW},       {"rate", 1, NULL, RATE},
     {"poisson", 0, NULL, POISSON},         {"backlog", 1, NULL, BACKLOG},     {"duplicates", 1, NULL, DUPLICATES},
     {"warm-up", 1, NULL, WARM},            {"seconds", 1, NULL, SECONDS},     {"drain", 1, NULL, DRAINING},
-    {"stamps", 0, NULL, STAMPS},           {"log", 1, NULL, LOG},             {"seed", 1, NULL, SEED},
-    {"help", 0, NULL, 'h'},                {NULL, 0, NULL, 0},
+    {"rest", 1, NULL, REST},               {"stamps", 0, NULL, STAMPS},       {"log", 1, NULL, LOG},
+    {"seed", 1, NULL, SEED},               {"help", 0, NULL, 'h'},            {NULL, 0, NULL, 0},
 };
 
 static void take_option(load *l, int option)
@@ -133,6 +134,7 @@ static void take_option(load *l, int option)
     case WARM: l->warm_up_s = number(optarg, 0, DAY); break;
     case SECONDS: l->seconds = number(optarg, 0, 1e9); break;
     case DRAINING: l->drain_s = number(optarg, 0, DAY); break;
+    case REST: l->rest_us = whole(optarg, 0, 1e5); break;
     case STAMPS: l->stamps = true; break;
     case LOG: l->log_file = optarg; break;
     case SEED: l->seed = (uint64_t)number(optarg, 0, 0x1p53); break;
@@ -329,12 +331,12 @@ static void heed_input(load *l)
 static void run(load *l)
 {
     struct epoll_event events[EVENTS];
+    int count = EVENTS;
 
     l->login_began = clock_now();
     enter(l, LOGIN, l->login_began, l->login_limit_s);
     while (l->phase != DONE) {
         int64_t now = clock_now();
-        int count;
 
         l->utc_offset = clock_of(CLOCK_REALTIME) - now;
         begin_some(l);
@@ -348,6 +350,8 @@ static void run(load *l)
         if (l->phase == DONE)
             return;
         set_alarm(l, now);
+        if (l->rest_us > 0 && count < EVENTS)
+            usleep(l->rest_us);
         count = epoll_wait(l->epoll, events, EVENTS, -1);
         for (int i = 0; i < count; i++) {
             uint64_t times;

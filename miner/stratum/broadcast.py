@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, Protocol
 
 from miner.stratum.v1 import Notice
@@ -48,6 +49,8 @@ class Broadcast:
         self._late: set[Listener] = set()
         self._tip_seen_at: float | None = None  # while not everybody has work on the newest tip
         self._tip_left = 0  # so many at the front of what is left of the queue have none
+        self._reached_all = asyncio.Event()
+        self._reached_all.set()
         self.notice: Notice | None = None
         """The current job; None while there is no work."""
 
@@ -55,6 +58,12 @@ class Broadcast:
     def is_busy(self) -> bool:
         """Whether the current job has not reached everybody."""
         return self._next is not None
+
+    async def reached_all(self, limit_s: float) -> None:
+        """Wait until the current job has been written to everybody, but no longer than `limit_s` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._reached_all.wait()
 
     def serve(self, notice: Notice | None, seen_at: float | None = None) -> None:
         """Everybody is to have this job; `seen_at`: it is the first on a block that was first seen then (unix seconds).
@@ -65,6 +74,7 @@ class Broadcast:
         if notice is None:
             self._queue, self._reached, self._tip_seen_at = [], 0, None
             self._late.clear()
+            self._reached_all.set()
             return
         everybody = self._listeners()
         left = self._queue[self._reached :]
@@ -107,9 +117,11 @@ class Broadcast:
         self._reached += len(chunk)
         self._tip_left -= len(chunk)
         if self._reached < len(self._queue):
+            self._reached_all.clear()
             self._next = self._loop.call_soon(self._write)
         else:
             self._queue, self._reached = [], 0
+            self._reached_all.set()
         self._look_if_served()
 
     def _look_if_served(self) -> None:

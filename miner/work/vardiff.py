@@ -26,13 +26,22 @@ from math import inf, log, sqrt
 from typing import Final, NamedTuple
 
 SECONDS_PER_MINUTE: Final = 60.0
+import os
+FEW=float(os.environ.get("FEW",".8"))
+REACHED=float(os.environ.get("REACHED","400"))
+EPS=float(os.environ.get("EPS","1"))
+HOLD_S=float(os.environ.get("HOLD","8"))
+CAU=float(os.environ.get("CAU","0"))
+CALM_S=float(os.environ.get("CALM","60"))
+AFTER_S=float(os.environ.get("AFTER","12"))
+LN2: Final = log(2.0)
 
 EASIEST: Final = 2.0**-32
 """Every hash is a share of it."""
 SHORTEST_EXPOSURE_S: Final = 1e-6
 """Between two looks, even where the clock stood still."""
 
-HALVING_S: Final = 4.5
+HALVING_S: Final = float(os.environ.get("HALV","6.0"))
 """Before the first share: from a start 1000 times too hard to a fifth of the aim in 35 s, and a tick and a delay more."""
 SLOW_HALVING_S: Final = 120.0
 SEARCHED: Final = 1000.0
@@ -42,21 +51,23 @@ SHORTEST_SEARCH_S: Final = 4.0
 LONGEST_SEARCH_S: Final = 10.0
 """What a step counts as at most, however late the tick."""
 
-ENOUGH: Final = 8
+ENOUGH: Final = int(os.environ.get("ENOUGH","8"))
 """Shares that tell the hashrate to a third; it is then above five times the estimate once in a hundred million."""
 SHORTEST_SPAN_S: Final = 0.25
 """Evidence of a flood must last so long: shares held up on the way arrive all at once."""
-FEW_LOWER: Final = 0.6
-"""With few shares in a search: lowered when fewer came than this part of those aimed at."""
+LEAST_EXPECTED: Final = (0.003, 0.0786, 0.2604, 0.5381, 0.8888, 1.2949, 1.7439, 2.2269, 2.736, 3.26, 3.81, 4.36)
+DEADLINE_S: Final = float(os.environ.get("DEAD","56"))
+SHORTEST_PACE_S: Final = float(os.environ.get("SHORT","12"))
+FASTEST_HALVING_S: Final = 4.5
 FEW_LOWER_KNOWN: Final = 0.25
 """The same once the hashrate was known: there is less hurry, the difficulty being off by little."""
 FEW_STEP: Final = (0.4, 0.5)
 """With few shares: to the least and the greatest part of the difficulty in one step."""
 
-MEMORY_SHARES: Final = 100.0
+MEMORY_SHARES: Final = float(os.environ.get("MEMORY_SHARES","100.0"))
 MEMORY_MINUTES: Final = 8.0
 """Shares that count, whichever are more; older ones fade, which follows slow changes and bounds the trust in the estimate."""
-DEVIATIONS: Final = 2.0
+DEVIATIONS: Final = float(os.environ.get("DEVIATIONS","2.0"))
 """A change needs so many relative standard deviations, 1 / sqrt(shares) each."""
 SMALLEST_CHANGE: Final = 0.15
 """Natural logarithm: nothing is sent for less, however certain."""
@@ -65,7 +76,7 @@ AT_ONCE: Final = log(2.0)
 
 TESTED: Final = 16.0
 """Shares that an estimate needs to be tested for a change of the hashrate."""
-ALARM: Final = 5.0
+ALARM: Final = float(os.environ.get("ALARM","5.0"))
 """Of the CUSUM tests, in units of log likelihood: one false alarm in about two thousand shares."""
 RISE: Final = 1.5
 FALL: Final = 1 / RISE
@@ -108,9 +119,9 @@ class Vardiff:
     """
 
     __slots__ = (
-        "_aim", "_ceiling", "_down", "_down_exposure", "_down_shares", "_enough", "_exposure", "_fixed", "_floor",
-        "_found", "_found_at", "_found_work", "_least", "_looked_at", "_measured_at", "_memory", "_phase", "_settled", "_shares",
-        "_start", "_up", "_up_exposure", "_up_shares", "difficulty", "pending",
+        "_aim", "_began", "_ceiling", "_deadline", "_down", "_down_exposure", "_down_shares", "_enough", "_exposure", "_fixed", "_floor",
+        "_first", "_found", "_found_at", "_found_work", "_least", "_looked_at", "_measured_at", "_memory", "_phase", "_settled", "_searched", "_shares",
+        "_start", "_up", "_up_exposure", "_up_shares", "_waited", "difficulty", "pending",
     )  # fmt: skip
 
     def __init__(
@@ -206,6 +217,10 @@ class Vardiff:
         self.difficulty = self._start = self._clamp(difficulty)
         self._settled = False
         self._least = 0.0
+        self._searched = 0.0
+        self._first = 1
+        self._began = now
+        self._deadline = now + DEADLINE_S
         self._fall_back(now)
 
     def _fall_back(self, now: float) -> None:
@@ -231,6 +246,8 @@ class Vardiff:
             self._enough = inf
             self._least = self.difficulty / MOST_LOWERED
         else:
+            self._searched = min(now - self._began, (DEADLINE_S - HOLD_S) / log(REACHED)) / self.difficulty
+            self._first = self._found
             self._measure(now)
 
     def _measure(self, now: float) -> None:
@@ -242,17 +259,24 @@ class Vardiff:
 
     def _search(self, now: float) -> float | None:
         """No share was ever seen: lower, faster at first."""
-        waited = min(now - self._looked_at, LONGEST_SEARCH_S)
-        if self.difficulty * SEARCHED > self._start:
-            if waited < SHORTEST_SEARCH_S:
+        reach = self._start / REACHED
+        if self.difficulty > reach:
+            since = max(self._looked_at, self._began + HOLD_S)
+            waited = min(now - since, LONGEST_SEARCH_S)
+            if waited < 0.5:
                 return None
-            factor = 2.0 ** (-waited / HALVING_S)
+            factor = self._pace(reach, waited, now)
         else:
             if now - self._looked_at < SLOW_HALVING_S:
                 return None
             factor = 0.5
         self._looked_at = now
         return self._change(self.difficulty * factor)
+
+    def _pace(self, lowest: float, waited: float, now: float) -> float:
+        left = self._deadline - now + waited
+        part = min(waited / left, 1.0) if left > 0 else waited / AFTER_S
+        return max((lowest / self.difficulty) ** min(part, 1.0), 2.0 ** (-waited / FASTEST_HALVING_S))
 
     def _missed(self, now: float) -> float:
         """Shares to be expected since the last one."""
@@ -288,6 +312,7 @@ class Vardiff:
                 self._least = self.difficulty / MOST_LOWERED
         else:
             exposure = max(now - self._looked_at, 0.0) / self.difficulty
+        self._waited = min(max(now - self._looked_at, 0.0), LONGEST_SEARCH_S)
         exposure = max(exposure, SHORTEST_EXPOSURE_S / self.difficulty)
         self._looked_at = now
         self._found = 0
@@ -333,7 +358,9 @@ class Vardiff:
         shares = self._shares
         aimed = self._exposure * current * self._aim
         if shares < ENOUGH:
-            most = FEW_LOWER_KNOWN * aimed - 1 if self._settled else FEW_LOWER * aimed - 0.5
+            if not self._settled:
+                return held if self._phase != Phase.MEASURING else self._clamp(self._search_on())
+            most = FEW_LOWER_KNOWN * aimed - 1
             if self._phase != Phase.MEASURING or shares >= most:
                 return held
             factor = min(max((shares + 1) / aimed, FEW_STEP[0]), FEW_STEP[1])
@@ -342,11 +369,28 @@ class Vardiff:
                 if self._looked_at - self._measured_at < SHORTEST_SPAN_S:
                     return held
                 self._settled = True
-                self._least = current / MOST_LOWERED
-            factor = shares / aimed
+                self._least = current * min((shares - CAU) / aimed, 1.0) / MOST_LOWERED
+            factor = (shares - CAU) / aimed
             if abs(log(factor)) <= max(DEVIATIONS / sqrt(shares), SMALLEST_CHANGE):
                 return held
         return self._clamp(max(current * factor, self._least))
+
+    def _search_on(self) -> float:
+        """Few shares: lower, so that the least hashrate that they allow is not starved when the minute is over."""
+        d = self.difficulty
+        now = self._looked_at
+        shares = int(self._shares) + self._first
+        aimed = self._aim * (self._exposure + self._searched)
+        if shares > len(LEAST_EXPECTED) or shares > FEW * aimed * d:
+            return d
+        lowest = EPS * LEAST_EXPECTED[shares - 1] * 5 / aimed
+        if d * SEARCHED > self._start:
+            lowest = max(lowest, self._start / SEARCHED)
+        if lowest >= 0.8 * d:
+            return d
+        if d * REACHED <= self._start:
+            return d / 2 if shares < aimed * d / 2 - 1 else d
+        return d * self._pace(lowest, self._waited, now)
 
     def _change(self, wanted: float) -> float | None:
         """Go to `wanted` within the limits; None if that is where it stands."""
