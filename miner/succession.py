@@ -10,6 +10,7 @@ from typing import Final
 
 from miner.config_ledger import LedgerConfig
 from miner.handover import HandoverError, Inheritance, Successor, handover_path, offer, take_over
+from miner.stratum.listener import systemd_sockets
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,12 @@ class Succession:
         self._told_to_restart = asyncio.Event()
 
     async def inherit(self) -> Inheritance:
-        """What the daemon before hands over, once it has let go; nothing where none runs. Raises HandoverError."""
-        return await take_over(self._path) or Inheritance()
+        """What the daemon before hands over, once it has let go, and what systemd opened. Raises HandoverError."""
+        inheritance = await take_over(self._path) or Inheritance()
+        for name, listening in systemd_sockets().items():
+            if inheritance.sockets.setdefault(name, listening) is not listening:
+                listening.close()  # the daemon before had it from systemd, too
+        return inheritance
 
     def restart(self) -> None:
         """Have the program started anew, to take over from this process; only while `run` runs."""

@@ -18,6 +18,10 @@ IDLE_AFTER_S: Final = 300.0
 FORGET_AFTER_S: Final = 30 * 86_400.0
 """A unit that is gone for this long is no longer shown; it keeps its number in the ledger."""
 
+MAKE_ROOM_AFTER_S: Final = 3600.0
+"""While the roster is full, one that is gone for this long need not be shown any longer: names with a share or two must not
+keep others out for a month."""
+
 FORGET_EVERY_S: Final = 60.0
 """While the roster is full, units that are long gone are looked for this often, not at every login."""
 
@@ -199,22 +203,29 @@ class Roster:
             unit.rate.sample(unit.tally, now)
 
     def forget(self, now: float) -> None:
-        """Stop showing units that are gone for a month; configured ones stay."""
+        """Stop showing units that are gone for a month, and while there is no room a part of those gone for an hour.
+
+        Configured ones stay; those that were seen longest ago go first.
+        """
         self._forgot_at = now
-        gone = [
-            unit
+        gone = sorted(
+            (self._gone_s(unit, now), unit.number, unit)
             for unit in self._units.values()
-            if not (unit.configured or unit.sessions)
-            and now - max(unit.last_seen, unit.last_share_at or 0.0, self._started_at) > FORGET_AFTER_S
-        ]
-        for unit in gone:
-            self._remove(unit)
+            if not (unit.configured or unit.sessions) and self._gone_s(unit, now) > MAKE_ROOM_AFTER_S
+        )
+        crowded = self._strange() - self._limit + 1 + self._limit // 16
+        for place, (gone_s, _, unit) in enumerate(reversed(gone)):
+            if gone_s > FORGET_AFTER_S or place < crowded:
+                self._remove(unit)
+
+    def _gone_s(self, unit: HashingUnit, now: float) -> float:
+        return now - max(unit.last_seen, unit.last_share_at or 0.0, self._started_at)
 
     def _strange(self) -> int:
         return len(self._units) - len(self._own) - len(self._configured)
 
     def _make_room(self, now: float) -> None:
-        """Let a name go that never handed in a good share, or one gone for a month. Raises RosterFullError."""
+        """Let a name go that never handed in a good share, or that is gone for long. Raises RosterFullError."""
         if now - self._forgot_at >= FORGET_EVERY_S:
             self.forget(now)
             if self._strange() < self._limit:

@@ -52,6 +52,16 @@ async def test_the_first_daemon_on_a_ledger_inherits_nothing(make: Callable[...,
     assert not first.goes_on
 
 
+async def test_sockets_that_systemd_opened_are_inherited_where_no_daemon_hands_over_its_own(
+    make: Callable[..., Succession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        monkeypatch.setattr(succession_module, "systemd_sockets", lambda: {"port": opened.dup()})
+        inherited = await make().inherit()
+        assert inherited.sockets["port"].getsockname() == opened.getsockname()
+        inherited.close()
+
+
 async def test_the_next_one_has_the_sockets_and_the_state_once_the_first_has_left(
     make: Callable[..., Succession],
 ) -> None:

@@ -4,6 +4,7 @@ from miner.kernel import Tally
 from miner.work.roster import (
     FORGET_AFTER_S,
     IDLE_AFTER_S,
+    MAKE_ROOM_AFTER_S,
     STRANGERS_TRIED,
     HashingUnit,
     KnownUnit,
@@ -117,15 +118,35 @@ def test_a_name_that_never_handed_in_a_share_makes_room_when_it_is_gone() -> Non
     assert "worker" in units
 
 
-def test_a_name_with_shares_does_not_make_room_before_it_is_gone_for_a_month() -> None:
+def test_a_name_with_shares_does_not_make_room_before_it_is_gone_for_an_hour() -> None:
     units = roster(1)
     worker = units.login("worker", NOW)
     share(worker)
     units.drain_new()
     with pytest.raises(RosterFullError):
-        units.login("new", NOW + FORGET_AFTER_S)
-    units.login("new", NOW + FORGET_AFTER_S + 61)
+        units.login("new", NOW + MAKE_ROOM_AFTER_S)
+    units.login("new", NOW + MAKE_ROOM_AFTER_S + 61)
     assert [unit.name for unit in units] == ["new"]
+
+
+def test_names_with_one_share_each_cannot_keep_others_out_and_who_was_here_last_stays() -> None:
+    units = roster(32)
+    for number in range(32):
+        share(units.login(f"w{number}", NOW + number))
+    units.drain_new()
+    units.by_id("w0").joined(NOW + 40)  # type: ignore[union-attr] - it is there
+    units.login("new", NOW + MAKE_ROOM_AFTER_S + 61)
+    assert [name for name in (f"w{number}" for number in range(32)) if name not in units] == ["w1", "w2", "w3"]
+
+
+def test_with_room_a_unit_is_shown_until_it_is_gone_for_a_month() -> None:
+    units = roster(10)
+    share(units.login("worker", NOW))
+    units.drain_new()
+    units.forget(NOW + FORGET_AFTER_S)
+    assert "worker" in units
+    units.forget(NOW + FORGET_AFTER_S + 1)
+    assert "worker" not in units
 
 
 def test_one_that_was_forgotten_comes_back_under_its_number() -> None:
