@@ -10,6 +10,9 @@ rate     the true one, not one counted: hashrate / (difficulty the device has * 
 adjusted the first change that rests on more than `ENOUGH` shares is with the device; before it nothing is known
 flooded  the rate is above `FLOODED` at any moment after that, however short
 starved  the rate is below `STARVED` while the device hashes; the longest such time without a break counts, from login on
+
+A true rate is a property of the difficulty; a count would call a right difficulty starved once in four hundred minutes at six
+shares a minute. The search before the first adjustment is told apart (`changed_s`): what it cannot avoid is in `bench/vardiff.py`.
 """
 
 from __future__ import annotations

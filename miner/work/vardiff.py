@@ -5,9 +5,10 @@ random (Poisson) at the rate H / (d * 2**32). With n shares found in the exposur
 likelihood of the hashrate is that of a Gamma distribution with its maximum at n / E, in difficulty a second; shares of
 different difficulty may be mixed. So all that is kept is a count and an exposure. What is decided on them:
 
-- **No share yet.** Too hard a start and a device that still boots look alike. The difficulty is halved every
-  `HALVING_S` down to a thousandth of the start (45 s), then every `SLOW_HALVING_S`.
-- **Few shares** (below `ENOUGH`) only ever lower it, when far fewer came than aimed at.
+- **No share yet.** Too hard a start and a device that still boots look alike. After `HOLD_S` the difficulty falls evenly in
+  the logarithm, to be at a part of `REACHED` of the start by `DEADLINE_S`, and slowly from there.
+- **Few shares** (below `ENOUGH`) only ever lower it: the search goes on to where the least hashrate that they allow is not
+  starved, since a first share may be luck.
 - **Enough shares** set it, when the estimate is off the aim by more than its own uncertainty: at once when by more
   than a factor of two, otherwise with the next job (`next_job`). So a flood ends after `ENOUGH` shares.
 - **Another hashrate** (a board failed, a mode changed) is found by two CUSUM tests, one for a rise by half and one for a fall
@@ -22,62 +23,71 @@ different difficulty may be mixed. So all that is kept is a count and an exposur
 from __future__ import annotations
 
 from enum import IntEnum
-from math import inf, log, sqrt
+from math import exp, inf, log, sqrt
 from typing import Final, NamedTuple
 
 SECONDS_PER_MINUTE: Final = 60.0
-import os
-FEW=float(os.environ.get("FEW",".8"))
-REACHED=float(os.environ.get("REACHED","400"))
-EPS=float(os.environ.get("EPS","1"))
-HOLD_S=float(os.environ.get("HOLD","8"))
-CAU=float(os.environ.get("CAU","0"))
-CALM_S=float(os.environ.get("CALM","60"))
-AFTER_S=float(os.environ.get("AFTER","12"))
-LN2: Final = log(2.0)
 
 EASIEST: Final = 2.0**-32
 """Every hash is a share of it."""
 SHORTEST_EXPOSURE_S: Final = 1e-6
 """Between two looks, even where the clock stood still."""
 
-HALVING_S: Final = float(os.environ.get("HALV","6.0"))
-"""Before the first share: from a start 1000 times too hard to a fifth of the aim in 35 s, and a tick and a delay more."""
+HOLD_S: Final = 6.0
+"""Before the search lowers for the first time: a device that starts right should find its first share in this time."""
+DEADLINE_S: Final = 48.0
+"""After login the search has come down by `REACHED`; a tick, the way to the device and a lucky share fit into the minute."""
+REACHED: Final = 400.0
+"""A start 1000 times too hard is then 2.5 times too hard, where a device is not starved."""
+AFTER_S: Final = 12.0
+"""Once the deadline is over: few shares are followed to the least hashrate that they allow in this time."""
+FASTEST_HALVING_S: Final = 4.5
+"""Neither goes faster than this, however late."""
 SLOW_HALVING_S: Final = 120.0
-SEARCHED: Final = 1000.0
-"""So much below the start the search becomes slow: whoever is still silent has probably not begun to hash."""
-SHORTEST_SEARCH_S: Final = 4.0
-"""Between two steps of the search; ticks come about every 5 s."""
+"""Below `REACHED`: whoever is still silent has probably not begun to hash."""
+FURTHEST: Final = 1000.0
+"""With few shares nothing is lowered for a device further than this below the start."""
 LONGEST_SEARCH_S: Final = 10.0
-"""What a step counts as at most, however late the tick."""
+"""What a step of the search counts as at most, however late the tick."""
+SPARED: Final = 0.27
+"""Part of the aim that the least plausible device is to have: a fifth is starving, and some to spare."""
+LEAST_EXPECTED: Final = (0.0005, 0.032, 0.1497, 0.3552, 0.6325, 0.9672, 1.3484, 1.7679, 2.2197, 2.699)
+"""By the number of shares: the fewest to be expected when so many came; fewer have a chance of 0.05 % (a quantile of Gamma)."""
+FEW: Final = 1.8
+"""With few shares: nothing is lowered while more than this part of those aimed at came."""
+HURRY: Final = 1.3
+"""With few shares: nothing is lowered while this multiple of the time that it takes at the fastest is left, and a late tick."""
+SMALLEST_STEP: Final = 0.8
+"""With few shares: smaller changes are not worth a message."""
+FEW_LOWER_KNOWN: Final = 0.25
+"""Once the hashrate was known: lowered when less than this part of the shares aimed at came, there being less hurry."""
+FEW_STEP: Final = (0.4, 0.5)
+"""Then: to the least and the greatest part of the difficulty in one step."""
 
-ENOUGH: Final = int(os.environ.get("ENOUGH","8"))
-"""Shares that tell the hashrate to a third; it is then above five times the estimate once in a hundred million."""
+ENOUGH: Final = 10
+"""Shares that tell the hashrate to a third; below a fifth of the estimate it is then once in fifty thousand, above five
+times never."""
 SHORTEST_SPAN_S: Final = 0.25
 """Evidence of a flood must last so long: shares held up on the way arrive all at once."""
-LEAST_EXPECTED: Final = (0.003, 0.0786, 0.2604, 0.5381, 0.8888, 1.2949, 1.7439, 2.2269, 2.736, 3.26, 3.81, 4.36)
-DEADLINE_S: Final = float(os.environ.get("DEAD","56"))
-SHORTEST_PACE_S: Final = float(os.environ.get("SHORT","12"))
-FASTEST_HALVING_S: Final = 4.5
-FEW_LOWER_KNOWN: Final = 0.25
-"""The same once the hashrate was known: there is less hurry, the difficulty being off by little."""
-FEW_STEP: Final = (0.4, 0.5)
-"""With few shares: to the least and the greatest part of the difficulty in one step."""
 
-MEMORY_SHARES: Final = float(os.environ.get("MEMORY_SHARES","100.0"))
+MEMORY_SHARES: Final = 50.0
 MEMORY_MINUTES: Final = 8.0
 """Shares that count, whichever are more; older ones fade, which follows slow changes and bounds the trust in the estimate."""
-DEVIATIONS: Final = float(os.environ.get("DEVIATIONS","2.0"))
+DEVIATIONS: Final = 1.2
 """A change needs so many relative standard deviations, 1 / sqrt(shares) each."""
-SMALLEST_CHANGE: Final = 0.15
+SMALLEST_CHANGE: Final = 0.18
 """Natural logarithm: nothing is sent for less, however certain."""
-AT_ONCE: Final = log(2.0)
+LOG_2: Final = log(2.0)
+AT_ONCE: Final = LOG_2
 """Natural logarithm: a change by more does not wait for the next job."""
 
 TESTED: Final = 16.0
 """Shares that an estimate needs to be tested for a change of the hashrate."""
-ALARM: Final = float(os.environ.get("ALARM","5.0"))
-"""Of the CUSUM tests, in units of log likelihood: one false alarm in about two thousand shares."""
+ALARM: Final = 2.2
+"""Of the CUSUM tests, in units of log likelihood, plus the logarithm of the aim in shares a minute: false alarms are then
+as rare in time, whatever the aim."""
+RISE_ALARM: Final = 5.5
+"""A rise needs at least so much: after a false one the device starves, after a false fall it is only paced too easily."""
 RISE: Final = 1.5
 FALL: Final = 1 / RISE
 LOG_RISE: Final = log(RISE)
@@ -119,9 +129,10 @@ class Vardiff:
     """
 
     __slots__ = (
-        "_aim", "_began", "_ceiling", "_deadline", "_down", "_down_exposure", "_down_shares", "_enough", "_exposure", "_fixed", "_floor",
-        "_first", "_found", "_found_at", "_found_work", "_least", "_looked_at", "_measured_at", "_memory", "_phase", "_settled", "_searched", "_shares",
-        "_start", "_up", "_up_exposure", "_up_shares", "_waited", "difficulty", "pending",
+        "_aim", "_alarm", "_began", "_ceiling", "_down", "_down_exposure", "_down_shares", "_enough", "_exposure",
+        "_first", "_fixed", "_floor", "_found", "_found_at", "_found_work", "_least", "_looked_at", "_measured_at",
+        "_memory", "_phase", "_searched", "_settled", "_shares", "_start", "_up", "_up_exposure", "_up_shares",
+        "_waited", "difficulty", "pending",
     )  # fmt: skip
 
     def __init__(
@@ -136,6 +147,7 @@ class Vardiff:
         if not (start > 0 and floor >= 0 and ceiling > 0 and shares_per_minute > 0):
             raise ValueError("difficulties and the aimed share rate are above zero")
         self._aim = shares_per_minute / SECONDS_PER_MINUTE
+        self._alarm = ALARM + max(log(shares_per_minute), 0.0)
         self._floor = floor or EASIEST
         self._ceiling = ceiling
         self._memory = max(MEMORY_SHARES, MEMORY_MINUTES * shares_per_minute)
@@ -220,7 +232,7 @@ class Vardiff:
         self._searched = 0.0
         self._first = 1
         self._began = now
-        self._deadline = now + DEADLINE_S
+        self._waited = 0.0
         self._fall_back(now)
 
     def _fall_back(self, now: float) -> None:
@@ -246,7 +258,9 @@ class Vardiff:
             self._enough = inf
             self._least = self.difficulty / MOST_LOWERED
         else:
-            self._searched = min(now - self._began, (DEADLINE_S - HOLD_S) / log(REACHED)) / self.difficulty
+            # The exposure of a search that falls exponentially is that of its last seconds.
+            waited = min(max(now - self._began, SHORTEST_EXPOSURE_S), (DEADLINE_S - HOLD_S) / log(REACHED))
+            self._searched = waited / self.difficulty
             self._first = self._found
             self._measure(now)
 
@@ -259,13 +273,12 @@ class Vardiff:
 
     def _search(self, now: float) -> float | None:
         """No share was ever seen: lower, faster at first."""
-        reach = self._start / REACHED
-        if self.difficulty > reach:
-            since = max(self._looked_at, self._began + HOLD_S)
-            waited = min(now - since, LONGEST_SEARCH_S)
-            if waited < 0.5:
+        reached = self._start / REACHED
+        if self.difficulty > reached:
+            waited = min(now - max(self._looked_at, self._began + HOLD_S), LONGEST_SEARCH_S)
+            if waited <= 0:
                 return None
-            factor = self._pace(reach, waited, now)
+            factor = self._pace(reached, waited, now)
         else:
             if now - self._looked_at < SLOW_HALVING_S:
                 return None
@@ -273,10 +286,28 @@ class Vardiff:
         self._looked_at = now
         return self._change(self.difficulty * factor)
 
+    def _search_on(self) -> float:
+        """Few shares: lower, so that the least hashrate that they allow is not starved when the minute is over."""
+        current = self.difficulty
+        aimed = self._aim * (self._exposure + self._searched)
+        shares = int(self._shares) + self._first
+        if shares > min(len(LEAST_EXPECTED), FEW * aimed * current):
+            return current
+        if current * REACHED <= self._start:
+            return current / 2 if shares < aimed * current / 2 - 1 else current
+        lowest = max(LEAST_EXPECTED[shares - 1] / (SPARED * aimed), self._start / FURTHEST)
+        if lowest >= SMALLEST_STEP * current:
+            return current
+        needed_s = HURRY * log(current / lowest) / LOG_2 * FASTEST_HALVING_S
+        if self._looked_at + needed_s < self._began + DEADLINE_S - LONGEST_SEARCH_S:
+            return current
+        return current * self._pace(lowest, self._waited, self._looked_at)
+
     def _pace(self, lowest: float, waited: float, now: float) -> float:
-        left = self._deadline - now + waited
-        part = min(waited / left, 1.0) if left > 0 else waited / AFTER_S
-        return max((lowest / self.difficulty) ** min(part, 1.0), 2.0 ** (-waited / FASTEST_HALVING_S))
+        """The factor of this step on the way to `lowest`, evenly in the logarithm, to be there at the deadline."""
+        left = self._began + DEADLINE_S - now + waited
+        part = min(waited / (left if left > 0 else AFTER_S), 1.0)
+        return exp(max(log(lowest / self.difficulty) * part, -LOG_2 * waited / FASTEST_HALVING_S))
 
     def _missed(self, now: float) -> float:
         """Shares to be expected since the last one."""
@@ -334,10 +365,10 @@ class Vardiff:
         self._up_exposure += exposure
         self._down_shares += found
         self._down_exposure += exposure
-        if self._up > ALARM:
+        if self._up > max(self._alarm, RISE_ALARM):
             self._forget(self._up_shares, self._up_exposure)
             return True
-        if self._down > ALARM:
+        if self._down > self._alarm:
             self._forget(self._down_shares, self._down_exposure)
             return True
         if self._up <= 0:
@@ -365,32 +396,15 @@ class Vardiff:
                 return held
             factor = min(max((shares + 1) / aimed, FEW_STEP[0]), FEW_STEP[1])
         else:
+            factor = (shares - 1) / aimed  # without bias, since the count is what ended the wait
             if not self._settled:
                 if self._looked_at - self._measured_at < SHORTEST_SPAN_S:
                     return held
                 self._settled = True
-                self._least = current * min((shares - CAU) / aimed, 1.0) / MOST_LOWERED
-            factor = (shares - CAU) / aimed
+                self._least = current * min(factor, 1.0) / MOST_LOWERED
             if abs(log(factor)) <= max(DEVIATIONS / sqrt(shares), SMALLEST_CHANGE):
                 return held
         return self._clamp(max(current * factor, self._least))
-
-    def _search_on(self) -> float:
-        """Few shares: lower, so that the least hashrate that they allow is not starved when the minute is over."""
-        d = self.difficulty
-        now = self._looked_at
-        shares = int(self._shares) + self._first
-        aimed = self._aim * (self._exposure + self._searched)
-        if shares > len(LEAST_EXPECTED) or shares > FEW * aimed * d:
-            return d
-        lowest = EPS * LEAST_EXPECTED[shares - 1] * 5 / aimed
-        if d * SEARCHED > self._start:
-            lowest = max(lowest, self._start / SEARCHED)
-        if lowest >= 0.8 * d:
-            return d
-        if d * REACHED <= self._start:
-            return d / 2 if shares < aimed * d / 2 - 1 else d
-        return d * self._pace(lowest, self._waited, now)
 
     def _change(self, wanted: float) -> float | None:
         """Go to `wanted` within the limits; None if that is where it stands."""

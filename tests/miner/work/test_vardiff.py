@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.vardiff_simulation import SCENARIOS, Plan, Result, Simulation, simulate
-from miner.work.vardiff import ENOUGH, MOST_LOWERED, SEARCHED, Vardiff
+from miner.work.vardiff import ENOUGH, MOST_LOWERED, REACHED, Vardiff
 
 RUNS = 100
 AIM = 12.0
@@ -84,12 +84,10 @@ def test_no_device_is_flooded_after_the_first_adjustment(scenario: str) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_no_device_is_starved_for_longer_than_a_minute(scenario: str) -> None:
     got = result(scenario, AIM)
-    # Shares come at random: of a hundred devices one may be unlucky, but none for long.
-    assert got.part_starved <= 0.01
-    assert got.starved_s <= 120.0
+    assert got.part_starved == 0.0
 
 
-def test_a_flood_from_much_too_easy_a_start_ends_with_eight_shares_and_the_way_to_the_device() -> None:
+def test_a_flood_from_much_too_easy_a_start_ends_with_ten_shares_and_the_way_to_the_device() -> None:
     assert result("1000x too easy", AIM).flooded_s <= 3.0
 
 
@@ -150,7 +148,7 @@ def test_a_first_chunk_of_many_shares_is_no_flood() -> None:
 def test_before_the_first_share_silence_lowers_fast_and_then_slowly() -> None:
     subject = vardiff()
     minute = silent(subject, 0.0, 60.0)
-    assert 1000.0 / SEARCHED / 3 < subject.difficulty <= 1000.0 / SEARCHED
+    assert subject.difficulty == pytest.approx(1000.0 / REACHED, rel=0.01)
     assert minute == sorted(minute, reverse=True)
     lowest = subject.difficulty
     assert len(silent(subject, 60.0, 600.0)) <= 5
@@ -191,13 +189,29 @@ def test_a_small_correction_waits_for_the_next_job() -> None:
     assert subject.next_job(now) is None
 
 
-def test_half_of_the_hashrate_is_followed_with_what_came_before_forgotten() -> None:
+def test_half_of_the_hashrate_is_followed_within_forty_shares() -> None:
     subject, now = settled()
-    while subject.difficulty == 1000.0:
-        now = regular(subject, now, 1, 2 * EVERY_S)
-    assert subject.difficulty == pytest.approx(500.0, rel=0.01)
-    assert regular(subject, now, 100) > now
-    assert subject.difficulty == pytest.approx(500.0, rel=0.01)
+    for _ in range(40):
+        now = regular(subject, now, 1, EVERY_S * subject.difficulty / 500.0)
+    assert subject.difficulty == pytest.approx(500.0, rel=0.15)
+    assert regular(subject, now, 100, EVERY_S * subject.difficulty / 500.0) > now
+    assert subject.difficulty == pytest.approx(500.0, rel=0.15)
+
+
+def test_one_early_share_does_not_end_the_search() -> None:
+    subject = vardiff()
+    silent(subject, 0.0, 15.0)
+    subject.credit(1, subject.difficulty, 16.0)
+    silent(subject, 15.0, 45.0)
+    assert subject.difficulty < 1000.0 / 200
+
+
+def test_shares_at_the_right_rate_from_the_start_change_nothing() -> None:
+    subject = vardiff()
+    told = [
+        subject.credit(1, 1000.0, EVERY_S * count) or subject.tick(EVERY_S * count) for count in range(1, 9)
+    ]
+    assert told == [None] * 8
 
 
 def test_a_fixed_difficulty_never_changes() -> None:
