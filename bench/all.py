@@ -24,6 +24,7 @@ BENCHES: Final[dict[str, list[str]]] = {
     "overhead": ["--quick"],
     "mining": ["--quick"],
     "stratum": ["--quick"],
+    "upstream": ["--quick"],
     "kill": ["--quick"],
     "vardiff": ["--quick"],
     "soak": ["--quick"],

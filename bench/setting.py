@@ -8,8 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import toml_rs
-
 from regtest.bitcoind import Bitcoind
 from regtest.process import HashmillProcess, bitcoind_sections
 
@@ -70,13 +68,9 @@ def running(
     }
     for name, section in sections.items():
         settings[name] = {**settings.get(name, {}), **section}
-    process = HashmillProcess(folder, settings)
     if ledger_url is not None:
-        # The URL may hold a password.
-        process.config_file.chmod(0o600)
-        written = toml_rs.loads(process.config_file.read_text())
-        process.config_file.write_text(toml_rs.dumps({**written, "ledger": {"url": ledger_url}}))
-    with process as daemon:
+        settings["ledger"] = {"url": ledger_url}
+    with HashmillProcess(folder, settings) as daemon:
         daemon.wait_until(lambda: daemon.http("/readyz")[0] == HTTP_OK, "have work", READY_LIMIT_S)
         yield daemon
 

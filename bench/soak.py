@@ -28,8 +28,11 @@ from miner.stratum.rules import PortRules
 from miner.stratum.server import Counter, Server, ServerLimits
 from miner.stratum.v1 import Notice
 from miner.work.claims import BlockClaims, BlockFind
-from miner.work.job import Job, JobBook, solo_job
+from miner.work.job import Job
+from miner.work.layout import Layout
 from miner.work.roster import Roster
+from miner.work.shelf import Shelf
+from miner.work.solo_job import solo_job
 from miner.work.template import Template
 
 EASY: Final = 1e-10
@@ -80,10 +83,11 @@ class Day:
     def __init__(self, recorder: Recorder, miners: int) -> None:
         self.now = START
         self.recorder = recorder
-        self.book = JobBook(60.0)
+        self.shelf = Shelf()
+        self.book = self.shelf.add("solo", 60.0)
         self.roster = Roster(miners, now=START)
         self.desk = Desk(
-            self.book,
+            self.shelf,
             BlockClaims(),
             NoBlocks(),
             Metrics("soak", "soak"),
@@ -98,9 +102,11 @@ class Day:
             Counter(self.desk.take, self.desk.taker, self.desk.buffer, self.books.write),
             self.roster,
             ServerLimits(per_address=0),
+            layout=Layout(4, 8),
             on_alert=lambda name, message: print(name, message) if message else None,
             on_tip_served=lambda _seconds: None,
             clock=self.clock,
+            uptime=self.clock,
         )
         self.serial = 0x100
         self.number = 0

@@ -98,7 +98,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(node: Bitcoind, *, ledger_url: str | None = None) -> Iterator[Site]:
+def site(
+    node: Bitcoind, *, ledger_url: str | None = None, difficulty: float = EVERY_HASH
+) -> Iterator[Site]:
     """A daemon that serves miners and hashes nothing itself; without `ledger_url` its ledger is an SQLite file of its own."""
     with tempfile.TemporaryDirectory(prefix="hashmill-bench-") as folder, Reservation(1) as reserved:
         (port,) = reserved.ports
@@ -106,9 +108,9 @@ def site(node: Bitcoind, *, ledger_url: str | None = None) -> Iterator[Site]:
             "cpu": {"threads": 0},
             "stratum": {
                 "listen": f"127.0.0.1:{port}",
-                "start_difficulty": EVERY_HASH,
-                "min_difficulty": EVERY_HASH,
-                "max_difficulty": EVERY_HASH,
+                "start_difficulty": difficulty,
+                "min_difficulty": difficulty,
+                "max_difficulty": difficulty,
                 "max_connections_per_address": 0,
                 "max_workers": 100_000,
             },

@@ -1,7 +1,7 @@
 """Margin, breakeven and the cost of the next watt; pure.
 
 Hashprice is in USD per PH/s and day, power prices in USD/kWh, margins in USD per hour. Hashprice is what the operator
-is paid: pool fee and stale work are taken off before (`hashprice.Earned`); overhead, taxes and delivery are added to the
+is paid: pool fee and refused work are taken off before (`earnings.Paid`); overhead, taxes and delivery are added to the
 power price before.
 """
 
@@ -112,7 +112,7 @@ def cash_cost_usd_per_btc(
 ) -> float:
     """Power paid for one bitcoin, USD; `reward_sat` is subsidy and mean fees of a block.
 
-    `earned_ratio` is the part that reaches the operator (`hashprice.Earned.ratio`).
+    `earned_ratio` is the part that reaches the operator (`earnings.Paid.ratio`).
     Raises ValueError when nothing would be earned.
     """
     if not (reward_sat > 0 and earned_ratio > 0):

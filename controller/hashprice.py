@@ -14,12 +14,18 @@ EPOCH_BLOCKS: Final = 2016
 BLOCK_INTERVAL_S: Final = 600
 TARGET_TIMESPAN_S: Final = EPOCH_BLOCKS * BLOCK_INTERVAL_S
 CLAMP: Final = 4
+HALVING_BLOCKS: Final = 210_000
+FIRST_SUBSIDY_SAT: Final = 50 * SAT_PER_BTC
 
 PRIOR_BLOCKS: Final = 500.0
 """How many blocks at ten minutes the difficulty in force is worth as a forecast of the pace. Epochs of August 2025
 to February 2026 (shared data) are projected with the least error for 300 to 1,000."""
 
 _TWO_SIDED_90: Final = 1.645
+
+_SIGN: Final = 0x80_0000
+_ONE_EXPONENT: Final = 0x1D
+_ONE_DIGITS: Final = 0xFFFF
 
 
 def hashprice_btc_per_ph_day(difficulty: float, subsidy_sat: float, fees_sat: float) -> float:
@@ -39,12 +45,30 @@ def hashprice_usd_per_ph_day(difficulty: float, subsidy_sat: float, fees_sat: fl
     return hashprice_btc_per_ph_day(difficulty, subsidy_sat, fees_sat) * btc_usd
 
 
+def subsidy_sat(height: int, halving_blocks: int = HALVING_BLOCKS) -> int:
+    """New coins of the block at `height`, satoshi; ValueError for a height below zero or a halving that never comes."""
+    if height < 0 or halving_blocks < 1:
+        raise ValueError(f"a subsidy needs a height and a halving, not {height} and {halving_blocks}")
+    return FIRST_SUBSIDY_SAT >> min(height // halving_blocks, 64)
+
+
+def difficulty_of_bits(bits: int) -> float:
+    """Difficulty of a target as a block header holds it: an exponent of 256 and three digits.
+
+    Raises ValueError for a target that is zero or below. Source: difficulty 1 has the bits 0x1d00ffff.
+    """
+    exponent, digits = bits >> 24, bits & 0xFF_FFFF
+    if not 0 < digits < _SIGN or not 0 < bits < 2**32:
+        raise ValueError(f"bits {bits:#x} are no target")
+    return float(_ONE_DIGITS) / digits * 256.0 ** (_ONE_EXPONENT - exponent)
+
+
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """Which part of hashprice reaches the operator: all are fractions, 0.02 is two per cent.
+    """Which part of hashprice reaches the operator as far as it is configured: fractions, 0.02 is two per cent.
 
     `pool_fee` is the pool's share (0 when mining solo), `stale` the part of work that comes too late, `uptime` the
-    part of the time the unit hashes while it is on.
+    part of the time the unit hashes while it is on. What a pool is known to pay goes before (`controller.earnings`).
     """
 
     pool_fee: float = 0.0

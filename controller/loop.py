@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from controller.actuators.base import Actuator
     from controller.decisions import Decision
+    from controller.earnings import Earnings
     from controller.sources.base import Source
     from controller.ticks import Tick
     from controller.units import Unit
@@ -63,10 +64,10 @@ class ControllerLoop:
     """Runs the controller for a set of units until it is cancelled.
 
     `sources` are in order of precedence: a series belongs to the first of them that ever gave it. Units without an actuator count as
-    unreachable. `clock` gives UTC unix seconds.
+    unreachable. `clock` gives UTC unix seconds. `earnings()` is asked on each tick what a pool pays, None where that is not known.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whoever builds it hands over each part by name
         self,
         *,
         units: Sequence[Unit],
@@ -75,6 +76,7 @@ class ControllerLoop:
         journal: Journal,
         config: LoopConfig,
         listener: Listener | None = None,
+        earnings: Callable[[], Earnings | None] = lambda: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -84,6 +86,7 @@ class ControllerLoop:
         self._journal = journal
         self._config = config
         self._listener = listener or Listener()
+        self._earnings = earnings
         self._clock = clock
         self._sleep = sleep
         self._book = TickBook(config.policy.rules)
@@ -162,8 +165,10 @@ class ControllerLoop:
         last: Mapping[str, Decision] | None = None,
     ) -> View:
         policy = self._config.policy
-        snapshot = Snapshot(now, book.ticks(), self._units, dict(states), book.refusals())
-        market = read_market(snapshot.ticks, policy.rules, policy.earned, now, snapshot.refused)
+        snapshot = Snapshot(now, book.ticks(), self._units, dict(states), book.refusals(), self._earnings())
+        market = read_market(
+            snapshot.ticks, policy.rules, policy.earned, now, snapshot.refused, snapshot.earnings
+        )
         planned: Plan | None = None
         began = time.perf_counter()
         if isinstance(market, Market):

@@ -6,11 +6,12 @@ A market is either known or it is not; there is no half-known price. What is mis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from controller import hashprice
 from controller.book import current
+from controller.earnings import Paid, paid
 from controller.planner import Slot
 from controller.ticks import (
     BTC_USD,
@@ -29,7 +30,12 @@ from controller.validate import Refused, SeriesRule, check_tick, stale_at
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CHAIN_INPUTS = (BTC_USD, DIFFICULTY, SUBSIDY, FEES)
+    from controller.earnings import Earnings
+
+REWARD = (SUBSIDY, FEES)
+"""What a block's reward is made of."""
+
+CHAIN_INPUTS = (BTC_USD, DIFFICULTY, *REWARD)
 """What hashprice is made of when no source gives it directly."""
 
 NEVER_SEEN = "no value was ever seen"
@@ -50,8 +56,8 @@ class SeriesProblem:
 class Market:
     """Prices good enough to decide on.
 
-    `hashprice_usd_per_ph_day` is net of pool fee and stale work, `gross_...` before them; `hashprice_btc_per_ph_day` (gross) is
-    None where only a dollar hashprice is given. `inputs` are the ticks used; `retarget` the projection, None where unknown.
+    `hashprice_usd_per_ph_day` is what is `paid` of `gross_...`; `hashprice_btc_per_ph_day` (gross) is None where only a dollar
+    hashprice is given. `inputs` are the ticks used; `retarget` the projection, None where unknown.
     """
 
     at: float
@@ -61,6 +67,7 @@ class Market:
     power_usd_per_kwh: float
     inputs: tuple[Tick, ...]
     retarget: hashprice.Retarget | None
+    paid: Paid = field(default_factory=Paid)
 
     @property
     def ages_s(self) -> dict[str, float]:
@@ -69,14 +76,10 @@ class Market:
 
     @property
     def net_hashprice_btc_per_ph_day(self) -> float | None:
-        """Hashprice in BTC after pool fee and stale work; None where only a dollar hashprice is given."""
+        """Hashprice in BTC as it is paid; None where only a dollar hashprice is given."""
         if self.hashprice_btc_per_ph_day is None:
             return None
-        return (
-            self.hashprice_btc_per_ph_day
-            * self.hashprice_usd_per_ph_day
-            / self.gross_hashprice_usd_per_ph_day
-        )
+        return self.hashprice_btc_per_ph_day * self.paid.ratio
 
     def confirmed_since(self, at: float) -> bool:
         """Whether each price was observed again after `at`, or was known before its time (a schedule, a day-ahead price)."""
@@ -107,13 +110,20 @@ def read_market(
     earned: hashprice.Earned,
     now: float,
     refused: Mapping[str, str] | None = None,
+    earnings: Earnings | None = None,
 ) -> Market | MarketUnknown:
     """The prices at `now`, or what is wrong with them; `refused` says by series why its last value was not believed.
 
     A hashprice given directly outranks one computed from the chain, also when it is stale: a feed that fell silent is not replaced
-    behind the operator's back.
+    behind the operator's back. `earnings` is what a pool pays, None where only `earned` is known. Of a hashprice given directly the
+    part that a pool without fees pays is known where some source gives subsidy and fees; else it counts whole.
     """
-    needed = (HASHPRICE, POWER) if ticks.get(HASHPRICE) else (*CHAIN_INPUTS, POWER)
+    needed: tuple[str, ...] = (*CHAIN_INPUTS, POWER)
+    if ticks.get(HASHPRICE):
+        needed = (HASHPRICE, POWER)
+        keeps_fees = earnings is not None and not earnings.scheme.pays_fees
+        if keeps_fees and all(ticks.get(series) for series in REWARD):
+            needed = (HASHPRICE, *REWARD, POWER)
     usable: dict[str, Tick] = {}
     problems: list[SeriesProblem] = []
     for series in needed:
@@ -129,14 +139,16 @@ def read_market(
     if rule is not None and not rule.low <= gross <= rule.high:
         why = f"computed {gross:g} USD/PH/day is outside {rule.low:g} .. {rule.high:g}"
         return MarketUnknown(now, (SeriesProblem(HASHPRICE, why),))
+    really = paid(earned, earnings, _subsidy_ratio(usable))
     return Market(
         at=now,
-        hashprice_usd_per_ph_day=gross * earned.ratio,
+        hashprice_usd_per_ph_day=gross * really.ratio,
         gross_hashprice_usd_per_ph_day=gross,
         hashprice_btc_per_ph_day=btc,
         power_usd_per_kwh=usable[POWER].value,
         inputs=tuple(usable.values()),
         retarget=read_retarget(ticks, rules, now),
+        paid=really,
     )
 
 
@@ -215,6 +227,14 @@ def _hashprice(usable: Mapping[str, Tick]) -> tuple[float, float | None]:
     btc_usd, difficulty, subsidy, fees = (usable[series].value for series in CHAIN_INPUTS)
     btc = hashprice.hashprice_btc_per_ph_day(difficulty, subsidy, fees)
     return btc * btc_usd, btc
+
+
+def _subsidy_ratio(usable: Mapping[str, Tick]) -> float:
+    """The subsidy's part of a block's reward; 1 where it is not known, or there is none."""
+    if not all(series in usable for series in REWARD):
+        return 1.0
+    subsidy, fees = (usable[series].value for series in REWARD)
+    return subsidy / (subsidy + fees) if fees > 0 else 1.0
 
 
 def _after_retarget(market: Market, at: float) -> float:

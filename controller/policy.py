@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from controller.decisions import Decision, Reason
+from controller.earnings import GROSS
 from controller.economics import (
     best_of,
     margin_usd_per_hour,
@@ -133,7 +134,9 @@ def decide(
     `last` holds the last decision of each unit; those of a dry run mean nothing to a live one, and the other way round.
     Prices are read from the snapshot's ticks and not taken from the plan: a plan made of stale prices changes nothing.
     """
-    market = read_market(snapshot.ticks, config.rules, config.earned, now, snapshot.refused)
+    market = read_market(
+        snapshot.ticks, config.rules, config.earned, now, snapshot.refused, snapshot.earnings
+    )
     cases = [
         _Case(
             unit=unit,
@@ -345,6 +348,8 @@ def _numbers(case: _Case, proposal: _Proposal) -> dict[str, float]:
 def _economics(case: _Case, market: Market, to_mode: str) -> dict[str, float]:
     hashprice, power = market.hashprice_usd_per_ph_day, market.power_usd_per_kwh
     numbers = {"hashprice_usd_per_ph_day": hashprice, "power_usd_per_kwh": power}
+    numbers[GROSS] = market.gross_hashprice_usd_per_ph_day
+    numbers.update(market.paid.numbers())
     numbers.update({f"age_{series}_s": age for series, age in market.ages_s.items()})
     if case.planned is not None:
         planned = case.unit.curve.mode(case.planned)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from controller.earnings import Earnings
     from controller.ticks import Tick
     from controller.units import Unit, UnitState
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 class Snapshot:
     """Ticks by series (ordered by validity), units, and what was read from them, at one time (UTC unix seconds).
 
-    A unit without a state could not be read. `refused` says, by series, why its last value was not believed.
+    A unit without a state could not be read. `refused` says, by series, why its last value was not believed; `earnings` is what a pool pays,
+    None where nothing better is known than what is configured.
     """
 
     at: float
@@ -24,3 +26,4 @@ class Snapshot:
     units: tuple[Unit, ...]
     states: Mapping[str, UnitState]
     refused: Mapping[str, str] = field(default_factory=dict)
+    earnings: Earnings | None = None

@@ -60,6 +60,7 @@ def hashprice_report(view: View) -> dict[str, Any]:
         "gross_hashprice_usd_per_ph_day": None,
         "gross_hashprice_btc_per_ph_day": None,
         "power_usd_per_kwh": None,
+        "earnings": None,
         "retarget": None,
         "inputs": _inputs(view),
         "problems": [],
@@ -71,6 +72,7 @@ def hashprice_report(view: View) -> dict[str, Any]:
     report["gross_hashprice_usd_per_ph_day"] = market.gross_hashprice_usd_per_ph_day
     report["gross_hashprice_btc_per_ph_day"] = market.hashprice_btc_per_ph_day
     report["power_usd_per_kwh"] = market.power_usd_per_kwh
+    report["earnings"] = _earnings(view, market)
     if market.retarget is not None:
         retarget = market.retarget
         report["retarget"] = {
@@ -97,6 +99,7 @@ def plan_report(view: View) -> dict[str, Any]:
         "known": market is not None,
         "hashprice_usd_per_ph_day": market.hashprice_usd_per_ph_day if market else None,
         "power_usd_per_kwh": market.power_usd_per_kwh if market else None,
+        "earnings": _earnings(view, market) if market else None,
         "problems": [asdict(problem) for problem in problems],
         "value_usd": None if view.plan is None else view.plan.value_usd,
         "bound_usd": None if view.plan is None else view.plan.bound_usd,
@@ -104,6 +107,21 @@ def plan_report(view: View) -> dict[str, Any]:
         "horizon_ends_at_s": view.plan.slots[-1].stop if view.plan else None,
         "next_tick_at_s": view.next_tick_at,
         "units": [_unit(view, unit) for unit in view.snapshot.units],
+    }
+
+
+def _earnings(view: View, market: Market) -> dict[str, Any]:
+    """What is paid of hashprice, and by which pool; `pool` and `scheme` are None where only what is configured is known."""
+    pool, really = view.snapshot.earnings, market.paid
+    return {
+        "pool": None if pool is None else pool.pool,
+        "scheme": None if pool is None else pool.scheme.value,
+        "earned_ratio": really.ratio,
+        "pool_fee_ratio": really.pool_fee,
+        "rejected_ratio": really.rejected,
+        "rejected_is_measured": pool is not None and pool.rejected_ratio is not None,
+        "paid_reward_ratio": really.reward,
+        "pool_work_ratio": really.pool_work,
     }
 
 

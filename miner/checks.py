@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from miner import kernel
-from miner.config import Config
+from miner.config import Config, SoloConfig
 from miner.config_ledger import LedgerConfig
 from miner.config_units import UnitConfig
 from miner.hashing.calibration import choose
@@ -118,8 +118,9 @@ async def _check_node(config: Config, nodes: NodeSet, node: Node) -> list[CheckR
         synced = await passes("sync", _is_synced(nodes, node))
         if node.zmq_hashblock is not None:
             await passes("zmq", _publishes(node, node.zmq_hashblock))
-        if await passes("payout", _owns_up(config, node)) and synced:
-            template = await passes("template", _proposal(config, nodes, node))
+        solo = config.solo
+        if solo is not None and await passes("payout", _owns_up(solo, node)) and synced:
+            template = await passes("template", _proposal(solo, nodes, node))
             if template:
                 await passes("block weight", _weight(node))
     many = len(nodes) > 1
@@ -167,26 +168,27 @@ async def _publishes(node: Node, endpoint: str) -> CheckRow:
     return CheckRow("zmq", ok=None, detail=f"{told}, not at {endpoint}: {advice}")
 
 
-async def _owns_up(config: Config, node: Node) -> CheckRow:
-    script = await validate_payout(node, config.solo.payout_address)
-    return CheckRow("payout", ok=True, detail=f"{config.solo.payout_address} is script {script.hex()}")
+async def _owns_up(config: SoloConfig, node: Node) -> CheckRow:
+    script = await validate_payout(node, config.payout_address)
+    return CheckRow("payout", ok=True, detail=f"{config.payout_address} is script {script.hex()}")
 
 
-async def _proposal(config: Config, nodes: NodeSet, node: Node) -> CheckRow:
+async def _proposal(config: SoloConfig, nodes: NodeSet, node: Node) -> CheckRow:
     """Fetch a template, build the block the daemon would, and have the node judge it but for its proof of work."""
-    script = await validate_payout(node, config.solo.payout_address)
-    payout = Payout(config.solo.payout_address, script, config.solo.coinbase_tag.encode())
+    script = await validate_payout(node, config.payout_address)
+    payout = Payout(config.payout_address, script, config.coinbase_tag.encode())
     solo = Solo(
         JobBook(grace_s=0),
         payout,
-        version_mask=config.solo.version_bits,
+        version_mask=config.version_bits,
         on_job=_ignore,
         clock=time.time,
+        next_id=lambda: "1",
     )
     service = TemplateService(nodes, solo.proposal_of, _ignore)
     for _race in range(PROPOSAL_RACES):
-        reply = await node.rpc.call("getblocktemplate", template_request(config.network), decode=msgspec.Raw)
-        template = parse_template(decode_template(reply), config.network)
+        reply = await node.rpc.call("getblocktemplate", template_request(nodes.network), decode=msgspec.Raw)
+        template = parse_template(decode_template(reply), nodes.network)
         if await service.prove(node, *solo.proposal_of(template)):
             return CheckRow("template", ok=True, detail=_described(template))
     detail = "the chain moved on at each try to propose a block: run the check again"

@@ -131,7 +131,7 @@ def init(
 
 @app.command()
 def check(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Try out configuration, nodes, payout, a block, units, prices."""
+    """Try out configuration, nodes, payout, a block, pools, units, prices."""
     loaded = _load(config)
     _log_warnings(loaded)
     from miner import inquiries, render  # noqa: PLC0415 - slow to import
@@ -271,6 +271,33 @@ def log_shares(
         _print_json([asdict(row) for row in rows])
     else:
         render.show(render.shares(rows))
+
+
+@log.command("pools")
+def log_pools(
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    limit: LimitOption = 20,
+    pool: Annotated[str | None, typer.Option("--pool", help="Only this pool.")] = None,
+    since: SinceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shares handed to pools: sums, and what came of each."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from miner import render  # noqa: PLC0415 - slow to import
+
+    begin = _time(since)
+    with _failures_told(), _ledger(_load(config)) as ledger:
+        rows = ledger.pool_shares(limit, pool=pool, since=begin)
+        sums = ledger.pool_share_sums(begin)
+    if pool is not None:
+        sums = {name: known for name, known in sums.items() if name == pool}
+    if as_json:
+        told = [{"pool": name, "found": known.found, **asdict(known)} for name, known in sums.items()]
+        _print_json({"pools": told, "shares": [asdict(row) for row in rows]})
+    else:
+        render.show(render.pool_sums(sums), render.pool_shares(rows))
 
 
 def _time(written: str | None) -> float:

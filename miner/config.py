@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, Strict
 
 from miner.config_ledger import LedgerConfig
+from miner.config_pool import PoolConfig, UpstreamsConfig
 from miner.config_stratum import StratumConfig
 from miner.config_units import UnitConfig
 from miner.config_values import (
@@ -75,7 +76,12 @@ class SoloConfig(Section):
     payout: Literal["operator", "worker"] = Field(
         default="operator",
         description='Whom a block pays: "operator", payout_address; "worker", the address that the Stratum miner who found '
-        "it logs in with, as in `address.worker`. The CPU unit pays payout_address either way.",
+        "it logs in with, as in `address.worker`; not beside a [[pool]]. The CPU unit pays payout_address either way.",
+    )
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="Share of the hashrate that mines solo beside a [[pool]]: 0, solo only while no pool is well; 1, at a pool only "
+        "while no node is. Without a [[pool]] everything mines solo.",
     )
     coinbase_tag: CoinbaseTag = Field(
         default="/hashmill/", description="Text in the coinbase of your blocks, up to 60 bytes."
@@ -269,9 +275,13 @@ class ControllerConfig(Section):
         default=0.0, description="Power the site may draw; 0: no limit. Above 0 is not in this version yet."
     )
     pool_fee: Share = Field(
-        default=0.0, description="Share of the revenue that goes to a pool; 0 when mining solo."
+        default=0.0,
+        description="Share of the revenue that goes to a pool; 0 when mining solo. At a [[pool]] its own fee counts.",
     )
-    stale_ratio: Share = Field(default=0.0, description="Share of the work that comes too late to be paid.")
+    stale_ratio: Share = Field(
+        default=0.0,
+        description="Share of the work that comes too late to be paid. At a [[pool]] what it really rejects counts, and this until it has judged some shares.",
+    )
     safe_mode: ModeName = Field(
         default="pause",
         description='What units do when prices stay too old: "run", "pause" or the name of a mode.',
@@ -336,9 +346,17 @@ class Config(Section):
 
     network: Network = Field(description="The chain: main, test, testnet4, signet or regtest.")
     bitcoind: Annotated[tuple[BitcoindConfig, ...], Strict(strict=False)] = Field(
-        min_length=1, description="Your own nodes."
+        default=(), description="Your own nodes; needed by [solo]."
     )
-    solo: SoloConfig = Field(description="Mining on the own node.")
+    solo: SoloConfig | None = Field(
+        default=None, description="Mining on the own node; this or a [[pool]] there must be."
+    )
+    pool: Annotated[tuple[PoolConfig, ...], Strict(strict=False)] = Field(
+        default=(), description="Pools to mine at, in order of preference."
+    )
+    upstreams: UpstreamsConfig = Field(
+        default_factory=UpstreamsConfig, description="How pools stand in for each other."
+    )
     stratum: StratumConfig | None = Field(default=None, description="The server that miners attach to.")
     cpu: CpuConfig = Field(default_factory=CpuConfig, description="Hashing threads of this machine.")
     market: MarketConfig = Field(default_factory=MarketConfig, description="What a bitcoin is worth.")
@@ -358,10 +376,18 @@ class Config(Section):
         """The [[unit]] of that id, or one with nothing set."""
         return next((unit for unit in self.unit if unit.id == unit_id), UnitConfig(id=unit_id))
 
+    @property
+    def solo_share(self) -> float:
+        """Share of the hashrate that is to mine solo, 0 to 1: all of it without pools, none of it without [solo]."""
+        if self.solo is None:
+            return 0.0
+        return self.solo.share if self.pool else 1.0
+
 
 # The sections by the name they have in the file: those written once, and those written as often as needed.
 TABLES: dict[str, type[Section]] = {
     "solo": SoloConfig,
+    "upstreams": UpstreamsConfig,
     "stratum": StratumConfig,
     "cpu": CpuConfig,
     "market": MarketConfig,
@@ -372,4 +398,4 @@ TABLES: dict[str, type[Section]] = {
     "http": HttpConfig,
     "log": LogConfig,
 }
-ARRAYS: dict[str, type[Section]] = {"bitcoind": BitcoindConfig, "unit": UnitConfig}
+ARRAYS: dict[str, type[Section]] = {"bitcoind": BitcoindConfig, "pool": PoolConfig, "unit": UnitConfig}

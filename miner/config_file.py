@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ValidationError, create_model
 
-from miner import config_ledger_rules, config_stratum_rules, config_unit_rules
+from miner import config_ledger_rules, config_pool_rules, config_stratum_rules, config_unit_rules
 from miner import config_rules as rules
 from miner.config import ARRAYS, TABLES, Config
 from miner.config_rules import TAKEN_OUT, Draft, Finding
@@ -18,11 +18,7 @@ from miner.config_toml import Document, KeyPath, TomlError, parse
 from miner.config_values import Section
 from miner.config_words import shown, unknown, words
 
-MISSING = {
-    "network": "is missing: say which chain, one of main, test, testnet4, signet, regtest",
-    "bitcoind": "is missing: at least one [[bitcoind]] with rpc_url says where your node is",
-    "solo": "is missing: [solo] payout_address says where block rewards go",
-}
+NO_NETWORK = "is missing: say which chain, one of main, test, testnet4, signet, regtest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +61,13 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
         *config_ledger_rules.RULES,
         *config_stratum_rules.RULES,
         *config_unit_rules.RULES,
+        *config_pool_rules.RULES,
     ):
         found += rule(draft)
     if found:
         raise ConfigError(_problems(file, document, found))
     _resolve_passwords(draft)
+    config_pool_rules.resolve_passwords(draft)
     config_ledger_rules.resolve_password(draft)
     return Config.model_validate(draft.raw, context=context)
 
@@ -107,9 +105,9 @@ def _key(path: KeyPath) -> str:
 
 def _sections(draft: Draft, context: dict[str, Any]) -> Iterator[Finding]:
     """Judge every section by itself, so that one bad one hides nothing of the others."""
-    for name, message in MISSING.items():
-        if name not in draft.raw or draft.raw[name] == []:
-            yield Finding((name,), message)
+    if "network" not in draft.raw:
+        yield Finding(("network",), NO_NETWORK)
+    yield from config_pool_rules.missing(draft.raw)
     for name, value in draft.raw.items():
         if name in TABLES:
             yield from _table(draft, name, value, context)

@@ -31,12 +31,14 @@ error.
 
 - **Paths**: `~` is your home folder; relative paths are seen from the configuration file's folder.
 - **Secrets** never appear in logs, metrics or the API. A file that holds one (`rpc_password_file`,
-  `password_file`, `token_file`, the configuration itself if a password is in it) is refused while group or others can read it: `chmod 600 FILE`. The node's cookie
+  `password_file`, `token_file`, the configuration itself if a password is in it) is refused while group or others can read it: `chmod 600 FILE`. What
+  pools say to write where they ask for no password (`x`, `123`) is no secret. The node's cookie
   and the private key of a certificate may be readable by a group (bitcoind's `-rpccookieperms=group`, Debian's `ssl-cert`), but
   not by everyone. Files that systemd hands over in
   `$CREDENTIALS_DIRECTORY` are taken as they are.
 - **Environment**: where `rpc_user` stands without a password, the password is taken from `HASHMILL_RPC_PASSWORD` for the
-  first `[[bitcoind]]`, from `HASHMILL_RPC_PASSWORD_2` for the second, and so on; that of a PostgreSQL ledger from
+  first `[[bitcoind]]`, from `HASHMILL_RPC_PASSWORD_2` for the second, and so on; that of a `[[pool]]` without one from
+  `HASHMILL_POOL_PASSWORD` or `HASHMILL_POOL_PASSWORD_2`, and so on, if it is set; that of a PostgreSQL ledger from
   `HASHMILL_LEDGER_PASSWORD`. `HASHMILL_KERNEL` forces a hashing kernel
   (`hashmill bench` lists them).
 """
@@ -113,7 +115,9 @@ def _type_text(annotation: Any) -> str:
     if hasattr(annotation, "__metadata__"):
         return _type_text(parts[0])
     if origin is tuple:
-        return "array of tables" if Ellipsis in parts else "[number, number]"
+        if Ellipsis not in parts:
+            return "[number, number]"
+        return "array of texts" if _type_text(parts[0]) == "text" else "array of tables"
     return _NAMES.get(annotation, "table")
 
 

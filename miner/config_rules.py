@@ -16,7 +16,6 @@ OTHERS = stat.S_IRWXO
 GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 LATER = {
-    ("pool",): "mining at a pool is not in this version yet: remove [[pool]] and mine with [solo]",
     ("market", "btc_source"): "price sources over HTTP are not in this version yet: set btc_usd, or a [tape]",
     ("power", "schedule"): "tariffs by time of day are not in this version yet: set usd_per_kwh, or a [tape]",
     ("power", "file"): "power price files are not in this version yet: set usd_per_kwh, or a [tape]",
@@ -65,7 +64,7 @@ class Draft:
 def take_out_later(raw: dict[str, Any]) -> Iterator[Finding]:
     """Remove from `raw` what belongs to a later version, and say so: it is never silently ignored."""
     for path, message in LATER.items():
-        table = raw if len(path) == 1 else raw.get(path[0])
+        table = raw.get(path[0])
         if isinstance(table, dict) and path[-1] in table:
             del table[path[-1]]
             yield Finding(path, message)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, Strict
 
@@ -62,7 +62,8 @@ class ListenerConfig(Section):
         default=None, description="Shares a minute that every miner's difficulty is set for."
     )
     version_mask: VersionMask | None = Field(
-        default=None, description="Bits of the version that miners here may roll; others of [solo] stay."
+        default=None,
+        description="Bits of the version that miners here may roll, as far as the work has them too.",
     )
 
 
@@ -96,11 +97,18 @@ class StratumConfig(Section):
     )
     version_mask: VersionMask = Field(
         default="1fffe000",
-        description="Bits of the version that miners may roll (BIP310), as far as [solo] version_mask has them too.",
+        description="Bits of the version that miners may roll (BIP310), as far as the work has them too: [solo] version_mask, or what "
+        "a pool grants.",
     )
     extranonce2_size: Annotated[int, Field(ge=2, le=8)] = Field(
         default=8,
-        description="Bytes of the coinbase that a miner counts up; above 8 firmware breaks, rentals want at least 4.",
+        description="Bytes of the coinbase that a miner counts up; above 8 firmware breaks, rentals want at least 4. With a [[pool]] "
+        "at most 4, and fewer where the pool gives little room.",
+    )
+    answers: Literal["own", "pool"] = Field(
+        default="own",
+        description='What a miner is told of a share that goes up to a pool: "own", our own verdict at once; "pool", what the pool '
+        "said, once it has said it. The ledger keeps both.",
     )
     max_connections: Annotated[int, Field(ge=1, le=MOST_CONNECTIONS)] = Field(
         default=20_000, description="Connections at a time, over all ports; further ones are closed at once."

@@ -29,7 +29,7 @@ _COMMENT_COLUMN: Final = 44
 _TEXT: Final = Template("""\
 # Hashmill's configuration. Every key and its meaning: docs/configuration.md.
 # 1. Fill in payout_address.  2. hashmill check --config FILE  3. hashmill plan --config FILE  4. hashmill run --config FILE
-# Relative paths are seen from this file's folder.
+# Relative paths are seen from this file's folder. To mine at pools alone: fill in [[pool]], remove [[bitcoind]] and [solo].
 
 network = "$network"  # main, test, testnet4, signet, regtest
 
@@ -47,6 +47,19 @@ cookie_file = "~/.bitcoin/$folder.cookie"
 payout_address = ""  # block rewards go here: an address of your own wallet, $address
 coinbase_tag = "/hashmill/"  # text in your blocks, up to 60 bytes
 $pacing
+# Pools, in order of preference: the first that is well gets the work; while none is, everything mines solo.
+# [[pool]]
+# url = "stratum+tls://pool.example:443"  # or stratum+tcp://
+# user = "account.site1"
+# password = "x"  # a real one is better kept in password_file
+# scheme = "fpps"  # or pps, pps+, pplns, tides, solo, other; with the fee it tells the controller what is earned
+# fee = 0.02
+
+# When a pool is left for the next one:
+# [upstreams]
+# answer_s = 10  # a request stays unanswered for this long
+# return_s = 60  # a better pool has been well for this long: back to it
+
 # Where ASICs and other miners attach: stratum+tcp://THIS-MACHINE:3333, any worker name.
 [stratum]
 listen = "127.0.0.1:3333"  # "0.0.0.0:3333" serves every network this machine is in

@@ -29,6 +29,11 @@ class UnitConfig(Section):
         description='"gate": it gets no work while hashing does not pay, for devices without an API; it must then idle by '
         'itself. "none": it is measured, never switched. Not for `cpu`.',
     )
+    mines: Literal["any", "pool", "solo"] = Field(
+        default="any",
+        description='Where its hashes go: "any", as [solo] share has it; "pool" or "solo", always there, and elsewhere only while '
+        "there is no such work.",
+    )
     modes: Annotated[tuple[UnitMode, ...], Strict(strict=False)] = Field(
         default=(),
         description='What it hashes and draws. For "gate": one mode that hashes, and `off` with what it draws without work '

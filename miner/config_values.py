@@ -111,7 +111,8 @@ def _listen(value: str) -> str:
     return value
 
 
-def _address(value: str) -> str:
+def address_text(value: str) -> str:
+    """An address as it is written, whether or not any network knows it; ValueError for what is none."""
     if not value:
         raise ValueError("is empty: put the address of your own wallet here (bitcoin-cli getnewaddress)")
     if not re.fullmatch(r"[0-9A-Za-z]{14,100}", value):
@@ -165,7 +166,8 @@ def _postgresql_url(value: str) -> str:
     return value
 
 
-def _worker(value: str) -> str:
+def printable(value: str) -> str:
+    """Text as it is, without control characters and without space around it; ValueError otherwise."""
     if not value.isprintable() or value != value.strip():
         raise ValueError("must hold printable characters only, without space around them")
     return value
@@ -214,9 +216,9 @@ Bounds = Annotated[tuple[float, float], Strict(strict=False), AfterValidator(_bo
 Share = Annotated[float, Field(ge=0, lt=1)]
 RpcUrl = Annotated[str, AfterValidator(_rpc_url)]
 ZmqUrl = Annotated[str, AfterValidator(_zmq_url)]
-WorkerName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_worker)]
+WorkerName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
 Listen = Annotated[str, AfterValidator(_listen)]
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(address_text)]
 VersionMask = Annotated[str, AfterValidator(_version_mask)]
 CoinbaseTag = Annotated[str, AfterValidator(_coinbase_tag)]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]

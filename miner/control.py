@@ -1,6 +1,6 @@
 """The controller's place in the daemon: built from the configuration, its journal in the ledger, its news in the metrics.
 
-With `control_journal` the only module of the miner that knows the controller.
+With the other `control_...` modules the only one of the miner that knows the controller.
 """
 
 import logging
@@ -20,11 +20,8 @@ from controller.loop import ControllerLoop, LoopConfig
 from controller.market import Market
 from controller.policy import PolicyConfig
 from controller.ports import Listener
-from controller.sources.base import Source, SourceError
-from controller.sources.fixed import FixedSource
-from controller.sources.node import NodeSource
 from controller.sources.tape import TapeError, TapeSource, load_tape
-from controller.ticks import BTC_USD, DIFFICULTY, POWER
+from controller.ticks import BTC_USD, DIFFICULTY
 from controller.units import OFF, Mode, PowerCurve, Unit
 from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from controller.view import View, hashprice_report, plan_report
@@ -32,14 +29,15 @@ from miner.checks import CheckRow
 from miner.config import Config
 from miner.config_units import UnitConfig
 from miner.control_gates import Gates, Heard
-from miner.control_journal import LedgerJournal, Memory, remembered
+from miner.control_journal import LedgerJournal, Memory, pool_sums, remembered
+from miner.control_sources import earnings_of, expected_pay, sources
 from miner.hashing.station import UNIT_ID, CpuStation, StationMode
 from miner.ledger.recorder import Recorder
 from miner.metrics import Metrics
-from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
 from miner.node.nodes import NodeSet
-from miner.node.rpc import RpcError
 from miner.web.status import ControllerStatus, DecisionStatus, MarketStatus
+from miner.work.job import Job
+from miner.work.pay import PoolPay
 from miner.work.roster import HashingUnit, Roster
 
 if TYPE_CHECKING:
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREVIEW_LIMIT_S: Final = 60.0
+PAY_WINDOW_S: Final = 86_400.0
+"""A preview reckons with what the pool rejected in this time before."""
 
 PlayedTape: TypeAlias = TapeSource
 """A tape that is playing, for the daemon to hand from its start to its controller."""
@@ -88,11 +88,14 @@ class Control:
         clock: Callable[[], float],
         roster: Roster | None = None,
         on_gate: Heard = _nobody,
+        earnings: Callable[[], PoolPay | None] = lambda: None,
+        pool_job: Callable[[], Job | None] | None = None,
     ) -> None:
         """`alert(name, message)` shows an operator what to look at, an empty message that it is over.
 
         `roster` holds every configured worker, `on_gate(unit, reason)` hears when a worker is given no work (why) or work
-        again (an empty reason). Raises TapeRefusedError.
+        again (an empty reason). `earnings()` says what the pool that is mined pays, None where only [controller] knows;
+        `pool_job()` is its job, which tells of the chain where there is no node. Raises TapeRefusedError.
         """
         self._settings = config.controller
         self._clock = clock
@@ -105,11 +108,12 @@ class Control:
             actuators[UNIT_ID] = CpuActuator(UNIT_ID, _Hand(station))
         self._loop = ControllerLoop(
             units=units,
-            sources=_sources(config, nodes, tape),
+            sources=sources(config, nodes, tape, pool_job),
             actuators=actuators,
             journal=self._journal,
             config=_loop_config(config),
             listener=_Ears(metrics, alert, self._gates),
+            earnings=lambda: earnings_of(earnings()),
             clock=clock,
         )
 
@@ -198,14 +202,21 @@ class Preview:
 
     @classmethod
     async def make(cls, config: Config, nodes: NodeSet, modes: Sequence[StationMode]) -> "Preview":
-        """Look once at every source. Raises TapeRefusedError, LedgerError."""
+        """Look once at every source. Raises TapeRefusedError, LedgerError.
+
+        The pool's terms are those of the first one, since a preview is connected to none.
+        """
+        now = time.time()
+        url, site = config.ledger.full_url, config.ledger.site
+        pay = expected_pay(config, pool_sums(url, site, now - PAY_WINDOW_S) if config.pool else {})
         loop = ControllerLoop(
             units=_units(config, modes),
-            sources=_sources(config, nodes, played_tape(config, time.time())),
+            sources=sources(config, nodes, played_tape(config, now)),
             actuators={},
-            journal=Memory(remembered(config.ledger.full_url, config.ledger.site)),
+            journal=Memory(remembered(url, site)),
             # A slow disk takes long to sum up the fees of a day's blocks, and here nothing else waits for it.
             config=replace(_loop_config(config), read_timeout_s=PREVIEW_LIMIT_S),
+            earnings=lambda: earnings_of(pay),
         )
         return cls(await loop.preview())
 
@@ -356,34 +367,6 @@ def played_tape(config: Config, now: float) -> PlayedTape | None:
         )
     except ValueError as error:
         raise TapeRefusedError(f"{config.tape.file}: {error}") from error
-
-
-def _sources(config: Config, nodes: NodeSet, tape: PlayedTape | None) -> list[Source]:
-    """Where prices come from, the tape before what is written in the configuration, that before the node."""
-    sources: list[Source] = [] if tape is None else [tape]
-    fixed = {BTC_USD: config.market.btc_usd, POWER: config.power.usd_per_kwh}
-    given = {series: value for series, value in fixed.items() if value is not None}
-    if given:
-        sources.append(FixedSource(given, "configuration"))
-    sources.append(NodeSource(_Facts(nodes)))
-    return sources
-
-
-class _Facts:
-    """Reads the chain from the node that gives work."""
-
-    def __init__(self, nodes: NodeSet) -> None:
-        self._nodes = nodes
-        self._fees = FeeCache()
-
-    async def __call__(self) -> ChainFacts:
-        node = self._nodes.active
-        if node is None:
-            raise SourceError("no bitcoind answers")
-        try:
-            return await chain_facts(node.rpc, self._fees)
-        except RpcError as error:
-            raise SourceError(str(error)) from error
 
 
 def _loop_config(config: Config) -> LoopConfig:

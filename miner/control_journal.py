@@ -9,7 +9,7 @@ from controller.ticks import Tick
 from controller.units import UNKNOWN
 from miner.ledger.reader import Reader
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import DecisionRow, LedgerError, NoLedgerError, OutcomeRow, TickRow
+from miner.ledger.rows import DecisionRow, LedgerError, NoLedgerError, OutcomeRow, PoolShareSums, TickRow
 
 T = TypeVar("T")
 
@@ -118,5 +118,14 @@ def remembered(url: str, site: str = "default") -> dict[str, Decision]:
     try:
         with Reader.open(url, site=site) as reader:
             return _decisions(reader.last_decisions())
+    except NoLedgerError:
+        return {}
+
+
+def pool_sums(url: str, site: str = "default", since: float = 0.0) -> dict[str, PoolShareSums]:
+    """What became of the shares handed to pools since then (unix seconds), none where there is no ledger yet. Raises LedgerError."""
+    try:
+        with Reader.open(url, site=site) as reader:
+            return reader.pool_share_sums(since)
     except NoLedgerError:
         return {}

@@ -17,7 +17,6 @@ from miner import log as logs
 from miner.config import Config
 from miner.control import Control, PlayedTape, UnitWorth, played_tape
 from miner.event_loop import loop_factory, spare_the_loop
-from miner.front import Front
 from miner.handover import HandoverError, Inheritance
 from miner.hashing.calibration import choose
 from miner.hashing.station import OFF, CpuStation
@@ -28,12 +27,10 @@ from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError
 from miner.ledger.store import Store
 from miner.metrics import Metrics
-from miner.mining import Mining
-from miner.node.rpc import RpcError
-from miner.node.templates import check_chain, validate_payout
 from miner.overview import block_counts, node_statuses, readiness, work_status
+from miner.overview_pools import pool_statuses
 from miner.overview_units import Units
-from miner.share_books import restore
+from miner.plant import Plant, find_payout, make_shelf
 from miner.site import node_set
 from miner.solo import EXTRANONCE1_SIZE, Payout
 from miner.stratum.listener import ListenError, Port
@@ -42,7 +39,8 @@ from miner.succession import Succession
 from miner.systemd import notify
 from miner.web.app import NoUnits, UnitReader, WebError, make_app, serve
 from miner.web.status import Alert, ControllerStatus, MarketStatus, StatusDocument, StratumStatus
-from miner.work.job import JobBook
+from miner.work.job import Job
+from miner.work.pay import PoolPay
 from miner.work.roster import HashingUnit, Roster
 from miner.work.share import Submission
 
@@ -50,12 +48,9 @@ log = logging.getLogger(__name__)
 
 SAMPLE_S: Final = 5.0
 """How often a unit's readings go into the metrics."""
-NODE_RETRY_S: Final = 1.0
 BLOCK_WAIT_S: Final = 1.0
 """How long a found block waits for a ledger that another process holds, before it is sent all the same."""
 MOST_ALERTS: Final = 20
-GRACE_S: Final = 60.0
-"""How long a superseded job of the present tip is good for the shares of this machine, where there is no [stratum]."""
 FAILURES: Final = (LedgerError, WebError, ListenError, HandoverError, kernel.KernelError)
 """What ends the daemon with exit code 1."""
 
@@ -96,10 +91,9 @@ class Daemon:
         self._alerts: dict[str, Alert] = {}
         self._books: BlockBooks | None = None
         self._station: CpuStation | None = None
-        self._mining: Mining | None = None
+        self._plant: Plant | None = None
         self._control: Control | None = None
         self._units: Units | None = None
-        self._front: Front | None = None
         self._http_sockets: dict[str, socket.socket] = {}
         self._succession = Succession(
             config.ledger, sockets=self._listening_sockets, on_successor=lambda: self._close("handover")
@@ -129,7 +123,7 @@ class Daemon:
         finally:
             inherited.close()
             if self._succession.goes_on:
-                await self._succession.leave(b"[]" if self._front is None else self._front.legacy())
+                await self._succession.leave(b"[]" if self._plant is None else self._plant.front.legacy())
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
@@ -144,9 +138,12 @@ class Daemon:
             stack.push_async_callback(self._nodes.close)
             if self._config.http.address is not None:
                 await self._open_http(stack, recorder, self._config.http.address, inherited)
-            payout = await self._first_node()
-            if payout is not None:
-                await self._work(store, recorder, payout, tape, ports, inherited)
+            payout = None
+            if not self._config.pool:  # which do not wait for a node
+                payout = await self._first_node()
+                if payout is None:
+                    return
+            await self._work(store, recorder, payout, tape, ports, inherited)
 
     async def _open_http(
         self, stack: AsyncExitStack, recorder: Recorder, address: tuple[str, int], inherited: Inheritance
@@ -154,7 +151,7 @@ class Daemon:
         app = make_app(
             metrics=self._metrics,
             status=self.status,
-            ready=lambda: readiness(self._mining, self._nodes),
+            ready=lambda: readiness(self._plant, self._nodes),
             ledger=recorder,
             units=self._unit_reader,
         )
@@ -164,7 +161,7 @@ class Daemon:
         log.info("http_listening", extra={"host": bound.host, "port": bound.port})
 
     def _listening_sockets(self) -> dict[str, socket.socket]:
-        return {**self._http_sockets, **(self._front.sockets if self._front is not None else {})}
+        return {**self._http_sockets, **(self._plant.front.sockets if self._plant is not None else {})}
 
     async def _ledger(self, stack: AsyncExitStack) -> Store:
         """The ledger, ours alone until `stack` ends, with what an earlier process did not get to count."""
@@ -210,30 +207,17 @@ class Daemon:
         return asking.result() if asking in done else None
 
     async def _ask_nodes(self) -> Payout | None:
-        address = self._config.solo.payout_address
-        told = False
-        while True:
-            for node in self._nodes:
-                try:
-                    await check_chain(node, self._config.network)
-                    script = await validate_payout(node, address)
-                except CONFIGURATION_ERRORS as error:
-                    self._fail(error)
-                    return None
-                except RpcError as error:
-                    node.error = str(error)
-                    if not told:
-                        log.warning("node_awaited", extra={"node": node.name, "error": str(error)})
-                else:
-                    return Payout(address, script, self._config.solo.coinbase_tag.encode())
-            told = True
-            await asyncio.sleep(NODE_RETRY_S)
+        try:
+            return await find_payout(self._config, self._nodes)
+        except CONFIGURATION_ERRORS as error:
+            self._fail(error)
+            return None
 
     async def _work(
         self,
         store: Store,
         recorder: Recorder,
-        payout: Payout,
+        payout: Payout | None,
         tape: PlayedTape | None,
         ports: Sequence[Port],
         inherited: Inheritance,
@@ -247,52 +231,38 @@ class Daemon:
         roster = front.make_roster(self._config, await recorder.units(), self._clock())
         self._units = Units(self._config, roster, station=station, worth=self._worth, clock=self._clock)
         self._metrics.follow_units(self._units.counts, self._config.http.most_unit_metrics)
-        mining = self._mining = Mining(
-            self._config.solo,
+        plant = self._plant = Plant(
+            self._config,
             self._nodes,
             payout,
-            book=await self._make_book(store),
-            roster=roster,
-            station=station,
+            shelf=await make_shelf(self._config, store),
+            store=store,
             recorder=recorder,
             books=self._books,
             metrics=self._metrics,
-            extranonce2_size=front.extranonce2_size(self._config),
-            keep_s=self._config.ledger.keep_days * 86_400,
-            keep_shares_s=self._config.ledger.keep_shares_hours * 3600,
+            roster=roster,
+            station=station,
+            ports=ports,
+            reserved=own_extranonce1,
+            version=self._version,
             on_alert=self._alert,
             on_fatal=self._fail,
-            on_work=lambda job, seen_at: facing.serve(job, seen_at),  # noqa: PLW0108 - it is made below
-            served=lambda: facing.served(),  # noqa: PLW0108 - as above
-            clock=self._clock,
-        )
-        facing = self._front = Front(
-            self._config,
-            mining,
-            roster,
-            recorder,
-            self._metrics,
-            ports=ports,
-            reserved=[own_extranonce1],
-            on_alert=self._alert,
             clock=self._clock,
         )
         control = self._control = self._make_control(station, recorder, tape, roster)
         if control is not None:
             await control.recall()
-        facing.open(inherited.sockets, inherited.state)
+        plant.front.open(inherited.sockets, inherited.state)
         try:
-            await self._run_parts(mining, facing, station, control)
+            await self._run_parts(plant, station, control)
         finally:
-            facing.close()
+            plant.front.close()
 
-    async def _run_parts(
-        self, mining: Mining, facing: Front, station: CpuStation | None, control: Control | None
-    ) -> None:
+    async def _run_parts(self, plant: Plant, station: CpuStation | None, control: Control | None) -> None:
         """Run everything, and end it in order: decisions, miners, threads, shares, blocks."""
         hashing_ended = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(mining.run(hashing_ended), name="mining")
+            group.create_task(plant.run(hashing_ended), name="plant")
             side = [
                 group.create_task(self._sample(), name="sample"),
                 group.create_task(self._succession.run(), name="succession"),
@@ -304,7 +274,7 @@ class Daemon:
                     # Until the controller has looked, nothing is hashed that may not pay.
                     station.start(station.full if control is None or control.dry_run else OFF)
                 notify({"READY": 1})
-                await facing.run(self._closing)
+                await plant.front.run(self._closing)
             finally:
                 if not self._succession.goes_on:
                     notify({"STOPPING": 1})
@@ -314,21 +284,8 @@ class Daemon:
                     # What the threads found is handed to the loop before this returns, so no block is cut off.
                     await asyncio.to_thread(station.stop)
                     await asyncio.sleep(0)
-                await facing.settle()
+                await plant.front.settle()
                 hashing_ended.set()
-
-    async def _make_book(self, store: Store) -> JobBook:
-        """The job book, with the shares that were credited on the last tips before this start."""
-        stratum = self._config.stratum
-        tips = await asyncio.to_thread(store.tips, 1)
-        book = JobBook(
-            GRACE_S if stratum is None else stratum.grace_s,
-            first_tip_number=tips[0].number + 1 if tips else 0,
-        )
-        remembered = await asyncio.to_thread(restore, book, store)
-        if remembered:
-            log.info("shares_remembered", extra={"shares": remembered})
-        return book
 
     async def _make_station(self, extranonce1: bytes) -> CpuStation | None:
         """The CPU unit, its threads not started yet; None where the configuration gives it no threads."""
@@ -356,8 +313,8 @@ class Daemon:
         )
 
     def _submit(self, submission: Submission, share_target: int) -> None:
-        if self._mining is not None:
-            self._mining.desk.take(submission, share_target)
+        if self._plant is not None:
+            self._plant.delivery.desk.take(submission, share_target)
 
     def _make_control(
         self, station: CpuStation | None, recorder: Recorder, tape: PlayedTape | None, roster: Roster
@@ -377,12 +334,24 @@ class Daemon:
             clock=self._clock,
             roster=roster,
             on_gate=self._gate,
+            earnings=self._pay,
+            pool_job=self._pool_job,
         )
+
+    def _pay(self) -> PoolPay | None:
+        """What the pool that is mined pays; None where there is none."""
+        pools = self._plant.pools if self._plant is not None else None
+        return None if pools is None else pools.pay()
+
+    def _pool_job(self) -> Job | None:
+        pools = self._plant.pools if self._plant is not None else None
+        return None if pools is None else pools.job
 
     def _gate(self, unit: HashingUnit, reason: str, /) -> None:
         """A worker is given no work (why), or work again (no reason)."""
-        if reason and self._front is not None and self._front.server is not None:
-            self._front.server.close_gate(unit, reason)
+        server = self._plant.front.server if self._plant is not None else None
+        if reason and server is not None:
+            server.close_gate(unit, reason)
 
     def _alert(self, name: str, message: str) -> None:
         """Show an operator what to look at; an empty message says that it is over."""
@@ -412,17 +381,18 @@ class Daemon:
             now=now,
             uptime_s=now - self._started_at,
             nodes=node_statuses(self._nodes),
-            work=work_status(self._mining, now),
+            work=work_status(self._plant, now),
             units=() if units is None else units.at_a_glance(),
             stratum=self._stratum_status(),
             blocks=block_counts(self._books),
             market=control.market() if control is not None else MarketStatus(),
             controller=control.status() if control is not None else self._idle_controller(),
+            pools=pool_statuses(self._plant.pools if self._plant is not None else None),
             alerts=tuple(self._alerts.values()),
         )
 
     def _stratum_status(self) -> StratumStatus | None:
-        server = self._front.server if self._front is not None else None
+        server = self._plant.front.server if self._plant is not None else None
         if server is None or self._units is None:
             return None
         return self._units.stratum([f"{host}:{port}" for host, port in server.addresses], server.connections)

@@ -12,14 +12,15 @@ import msgspec
 
 from miner.config import Config
 from miner.config_stratum import StratumConfig, StratumPort
+from miner.desk import Desk
 from miner.hashing.station import UNIT_ID
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import UnitRow
 from miner.metrics import Metrics
 from miner.metrics_units import ServerCounts
-from miner.mining import Mining
+from miner.payouts import PayoutBook
 from miner.share_books import ShareBooks
-from miner.solo import EXTRANONCE2_SIZE
+from miner.solo import EXTRANONCE1_SIZE, STANDARD_LAYOUT
 from miner.stratum.commits import ShareCommitter
 from miner.stratum.listener import Port
 from miner.stratum.places import Parked
@@ -28,7 +29,9 @@ from miner.stratum.server import Counter, Server, ServerLimits
 from miner.stratum.tls import Certificate
 from miner.stratum.v1 import Notice
 from miner.work.job import Job
-from miner.work.roster import Roster
+from miner.work.layout import Layout
+from miner.work.roster import HashingUnit, Roster
+from miner.work.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +49,20 @@ def ports(config: Config) -> list[Port]:
     stratum = config.stratum
     if stratum is None:
         return []
-    return [_port(stratum, port, config.solo.version_bits) for port in stratum.ports]
+    return [_port(stratum, port, version_bits(config)) for port in stratum.ports]
 
 
-def extranonce2_size(config: Config) -> int:
-    """Bytes of the coinbase that miners count up."""
-    return EXTRANONCE2_SIZE if config.stratum is None else config.stratum.extranonce2_size
+def version_bits(config: Config) -> int:
+    """The version bits that some work may let miners roll; what a job lets them is less."""
+    bits = 0 if config.solo is None else config.solo.version_bits
+    for pool in config.pool:
+        bits |= pool.version_bits
+    return bits
+
+
+def standard_layout(config: Config) -> Layout:
+    """Sizes of the extranonces where no pool has a say."""
+    return STANDARD_LAYOUT if config.stratum is None else Layout(EXTRANONCE1_SIZE, config.stratum.extranonce2_size)
 
 
 def make_roster(config: Config, known: Iterable[UnitRow], now: float) -> Roster:
@@ -89,24 +100,27 @@ class Front:
     """The side of the daemon that faces the units: what they hand in, and the Stratum server they attach to.
 
     Shares of every unit, this machine's too, go to the ledger from here. `ports` empty: there is no server. `reserved` are
-    extranonces that hash without it.
+    extranonces that hash without it; `lane_of(unit)` says whose work a unit is given.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
         self,
         config: Config,
-        mining: Mining,
+        desk: Desk,
+        shelf: Shelf,
         roster: Roster,
         recorder: Recorder,
         metrics: Metrics,
         *,
         ports: Sequence[Port],
         reserved: Iterable[bytes],
+        layout: Layout,
+        lane_of: Callable[[HashingUnit], str],
+        payouts: PayoutBook | None = None,
         on_alert: Callable[[str, str], None],
         clock: Callable[[], float],
     ) -> None:
-        desk = mining.desk
-        self._mining = mining
+        self._shelf = shelf
         self._recorder = recorder
         self._metrics = metrics
         self._ports = ports
@@ -123,7 +137,9 @@ class Front:
                     per_address=stratum.max_connections_per_address,
                     resume_s=stratum.resume_s,
                 ),
-                payouts=mining.payouts,
+                layout=layout,
+                lane_of=lane_of,
+                payouts=payouts,
                 reserved=reserved,
                 on_alert=on_alert,
                 on_tip_served=metrics.work_switched,
@@ -152,22 +168,25 @@ class Front:
         if parked:
             self.server.restore(parked)
 
-    def serve(self, job: Job | None, seen_at: float | None) -> None:
-        """Everybody is to have this job; `seen_at`: it is the first on a tip that was first seen then."""
+    def serve(self, lane: str, job: Job | None, seen_at: float | None, *, switched: bool = False) -> None:
+        """Everybody on this lane is to have this job; `seen_at`: it is the first on a tip that was first seen then.
+
+        `switched`: it is of another origin than the lane's last one, and nothing of that one counts any more.
+        """
         if job is None:
             if self.server is not None:
-                self.server.serve(None)
+                self.server.serve(None, lane=lane)
             return
-        self._books.note_tip(self._mining.book.tip_number(job.prev_hash), job)
+        self._books.note_tip(self._shelf.book(job.origin).tip_number(job.prev_hash), job)
         if self.server is not None:
-            self.server.serve(Notice(job, clean=job.clean), seen_at)
+            self.server.serve(Notice(job, clean=job.clean or switched), seen_at, lane=lane)
         elif seen_at is not None:
             self._metrics.work_switched(self._clock() - seen_at)
 
     async def served(self) -> None:
         """Wait until every miner has the current job, or that takes too long."""
         if self.server is not None:
-            await self.server.broadcast.reached_all(SERVED_LIMIT_S)
+            await self.server.reached_all(SERVED_LIMIT_S)
 
     async def run(self, closing: asyncio.Event) -> None:
         """Serve miners and write down shares until `closing` is set, then let no more in."""
@@ -181,6 +200,21 @@ class Front:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(closing.wait(), CHECK_S)
             books.cancel()
+
+    def reassign(self, units: Sequence[HashingUnit]) -> None:
+        """These units are on another lane now."""
+        if self.server is not None:
+            self.server.reassign(units)
+
+    def set_layout(self, layout: Layout) -> None:
+        """Extranonces of the jobs that follow are of these sizes."""
+        if self.server is not None:
+            self.server.set_layout(layout)
+
+    def answered(self, token: int, error: tuple[int, str] | None) -> None:
+        """The pool's word on a share whose miner waits for it."""
+        if self.server is not None:
+            self.server.answered(token, error)
 
     async def settle(self) -> None:
         """Have everything that was handed in written down; no unit hands in more."""

@@ -4,9 +4,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any, Final
 
 from miner.checks import CheckRow, check_ledger, check_nodes, check_units
+from miner.checks_pools import check_payees, check_pools
 from miner.config import Config
 from miner.control import Preview, TapeRefusedError
 from miner.hashing.calibration import choose
@@ -14,7 +16,7 @@ from miner.hashing.station import StationMode, measured_rate, station_modes
 from miner.ledger.rows import LedgerError
 from miner.node.nodes import NodeSet
 from miner.node.templates import NetworkMismatchError, PayoutAddressError
-from miner.site import node_set
+from miner.site import node_set, pool_settings
 from miner.work.template import SignetChallengeError
 
 CONFIGURATION_ERRORS: Final = (
@@ -24,14 +26,20 @@ CONFIGURATION_ERRORS: Final = (
     TapeRefusedError,
 )
 """What only a corrected configuration ends."""
+CHAIN_PRICES: Final = frozenset(
+    f"price {series}" for series in ("network_difficulty", "subsidy_sat", "fees_sat_per_block")
+)
+"""Rows of what a node, or else the pool's jobs, tell of the chain."""
 
 
 def check(config: Config) -> list[CheckRow]:
-    """What can be known before anything is mined: nodes, payout, a proposed block, units, prices; touches nothing."""
+    """What can be known before anything is mined: nodes, payout, a proposed block, pools, units, prices; touches nothing."""
 
     async def rows() -> list[CheckRow]:
         async with _asking(config) as nodes:
             found = await check_nodes(config, nodes)
+            found += await check_payees(config, nodes)
+            found += await check_pools(config, pool_settings(config, version("hashmill")))
             found += check_units(config, usable_cores())
             found.append(await asyncio.to_thread(check_ledger, config.ledger))
             return found + await _price_rows(config, nodes)
@@ -53,11 +61,21 @@ async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:
     if not config.controller.enabled:
         return []
     try:
-        return (await Preview.make(config, nodes, await cpu_modes(config))).price_rows()
+        rows = (await Preview.make(config, nodes, await cpu_modes(config))).price_rows()
     except TapeRefusedError as error:
         return [CheckRow("tape", ok=False, detail=line, exit_code=2) for line in str(error).splitlines()]
     except LedgerError:
         return []  # the ledger's own row says why
+    return rows if config.bitcoind else _without_chain(rows)
+
+
+def _without_chain(rows: list[CheckRow]) -> list[CheckRow]:
+    """Rows of prices where no node tells of the chain: what the pool's jobs tell is known once they are mined."""
+    known = [row for row in rows if row.subject not in CHAIN_PRICES]
+    if len(known) == len(rows):
+        return rows
+    detail = "without a [[bitcoind]] difficulty, subsidy and fees are read from the pool's jobs: the first decision waits for one"
+    return [*known, CheckRow("prices", ok=None, detail=detail)]
 
 
 async def _preview(config: Config) -> Preview:

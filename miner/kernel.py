@@ -14,9 +14,19 @@ from os import environ
 from typing import Any, Final
 
 from miner._native import ffi, lib
-from miner.kernel_submit import RECORD, Board, SeenTable, ShareBuffer, SubmitTaker, Tally, payout_bytes
+from miner.kernel_submit import (
+    BOARD_JOBS,
+    RECORD,
+    Board,
+    SeenTable,
+    ShareBuffer,
+    SubmitTaker,
+    Tally,
+    payout_bytes,
+)
 
 __all__ = [
+    "BOARD_JOBS",
     "ENVIRONMENT",
     "MAX_BRANCH",
     "MAX_VERSIONS",

@@ -19,6 +19,9 @@ RECORD: Final = Struct("<IIddQ32s")
 LONGEST_PAYOUT: Final = 252
 """Bytes of the longest payout script that the core takes: those whose compact size is one byte."""
 
+BOARD_JOBS: Final[int] = lib.HM_BOARD_JOBS
+"""Places on a board; a job's is its serial modulo this."""
+
 _HASH_SIZE: Final = 32
 _UINT64_MAX: Final = 2**64 - 1
 _FIRST_BITS: Final = 12
@@ -236,12 +239,13 @@ class Board:
         times_s: tuple[int, int],
         extranonce_sizes: tuple[int, int],
     ) -> None:
-        """Show a job that is not superseded; it takes the place of one whose serial is the same modulo HM_BOARD_JOBS.
+        """Show a job that is not superseded; it takes the place of one whose serial is the same modulo BOARD_JOBS.
 
-        `versions` are version and mask; `times_s` the least and most that the core may let a header's time be; `target`
-        is the network's; `tip` is the number for the records; `seen` are the hashes credited on that tip.
+        `versions` are version and mask; `times_s` the least and most that the core may let a header's time be; what meets
+        `target` (the network's, or a pool's) is left to Python; `tip` is the number for the records; `seen` are the hashes
+        credited on that tip.
         """
-        place = serial % lib.HM_BOARD_JOBS
+        place = serial % BOARD_JOBS
         self._borrowed[place] = (job, seen)
         entry = self._board.jobs[place]
         entry.serial, entry.job, entry.seen, entry.tip = serial, job._job, seen._seen, tip  # noqa: SLF001  their home
@@ -253,13 +257,13 @@ class Board:
 
     def good_until(self, serial: int, until: float) -> None:
         """Shares of this job are stale after `until` (unix seconds), for ever if that is infinite."""
-        entry = self._board.jobs[serial % lib.HM_BOARD_JOBS]
+        entry = self._board.jobs[serial % BOARD_JOBS]
         if entry.present and entry.serial == serial:
             entry.good_until = until
 
     def remove(self, serial: int) -> None:
         """The core no longer knows this job."""
-        place = serial % lib.HM_BOARD_JOBS
+        place = serial % BOARD_JOBS
         if self._board.jobs[place].present and self._board.jobs[place].serial == serial:
             self._board.jobs[place].present = 0
             del self._borrowed[place]

@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.registry import Collector
 
+from miner.metrics_pools import CATALOGUE as POOL_CATALOGUE
 from miner.metrics_units import CATALOGUE, MetricInfo, ServerCounts, UnitCollector, UnitCounts
 
 #: From the block's first sight to work on it everywhere: 5 ms to 10 s.
@@ -93,13 +94,13 @@ def render_as(metrics: Collector, accept: str) -> tuple[bytes, str]:
 
 
 class Metrics:
-    """The daemon's metrics, in a registry of their own; methods are named after what happened.
+    """The daemon's metrics, in a `registry` of their own; methods are named after what happened.
 
-    `clock` gives UTC unix seconds; ages are reckoned with it when the metrics are read.
+    Where there are pools, `miner.metrics_pools` adds theirs to the registry; the catalogue names them in any case. `clock` gives UTC unix seconds; ages are reckoned with it when the metrics are read.
     """
 
     def __init__(self, version: str, kernel: str, clock: Callable[[], float] = time.time) -> None:
-        registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         self._exposed = _Exposed(registry)
         self._readings = _Readings(clock)
         registry.register(self._readings)
@@ -111,6 +112,7 @@ class Metrics:
         catalogue.append(MetricInfo(TEMPLATE_AGE[0], "gauge", (), TEMPLATE_AGE[1]))
         catalogue.append(MetricInfo(SERIES_AGE[0], "gauge", ("series",), SERIES_AGE[1]))
         catalogue += CATALOGUE
+        catalogue += POOL_CATALOGUE
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             catalogue.append(MetricInfo(name, "gauge", labels, text))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from miner.metrics import BLOCK_RESULTS, Metrics
+from miner.metrics_pools import RESULTS as POOL_RESULTS
 
 _INTRO: Final = """\
 # Metrics
@@ -27,6 +28,8 @@ LABELS: Final = {
     "event": "`came` (a miner logged in), `went` (a connection ended), `refused` (a connection was not let in), `login_refused`",
     "outcome": "`applied` (the unit took the order), `confirmed` (it was read back), `failed`, `unsupported`",
     "node": "the bitcoind's `name`, host:port of its `rpc_url` where it has none",
+    "pool": "the pool's `name`, host:port of its `url` where it has none",
+    "kind": "`pays_nobody_we_know`, `absurd_difficulty`, `unknown_prev_hash`, `left_behind`: see docs/operating.md",
     "version": "Hashmill's version",
     "kernel": "the hashing kernel in use; `hashmill bench` lists them",
 }
@@ -36,6 +39,9 @@ RESULTS: Final = {
     "hashmill_shares_total": "`accepted`, or why not: `stale`, `duplicate`, `low_difficulty`, `job_not_found`, `time_too_old`, "
     "`time_too_new`, `bad_version`, `bad_nonce`, `bad_extranonce`, `table_full`",
     "hashmill_blocks_total": ", ".join(f"`{result}`" for result in BLOCK_RESULTS),
+    "hashmill_pool_shares_total": ", ".join(f"`{result}`" for result in POOL_RESULTS)
+    + " (the pool did not answer, nobody knows)",
+    "hashmill_pool_share_work_total": "the same",
 }
 """What stands in the label `result` of each metric that has it."""
 

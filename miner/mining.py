@@ -1,51 +1,41 @@
-"""The mining half of the daemon: from the nodes' tips to jobs, from submissions to blocks on the chain."""
+"""Mining on the own nodes: from their tips and templates to jobs."""
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from miner.config import SoloConfig
-from miner.desk import Desk
-from miner.hashing.station import UNIT_ID, CpuStation
-from miner.keeper import BlockBooks, BlockKeeper
-from miner.ledger.recorder import Recorder
-from miner.ledger.rows import BlockRow, LedgerError
+from miner.delivery import Delivery
 from miner.metrics import Metrics
-from miner.node.blocks import MATURE_CONFIRMATIONS, BlockCourier, FoundBlock
 from miner.node.first_jobs import FirstJobs
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcError
 from miner.node.templates import NetworkMismatchError, TemplatePacing, TemplateService, check_chain
 from miner.node.tips import Tip, TipWatcher
 from miner.payouts import PayoutBook
-from miner.solo import EXTRANONCE2_SIZE, Payout, Solo
-from miner.work.claims import BlockClaims
+from miner.solo import Payout, Solo
 from miner.work.first_job import has_first_jobs
-from miner.work.job import Job, JobBook
-from miner.work.roster import Roster
+from miner.work.job import Job
+from miner.work.layout import Layout
+from miner.work.shelf import SOLO, Shelf
 from miner.work.template import SignetChallengeError, Template, template_request
 
 log = logging.getLogger(__name__)
 
-HOUSEKEEPING_S = 600.0
 NODE_AGAIN_S = 5.0
 """Until a node that is up but did not say what chain it is on is asked again."""
 TEMPLATE_ALERTS = ("template_refused", "proposal_refused")
 """Alerts of the template service that a good template ends."""
-DRAIN_S = 10.0
-"""How long a stop waits for blocks under way; what no node has by then is sent at the next start."""
 
 
 class Mining:
-    """Watches the nodes, keeps work on `station`, and brings blocks home; `run` runs all of it.
+    """Watches the nodes and makes a job of each template; `run` runs all of it.
 
     `on_alert(name, message)` is told what an operator should look at, `on_fatal(error)` what makes going on wrong.
-    `on_work(job, seen_at)` gets each job to be handed out, None when there is none; `seen_at` is when its tip was first
+    `on_work(job, seen_at)` gets each job, None when there is none; `seen_at` is when its tip was first
     seen, in unix seconds, for the first job on a tip that was waited for, and None for all others. `served()` waits until
     everybody has it: only then is the node asked for the full job, which takes both processes' time from the first.
-    Decisions and prices older than `keep_s` seconds are forgotten (0 keeps them for ever), single shares after `keep_shares_s`.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -54,56 +44,36 @@ class Mining:
         nodes: NodeSet,
         payout: Payout,
         *,
-        book: JobBook,
-        roster: Roster,
-        station: CpuStation | None,
-        recorder: Recorder,
-        books: BlockBooks,
+        delivery: Delivery,
+        shelf: Shelf,
+        layout: Layout,
         metrics: Metrics,
-        extranonce2_size: int = EXTRANONCE2_SIZE,
-        keep_s: float = 0.0,
-        keep_shares_s: float = 3 * 86_400.0,
         on_alert: Callable[[str, str], None],
         on_fatal: Callable[[Exception], None],
-        on_work: Callable[[Job | None, float | None], None] = lambda _job, _seen_at: None,
+        on_work: Callable[[Job | None, float | None], None],
         served: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], float],
     ) -> None:
         self._nodes = nodes
-        self._station = station
-        self._recorder = recorder
+        self._delivery = delivery
         self._metrics = metrics
-        self._keep_s = keep_s
-        self._keep_shares_s = keep_shares_s
         self._on_alert = on_alert
         self._on_fatal = on_fatal
         self._on_work = on_work
         self._served = served
         self._clock = clock
+        self._tip_seen: tuple[bytes, float] | None = None
         self._awaited: Tip | None = None  # the tip seen last, while there is no work on it yet
         self._node_ups: asyncio.Queue[Node] = asyncio.Queue(maxsize=16 * len(nodes))
-        self.book = book
-        self._claims = BlockClaims(config.min_block_interval_s)
-        self.courier = BlockCourier(nodes, books, clock=clock)
-        self.desk = Desk(
-            self.book,
-            self._claims,
-            BlockKeeper(books, self.courier, on_fatal),
-            metrics,
-            roster,
-            on_credit=self._credit,
-            on_solved=lambda: self._hash(None),
-            on_reopened=lambda: self._hash(self.book.current),
-            clock=clock,
-        )
+        self.book = shelf.book(SOLO)
         self.solo = Solo(
             self.book,
             payout,
             version_mask=config.version_bits,
             on_job=self._offer,
             clock=clock,
-            first_serial=1 + secrets.randbits(28),  # no job of an earlier run is taken for one of this
-            extranonce2_size=extranonce2_size,
+            next_id=shelf.next_id,
+            layout=layout,
         )
         self._templates = TemplateService(
             nodes,
@@ -144,46 +114,36 @@ class Mining:
             clock=self._clock,
         )
 
-    async def run(self, closing: asyncio.Event) -> None:
-        """Mine until `closing` is set; then wait for blocks under way and end in order."""
+    async def run(self) -> None:
+        """Keep work coming until cancelled."""
         async with asyncio.TaskGroup() as group:
-            desk = group.create_task(self.desk.run(closing), name="desk")
-            services = [
-                group.create_task(self._housekeep(), name="housekeeping"),
-                group.create_task(self.courier.run(), name="courier"),
-                group.create_task(self._templates.run(), name="templates"),
-                group.create_task(self._watcher.run(self._new_tip), name="tips"),
-                group.create_task(self._welcome_nodes(), name="nodes"),
-            ]
+            group.create_task(self._templates.run(), name="templates")
+            group.create_task(self._watcher.run(self._new_tip), name="tips")
+            group.create_task(self._welcome_nodes(), name="nodes")
             if self._first_jobs is not None:
-                services.append(group.create_task(self._first_jobs.run(), name="first jobs"))
+                group.create_task(self._first_jobs.run(), name="first jobs")
             if self.payouts is not None:
-                services.append(group.create_task(self.payouts.run(), name="payout addresses"))
-            await closing.wait()
-            # Every block the desk was given is on disk and with the courier before the courier goes.
-            _, undelivered = await asyncio.wait([desk], timeout=DRAIN_S)
-            if undelivered or await self.courier.drain(DRAIN_S):
-                log.warning("blocks_left_for_next_start")
-            for task in (desk, *services):
-                task.cancel()
+                group.create_task(self.payouts.run(), name="payout addresses")
 
-    def _credit(self, unit_id: str, difficulty: float) -> None:
-        if self._station is not None and unit_id == UNIT_ID:
-            self._station.rate.add(difficulty, self._clock())
+    def set_layout(self, layout: Layout) -> None:
+        """Extranonces are of these sizes from now on: the present work is made anew."""
+        if layout == self.solo.layout:
+            return
+        self.solo.layout = layout
+        template = self._templates.current
+        if template is not None and self.book.tip == template.prev_hash:
+            self.solo.take_template(template)
+
+    @property
+    def tip_seen(self) -> tuple[bytes, float] | None:
+        """The tip that is mined on, in internal order, and when it was first seen; None before the first."""
+        return self._tip_seen
 
     def _offer(self, job: Job | None) -> None:
         """Work for everybody, or none."""
-        self._hash(job)
         awaited = self._awaited
         first = job is not None and awaited is not None and awaited.hash == job.prev_hash
         self._on_work(job, awaited.seen_at if awaited is not None and first else None)
-
-    def _hash(self, job: Job | None) -> None:
-        """Give the station its work; a tip that a block of ours is on its way for needs no more hashing."""
-        if self._station is None:
-            return
-        solved = job is not None and self._claims.solved(job.prev_hash)
-        self._station.set_job(None if solved else job)
 
     def _take_template(self, template: Template, node: Node, fetched_at: float) -> None:
         if self.book.tip != template.prev_hash:
@@ -223,9 +183,10 @@ class Mining:
         self._move_to(tip.hash)
 
     def _move_to(self, prev_hash: bytes) -> None:
-        self._claims.reopen(prev_hash)
+        self._delivery.claims.reopen(prev_hash)
         self.solo.take_tip(prev_hash)
-        self.courier.tip_changed()
+        self._delivery.courier.tip_changed()
+        self._tip_seen = prev_hash, self._clock()
 
     async def _prove_payee(self, script: bytes) -> None:
         await self._templates.prove_now(lambda template: self.solo.proposal_to(template, script))
@@ -258,32 +219,4 @@ class Mining:
                 if node.up:
                     asyncio.get_running_loop().call_later(NODE_AGAIN_S, self._announce, node)
             else:
-                await self._resume_blocks()
-
-    async def _resume_blocks(self) -> None:
-        """Take up what the ledger does not know the end of: of this run, and at its first node of earlier ones."""
-        try:
-            rows = await self._recorder.unsettled_blocks()
-        except LedgerError as error:
-            log.error("blocks_not_resumed", extra={"error": str(error)})  # noqa: TRY400 - the message says it all
-        else:
-            await self.courier.resume(courier_block(row) for row in rows)
-
-    async def _housekeep(self) -> None:
-        """Let the ledger forget the bytes of blocks that no reorganisation can bring back, and history past its keep."""
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
-            job = self.book.current
-            try:
-                if job is not None:
-                    await self._recorder.prune_raw(job.height - 1 - MATURE_CONFIRMATIONS)
-                if self._keep_s > 0:
-                    await self._recorder.prune_history(self._clock() - self._keep_s)
-                await self._recorder.prune_shares(self._clock() - self._keep_shares_s)
-            except LedgerError as error:
-                log.warning("ledger_not_pruned", extra={"error": str(error)})
-
-
-def courier_block(row: BlockRow) -> FoundBlock:
-    """A ledger's row as the courier takes it."""
-    return FoundBlock(bytes.fromhex(row.hash)[::-1], row.height, row.raw, row.status)
+                await self._delivery.resume_blocks()

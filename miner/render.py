@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from miner.checks import CheckRow
     from miner.hashing.bench import Measurement
-    from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
+    from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, PoolShareSums, ShareRow
 
 PIPED_WIDTH: Final = 200
 """Columns of a table that goes to a file or a pipe, where no terminal says how wide it may be."""
@@ -78,11 +78,28 @@ def _prices(report: Mapping[str, Any]) -> Iterator[Text]:
     btc = report.get("gross_hashprice_btc_per_ph_day")
     gross = report.get("gross_hashprice_usd_per_ph_day")
     if gross is not None and gross != report["hashprice_usd_per_ph_day"]:
-        line += f" after fee and stale work, {hashprice_text(gross)} before"
+        line += f" as it is paid, {hashprice_text(gross)} before"
     if btc is not None:
         line += f" ({btc:.8f} BTC)" if btc < ABSURD else f" ({btc:.3g} BTC)"
     yield Text(line)
+    if report.get("earnings") is not None:
+        yield Text(f"Paid       {_paid(report['earnings'])}")
     yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}")
+
+
+def _paid(earnings: Mapping[str, Any]) -> str:
+    """What of hashprice is paid, and what the rest goes to."""
+    parts = [f"{earnings['pool_fee_ratio']:.2%} fee"]
+    rejected = f"{earnings['rejected_ratio']:.2%} of the work"
+    parts.append(
+        f"{rejected} rejected" if earnings["rejected_is_measured"] else f"{rejected} expected to be late"
+    )
+    if earnings["paid_reward_ratio"] < 1:
+        parts.append(f"{earnings['paid_reward_ratio']:.2%} of the reward, without transaction fees")
+    if earnings["pool_work_ratio"] < 1:
+        parts.append(f"{1 - earnings['pool_work_ratio']:.2%} of the work mined solo")
+    whom = f" by {earnings['pool']} ({earnings['scheme']})" if earnings["pool"] else ""
+    return f"{earnings['earned_ratio']:.2%} of it{whom}: {', '.join(parts)}"
 
 
 # ---- plan ----------------------------------------------------------------------------------------------------
@@ -238,6 +255,47 @@ def shares(rows: Iterable["ShareRow"]) -> Table:
             row.job_id,
             row.hash,
             row.prev_hash,
+        )
+    return table
+
+
+def pool_sums(sums: Mapping[str, "PoolShareSums"]) -> Table:
+    """What became of all shares handed to each pool; the work is in its difficulties."""
+    heads = ("pool", "found", "accepted", "rejected", "in doubt", "waiting", "work accepted", "work rejected")
+    table = _table(*heads, "rejected part", right=range(1, 9))
+    for pool, known in sums.items():
+        ratio = known.rejected_ratio
+        table.add_row(
+            pool,
+            f"{known.found:,}",
+            f"{known.accepted:,}",
+            f"{known.rejected:,}",
+            f"{known.in_doubt:,}",
+            f"{known.waiting:,}",
+            value_text(known.work_accepted),
+            value_text(known.work_rejected),
+            "" if ratio is None else f"{ratio:.2%}",
+        )
+    return table
+
+
+def pool_shares(rows: Iterable["PoolShareRow"]) -> Table:
+    """Shares handed to pools, newest first, with their word on each."""
+    table = _table(
+        "at", "pool", "unit", "difficulty", "of the hash", "result", "answered", "hash", right=(3, 4, 6)
+    )
+    for row in rows:
+        code = "" if row.code is None else str(row.code)
+        took = "" if row.answered_at is None else f"{row.answered_at - row.at:.3f} s"
+        table.add_row(
+            time_text(row.at),
+            row.pool,
+            row.unit_name,
+            value_text(row.credited),
+            value_text(row.difficulty),
+            " ".join(filter(None, (row.result.replace("_", " "), code, row.detail))),
+            took,
+            row.hash,
         )
     return table
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 STEP_S: Final = 1.0
 SAMPLE_S: Final = 10.0
 """How often each unit's hashrate follows what it handed in."""
+DEEPEST: Final = 100
+"""Blocks that no reorganisation takes back: a coinbase may be spent after as many."""
 REASONS: Final = tuple(reason.value for reason in Reason)
 
 
@@ -39,7 +41,8 @@ class ShareBooks:
     whoever found a block hears of it when nothing can lose it.
 
     The sums by minute are taken from the units' tallies. Whenever they are written, the ledger has been handed every share
-    that the tallies hold: a roll-up after a crash counts just what comes after them.
+    that the tallies hold: a roll-up after a crash counts just what comes after them. Where the shares fail to be written
+    after all, the ledger holds back the sums behind them, and these are handed in again with the shares.
     """
 
     def __init__(
@@ -59,13 +62,18 @@ class ShareBooks:
         self._minute_at = _minute_of(clock())  # that of the sums not written yet
         self._is_due = False
         self._unhanded = False  # the ledger refused records, or lost them: they will be offered again
+        self._written: asyncio.Future[None] | None = (
+            None  # the last records, of which there is one lot at a time
+        )
+        self._behind: list[ShareMinuteRow] = []  # sums handed in since these, which go wherever these go
+        self._owed: list[ShareMinuteRow] = []  # sums that were held back
         self._tips: set[int] = set()
 
     def note_tip(self, number: int, job: Job) -> None:
         """Shares from now on may be on the tip of this job, which their records call `number`."""
         if number not in self._tips:
             self._tips.add(number)
-            row = TipRow(number, job.prev_hash[::-1].hex(), job.height, self._clock())
+            row = TipRow(number, job.prev_hash[::-1].hex(), job.height, self._clock(), job.origin)
             self._recorder.add_tips([row])
 
     def write(self, records: bytes) -> asyncio.Future[None]:
@@ -86,8 +94,9 @@ class ShareBooks:
         if fresh:
             self._recorder.add_units([UnitRow(*unit) for unit in fresh])
         self._unhanded = True
-        written = self._recorder.add_shares(records)
+        written = self._written = self._recorder.add_shares(records)
         self._unhanded = False
+        self._behind = []
         if self._is_due and not len(self._buffer):
             self._write_minute()
         written.add_done_callback(self._settled)
@@ -131,7 +140,7 @@ class ShareBooks:
     def end_minute(self) -> None:
         """Have what was counted since the last minute's end written, now or with the records that wait."""
         self._is_due = True
-        if not len(self._buffer) and not self._unhanded:
+        if not len(self._buffer) and not self._unhanded and not _has_failed(self._written):
             self._write_minute()
 
     def _write_minute(self) -> None:
@@ -141,8 +150,11 @@ class ShareBooks:
         if len(self._counted) > len(self._roster):
             shown = set(self._roster)
             self._counted = {unit: counted for unit, counted in self._counted.items() if unit in shown}
+        rows, self._owed = self._owed + rows, []
         if not rows:
             return
+        if self._written is not None and not self._written.done():
+            self._behind += rows
         try:
             self._recorder.add_share_minutes(rows)
         except LedgerError as error:  # it is closed; the next start counts from the batches
@@ -170,24 +182,38 @@ class ShareBooks:
         )
 
     def _settled(self, written: asyncio.Future[None]) -> None:
-        if written.cancelled() or written.exception() is not None:
+        if _has_failed(written):
             self._unhanded = True
+            if not written.cancelled():  # which stops nobody but who waited for it
+                self._owed += self._behind
+                self._is_due |= bool(self._owed)
+        self._behind = []
+
+
+def _has_failed(written: asyncio.Future[None] | None) -> bool:
+    if written is None or not written.done():
+        return False
+    return written.cancelled() or written.exception() is not None
 
 
 def _minute_of(at: float) -> int:
     return int(at // MINUTE_S) * MINUTE_S
 
 
-def restore(book: JobBook, store: Store) -> int:
-    """Remember the shares that were credited on the last tips before this start; returns how many. Blocks.
+def restore(book: JobBook, store: Store, origin: str = "solo") -> int:
+    """Remember the shares that were credited on the last tips of `origin` before this start; returns how many. Blocks.
 
-    A tip that is mined on again, or still, then knows its shares, so that none of them is credited twice.
+    A tip that is mined on again, or still, then knows its shares, so that none of them is credited twice. Tips that the
+    chain has left far behind, as those of a pool that was not mined for long, are left alone.
     """
-    tips = store.tips(KEPT_TIPS)[::-1]
+    # What a pool says of heights does not count for our own chain.
+    witnesses = store.tips(KEPT_TIPS, origin="solo" if origin == "solo" else None)
+    reached = max((tip.height for tip in witnesses), default=0)
+    tips = [tip for tip in store.tips(KEPT_TIPS, origin=origin) if tip.height > reached - DEEPEST][::-1]
     remembered = 0
     for tip in tips:
         remembered += book.restore(bytes.fromhex(tip.prev_hash)[::-1], tip.number, b"")
-    for records in store.share_records(min((tip.seen_at for tip in tips), default=math.inf)):
+    for records in store.share_records_on([tip.number for tip in tips]):
         for tip in tips:
             remembered += book.restore(bytes.fromhex(tip.prev_hash)[::-1], tip.number, records)
     return remembered

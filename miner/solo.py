@@ -3,17 +3,19 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 
 from miner.chain.payout_script import payout_kind
 from miner.kernel import share_header
-from miner.work.job import Job, JobBook, block_bytes, solo_job
+from miner.work.job import Job, JobBook, block_bytes
+from miner.work.layout import Layout
+from miner.work.solo_job import solo_job
 from miner.work.template import Template
 
 log = logging.getLogger(__name__)
 
 EXTRANONCE1_SIZE = 4
 EXTRANONCE2_SIZE = 8
+STANDARD_LAYOUT = Layout(EXTRANONCE1_SIZE, EXTRANONCE2_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Payout:
 class Solo:
     """Makes jobs of templates, keeps the job book and tells `on_job` what to hash; None means there is nothing.
 
-    Job ids are numbers in hexadecimal that rise from `first_serial`.
+    `next_id()` gives each job its id; `layout` may be changed at any time, for the jobs that follow.
     """
 
     def __init__(
@@ -39,27 +41,27 @@ class Solo:
         version_mask: int,
         on_job: Callable[[Job | None], None],
         clock: Callable[[], float],
-        first_serial: int = 1,
-        extranonce2_size: int = EXTRANONCE2_SIZE,
+        next_id: Callable[[], str],
+        layout: Layout = STANDARD_LAYOUT,
     ) -> None:
         self._book = book
         self.payout = payout
         self._version_mask = version_mask
         self._on_job = on_job
         self._clock = clock
-        self._serials = count(first_serial)
-        self._extranonce2_size = extranonce2_size
+        self._next_id = next_id
+        self.layout = layout
         self._hashing_first_job = False
 
     def job_of(self, template: Template, *, clean: bool) -> Job:
         """The job that mines `template` for the operator; every call makes a new id."""
         return solo_job(
             template,
-            f"{next(self._serials):x}",
+            self._next_id(),
             self.payout.script,
             tag=self.payout.tag,
-            extranonce1_size=EXTRANONCE1_SIZE,
-            extranonce2_size=self._extranonce2_size,
+            extranonce1_size=self.layout.extranonce1_size,
+            extranonce2_size=self.layout.extranonce2_size,
             version_mask=self._version_mask,
             clean=clean,
             now=self._clock(),

@@ -203,7 +203,7 @@ typedef struct {
     uint64_t serial;
     const hm_share_job *job;  /* borrowed */
     hm_seen *seen;            /* borrowed: the hashes credited on the job's tip */
-    uint8_t target[32];       /* the network's */
+    uint8_t target[32];       /* the network's, for a pool's job the pool's: what meets it is not for the core */
     uint32_t version, version_mask;
     uint32_t min_time, max_time; /* between them a header's time is good; outside, the core does not say */
     double good_until;        /* unix seconds; infinite for a job that is not superseded */
@@ -266,7 +266,7 @@ typedef struct {
 /* Judge the lines of a chunk from `start` on that are plain submissions, and answer them: each accepted share is in
  * its set, in the records, in the tally and among the answers. It ends before the first line that it cannot decide:
  * any other request; another worker; a job, level or time that it does not know; what is malformed, in need of
- * unescaping, or longer than HM_MAX_LINE; a hash that meets the network's target, whatever else it is.
+ * unescaping, or longer than HM_MAX_LINE; a hash that meets the job's own target, whatever else it is.
  * The answers of the last call are overwritten.
  * Returns: the offset after the last line consumed.
  * Out: taker (accepted, rejected, work, ended), and what its outbox, its tally and the sets of its board's jobs hold.

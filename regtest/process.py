@@ -45,11 +45,18 @@ def bitcoind_sections(nodes: Sequence[Bitcoind]) -> list[dict[str, str]]:
     return sections
 
 
+def pool_sections(
+    *ports: int, scheme: str = "stratum+tcp", user: str = "site", **keys: Any
+) -> list[dict[str, Any]]:
+    """The `[[pool]]` sections for pools at these ports of this machine, in order of preference; `keys` are in each of them."""
+    return [{"url": f"{scheme}://{LOOPBACK}:{port}", "user": user, **keys} for port in ports]
+
+
 class HashmillProcess:
     """A daemon with its configuration, ledger and log in `folder`; a context manager that starts and stops it.
 
-    `sections` is the configuration as nested tables; `[http]` and `[ledger]` are filled in. The same folder may be
-    started again, by this object or another.
+    `sections` is the configuration as nested tables; `[http]` is filled in, and in `[ledger]` a SQLite file in `folder` where no
+    url is given. The same folder may be started again, by this object or another.
     """
 
     def __init__(self, folder: Path, sections: Mapping[str, Any]) -> None:
@@ -59,15 +66,13 @@ class HashmillProcess:
         self.config_file = folder / "hashmill.toml"
         self.ledger_file = folder / "hashmill.db"
         self.log_file = folder / "hashmill.log"
-        self.config_file.write_text(
-            toml_rs.dumps(
-                {
-                    **sections,
-                    "http": {"listen": f"{LOOPBACK}:{self.http_port}"},
-                    "ledger": {"url": f"sqlite:///{self.ledger_file}"},
-                }
-            )
-        )
+        settings = {
+            **sections,
+            "http": {"listen": f"{LOOPBACK}:{self.http_port}"},
+            "ledger": {"url": f"sqlite:///{self.ledger_file}", **sections.get("ledger", {})},
+        }
+        self.config_file.touch(0o600)  # passwords of ledgers, nodes and pools may be in it
+        self.config_file.write_text(toml_rs.dumps(settings))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

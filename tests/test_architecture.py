@@ -24,10 +24,15 @@ LAYERS = (
     ("miner.inquiries", 7),
     ("miner.checks", 6),
     ("miner.mining", 6),
+    ("miner.delivery", 6),
+    ("miner.pools", 6),
+    ("miner.foreman", 7),
+    ("miner.plant", 7),
     ("miner.web", 6),
     ("controller.loop", 6),
     ("miner.desk", 5),
     ("miner.keeper", 5),
+    ("miner.lanes", 4),
     ("miner.site", 5),
     ("miner.payouts", 5),
     ("miner.share_books", 5),
@@ -43,13 +48,21 @@ LAYERS = (
     ("controller.ports", 4),
     ("controller.sources", 4),
     ("miner.stratum.channel", 4),
+    ("miner.stratum.client_session", 4),
+    ("miner.stratum.failover", 4),
     ("miner.stratum.fields", 4),
     ("miner.stratum.house", 4),
     ("miner.stratum.levels", 4),
     ("miner.stratum.pace", 4),
+    ("miner.stratum.patience", 4),
+    ("miner.stratum.pool_address", 4),
+    ("miner.stratum.pool_events", 4),
+    ("miner.stratum.pool_fields", 4),
+    ("miner.stratum.pool_work", 4),
     ("miner.stratum.rules", 4),
     ("miner.stratum.server_session", 4),
     ("miner.stratum.v1", 4),
+    ("miner.stratum.wishes", 4),
     ("miner.stratum", 5),  # with sockets: what is not named above
     ("miner.work", 3),
     ("controller.view", 3),
@@ -60,6 +73,7 @@ LAYERS = (
     ("controller.book", 2),
     ("controller.flip", 2),
     ("miner.chain", 2),
+    ("controller.earnings", 2),
     ("controller.economics", 2),
     ("controller.hashprice", 2),
     ("controller.decisions", 2),
@@ -69,23 +83,33 @@ LAYERS = (
     ("miner.kernel", 1),
     ("miner._native", 0),
 )
-# Stand beside the layers: they import nothing of the house but each other.
+# Stand beside the layers: they import nothing of the house but each other, and the configuration what a pool's URL is.
 FREE = ("miner.config", "miner.metrics", "miner.log", "miner.render", "regtest")
 
 PURE = (
     "miner.chain",
+    "miner.lanes",
     "miner.work",
     "miner.kernel",
     "miner.stratum.channel",
+    "miner.stratum.client_session",
+    "miner.stratum.failover",
     "miner.stratum.fields",
     "miner.stratum.house",
     "miner.stratum.levels",
     "miner.stratum.pace",
+    "miner.stratum.patience",
+    "miner.stratum.pool_address",
+    "miner.stratum.pool_events",
+    "miner.stratum.pool_fields",
+    "miner.stratum.pool_work",
     "miner.stratum.rules",
     "miner.stratum.server_session",
     "miner.stratum.v1",
+    "miner.stratum.wishes",
     "controller.book",
     "controller.decisions",
+    "controller.earnings",
     "controller.economics",
     "controller.flip",
     "controller.hashprice",
@@ -102,7 +126,12 @@ IMPURE = {"aiohttp", "asyncio", "logging", "os", "pathlib", "random", "secrets",
 # The C core's kernel may be forced from the environment; that is read once, where the core is loaded.
 IMPURE_ALLOWED = {("miner.kernel", "os")}
 
-CONTROL = {"miner.control", "miner.control_gates", "miner.control_journal"}
+CONTROL = {
+    "miner.control",
+    "miner.control_gates",
+    "miner.control_journal",
+    "miner.control_sources",
+}
 """The miner's side of the seam between it and the controller."""
 
 SOLE_IMPORTERS = {

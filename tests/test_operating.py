@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from controller.decisions import REASON_TEXT
@@ -17,20 +17,37 @@ def loud_events() -> Iterator[tuple[str, str]]:
     """Level and name of every event above `info` in the sources."""
     for package in ("miner", "controller"):
         for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
+            tree = ast.parse(file.read_text())
+            constants = dict(_constants(tree))
+            for node in ast.walk(tree):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    yield from _told_by(node, node.func)
+                    yield from _told_by(node, node.func, constants)
 
 
-def _told_by(call: ast.Call, function: ast.Attribute) -> Iterator[tuple[str, str]]:
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Name and text of each text that a module gives a name to."""
+    for statement in tree.body:
+        target = (
+            statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        )
+        value = getattr(statement, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield target.id, value.value
+
+
+def _told_by(
+    call: ast.Call, function: ast.Attribute, constants: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     """The loud events that a call may tell."""
     level = function.attr
     names = [str(part.value) for part in call.args if isinstance(part, ast.Constant)]
     # What the ledger loses is told under the name that it was queued with.
-    lost = [keyword.value.value for keyword in call.keywords if keyword.arg == "lost_event" and isinstance(keyword.value, ast.Constant)]  # fmt: skip
-    if level == "_noted":
+    queued = [keyword.value for keyword in call.keywords if keyword.arg == "lost_event"]
+    lost = [str(part.value) for part in queued if isinstance(part, ast.Constant)]
+    lost += [constants[part.id] for part in queued if isinstance(part, ast.Name) and part.id in constants]
+    if level == "note":
         lost += names
-    yield from (("critical", str(name)) for name in lost if name)
+    yield from (("critical", name) for name in lost if name)
     if level == "_complain":
         level = ast.unparse(call.args[0]).rpartition(".")[2].lower()
     elif ast.unparse(function.value) != "log":

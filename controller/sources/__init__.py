@@ -12,5 +12,5 @@ Every source yields ticks of these series (names in `controller.ticks`):
     epoch_start_time_s        time in the header of the epoch's first block, unix seconds
     tip_time_s                time in the tip's header, unix seconds
 
-The last three are only for the projection of the next retarget.
+The last three are only for the projection of the next retarget; the pool's jobs give the first of them alone.
 """

@@ -149,7 +149,7 @@ class CpuUnit:
             generation, work = taken
             if work.job.extranonce2_size != size:
                 size = work.job.extranonce2_size
-                slices = thread_extranonces(index, len(self._threads), size)
+                slices = again_and_again(index, len(self._threads), size)
             self._hash(index, generation, work, slices)
 
     def _take(self, index: int) -> tuple[int, Work] | None:
@@ -166,12 +166,13 @@ class CpuUnit:
     def _hash(self, index: int, generation: int, work: Work, slices: Iterator[bytes]) -> None:
         """Hash one extranonce after the other until something changes."""
         job = work.job
+        extranonce1 = self._extranonce1[: job.extranonce1_size]
         versions = rolled_versions(job.version, job.version_mask, self._versions)
         while generation == self._generation:
             extranonce2 = next(slices)
             ntime_s = ntime_at(job, self._clock())
             header, _ = kernel.share_header(
-                job.share_job, self._extranonce1, extranonce2, ntime_s, 0, job.version
+                job.share_job, extranonce1, extranonce2, ntime_s, 0, job.version
             )
             scan_job = kernel.ScanJob(header, versions, work.share_target)
             until = time.monotonic() + HEADER_SECONDS
@@ -184,7 +185,7 @@ class CpuUnit:
                     submission = Submission(
                         unit_id=self.unit_id,
                         job_id=job.id,
-                        extranonce1=self._extranonce1,
+                        extranonce1=extranonce1,
                         extranonce2=extranonce2,
                         ntime_s=ntime_s,
                         nonce=hit.nonce,
@@ -199,6 +200,16 @@ class CpuUnit:
         result = kernel.scan(scan_job, nonce, count, self._stops[index])
         self._slice_nonces[index] = slice_nonces(result.scanned, time.monotonic() - began)
         return result
+
+
+def again_and_again(thread: int, threads: int, size: int) -> Iterator[bytes]:
+    """The extranonces of a thread, from the first again after the last: the time has moved on meanwhile, where they are few.
+
+    Where there are fewer than threads, some threads share one.
+    """
+    of = min(threads, 256**size)
+    while True:
+        yield from thread_extranonces(thread % of, of, size)
 
 
 def slice_nonces(scanned: int, took_s: float) -> int:

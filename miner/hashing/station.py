@@ -21,6 +21,8 @@ UNIT_ID: Final = "cpu"
 OFF: Final = "off"
 SECONDS_PER_SHARE: Final = 1.0
 """Aim of the automatic share difficulty: two minutes of shares then tell the hashrate to about a tenth."""
+MOST_SHARES_PER_SECOND: Final = 50.0
+"""Where a pool asks for more, only the hardest hashes are handed in."""
 MEASURE_SECONDS: Final = 0.25
 MEASURE_NONCES: Final = 1 << 14
 """Few enough that on a busy machine some scans fit between two interruptions by others."""
@@ -85,7 +87,8 @@ class CpuStation:
     """Runs the CPU unit in one of its modes and reads it back.
 
     `paced`: the chain is a regtest, where the network's target is no proof of work; the unit then hashes against its own
-    share target only. Elsewhere whatever meets the network's target is handed in, however hard a share is.
+    share target only. Elsewhere whatever meets the network's target is handed in, however hard a share is; of a pool's job, what
+    meets the pool's.
     """
 
     def __init__(
@@ -105,6 +108,10 @@ class CpuStation:
         self._paced = paced
         self._clock = clock
         self._own_target = target_of_difficulty(share_difficulty(config, modes))
+        fastest_th_s = max(mode.measured_th_s for mode in modes)
+        self._easiest_target = target_of_difficulty(
+            fastest_th_s * 1e12 / MOST_SHARES_PER_SECOND / HASHES_PER_DIFFICULTY
+        )
         self._rapl = Rapl()
         self._told = ""
         self._unit = CpuUnit(
@@ -149,6 +156,9 @@ class CpuStation:
         )
 
     def _target(self, job: Job) -> int:
+        if job.upstream is not None:
+            # What the pool wants, even if that is easier than our own shares, but no flood of it.
+            return max(self._own_target, min(job.handed_on_target, self._easiest_target))
         return self._own_target if self._paced else max(self._own_target, job.network_target)
 
     def _power_w(self, reading: CpuReading, now: float) -> float | None:

@@ -1,13 +1,13 @@
 """Reading the ledger: what the web API, `hashmill log` and a starting daemon ask it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, RowMapping, Select, func, literal, select
 
-from miner.ledger import shares
+from miner.ledger import pools, shares
 from miner.ledger.engine import engine_at, plain_errors, url_name
 from miner.ledger.rows import (
     BestShareRow,
@@ -16,6 +16,8 @@ from miner.ledger.rows import (
     LedgerError,
     NoLedgerError,
     OutcomeRow,
+    PoolShareRow,
+    PoolShareSums,
     ShareMinuteRow,
     ShareRow,
     TickRow,
@@ -159,10 +161,15 @@ class Reader:
         with self._reading() as connection:
             return shares.known_units(connection, self._site)
 
-    def tips(self, limit: int = 100) -> list[TipRow]:
-        """The `limit` tips that were numbered last, the last first."""
+    def tips(self, limit: int = 100, *, origin: str | None = "solo") -> list[TipRow]:
+        """The `limit` tips that were numbered last, the last first, of work of `origin` or of all (None)."""
         with self._reading() as connection:
-            return shares.newest_tips(connection, self._site, limit)
+            return shares.newest_tips(connection, self._site, limit, origin)
+
+    def last_tip_number(self) -> int | None:
+        """The highest number that a tip of any origin was given; None where there was none."""
+        with self._reading() as connection:
+            return shares.last_tip_number(connection, self._site)
 
     def shares(self, limit: int = 100, *, unit: str | None = None, since: float = 0.0) -> list[ShareRow]:
         """The newest `limit` shares accepted at `since` (unix seconds) or later, newest first, of `unit` or of all."""
@@ -175,6 +182,18 @@ class Reader:
         A batch is given whole: its first shares may be older than `since`.
         """
         for piece in shares.batches_since(self._reading, self._site, since):
+            yield b"".join(batch.records for batch in piece)
+
+    def share_records_on(self, tips: Collection[int]) -> Iterator[bytes]:
+        """The records of all batches that may hold shares on the tips of these numbers, oldest first, some MiB at a time.
+
+        Batches are given whole, and found by the order in which they were written: no clock says where to begin.
+        """
+        with self._reading() as connection:
+            before = shares.batch_before(connection, self._site, tips)
+        if before is None:
+            return
+        for piece in shares.batches_after(self._reading, self._site, before):
             yield b"".join(batch.records for batch in piece)
 
     def share_minutes(
@@ -198,6 +217,33 @@ class Reader:
         """Whether sums of minutes older than `before` (unix seconds) are kept."""
         with self._reading() as connection:
             return shares.has_minutes_before(connection, self._site, before)
+
+    def pool_shares(
+        self, limit: int = 100, *, pool: str | None = None, since: float = 0.0
+    ) -> list[PoolShareRow]:
+        """The newest `limit` shares handed to pools at `since` (unix seconds) or later, newest first, to `pool` or to all."""
+        with self._reading() as connection:
+            return pools.newest_pool_shares(connection, self._site, limit, pool, since)
+
+    def pool_share_sums(self, since: float = 0.0) -> dict[str, PoolShareSums]:
+        """What became of the shares handed in at `since` (unix seconds) or later and still kept, by pool."""
+        with self._reading() as connection:
+            return pools.pool_share_sums(connection, self._site, since)
+
+    def last_pool_share_id(self) -> int:
+        """The highest id of a share handed to a pool that is kept; 0 where there is none."""
+        with self._reading() as connection:
+            return pools.last_pool_share_id(connection, self._site)
+
+    def pool_payees(self, pool: str) -> set[bytes]:
+        """The scripts that jobs of this pool were seen to pay."""
+        with self._reading() as connection:
+            return pools.payees_of(connection, self._site, pool)
+
+    def has_pool_shares_before(self, before: float) -> bool:
+        """Whether shares handed to pools before `before` (unix seconds) are kept."""
+        with self._reading() as connection:
+            return pools.has_pool_shares_before(connection, self._site, before)
 
     def _whole_blocks(self, condition: ColumnElement[bool]) -> list[BlockRow]:
         query = select(*_BLOCK, blocks.c.raw).where(blocks.c.site == self._site, condition)

@@ -2,25 +2,27 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
-from threading import Condition, Thread
 from types import TracebackType
 from typing import Final, Self
 
-from miner.ledger import writes
+from miner.ledger import pools, writes
+from miner.ledger.pool_recorder import PoolRecorder
 from miner.ledger.rollup import RECORD
 from miner.ledger.rows import (
     BestShareRow,
     BlockRow,
     DecisionRow,
+    HeldBackError,
     LedgerError,
     LedgerFullError,
     LedgerUnavailableError,
     OutcomeRow,
+    PoolShareRow,
+    PoolShareSums,
+    PoolShareVerdict,
     ShareMinuteRow,
     ShareRow,
     TickRow,
@@ -28,42 +30,35 @@ from miner.ledger.rows import (
     UnitRow,
 )
 from miner.ledger.store import Store, Write
+from miner.ledger.writer import Writer
 
 log = logging.getLogger(__name__)
 
-#: How long closing waits for the last writes: longer than a write waits for another process.
-CLOSE_TIMEOUT_S: Final = 40.0
-#: How long after the database failed as a whole a block or a batch of shares is tried again.
-RETRY_S: Final = 1.0
 #: Bytes of shares that may wait for the database: a million records, hours of a big farm.
 SHARE_CAPACITY: Final = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Queued:
-    """A write on its way to the disk; `settle` is called from the writer's thread with what came of it.
-
-    One that is kept stays queued when the database fails as a whole, until it is written or the recorder closed; then
-    `lost_event` is logged. It is empty for a write that is not kept.
-    """
-
-    write: Write
-    settle: Callable[[Exception | None], None]
-    lost_event: str
-
-    @property
-    def kept(self) -> bool:
-        """Whether it outlasts a database that fails."""
-        return bool(self.lost_event)
+#: What a share handed to a pool counts as, its verdict too: these wait as rows, not as records.
+POOL_SHARE_BYTES: Final = 1024
 
 
 @dataclass(slots=True)
-class _Queue:
-    """What the loop hands to the writer's thread; every access holds `changed`."""
+class _Failures:
+    """Batches of shares that failed for good: as the writer's thread counts them, and as the loop has heard of them."""
 
-    changed: Condition = field(default_factory=Condition)
-    items: deque[_Queued] = field(default_factory=deque)
-    closed: bool = False
+    happened: int = 0
+    heard_of: int = 0
+
+    def happens(self, error: Exception | None) -> None:
+        """A batch was done with, says the writer's thread."""
+        self.happened += _is_for_good(error)
+
+    def hear(self, error: Exception | None) -> None:
+        """The same, when the loop is told."""
+        self.heard_of += _is_for_good(error)
+
+    def check(self, known: int) -> None:
+        """Raise HeldBackError where more happened than was `known` when the sums were handed in."""
+        if self.happened != known:
+            raise HeldBackError("shares that these sums hold could not be written")
 
 
 class Recorder:
@@ -101,12 +96,10 @@ class Recorder:
         self._on_ticks_dropped = on_ticks_dropped
         self._store = store
         self._block_wait_s = block_wait_s
-        self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(capacity)
-        self._queue = _Queue()
-        # A daemon thread: a process that ends without `aclose` must not hang; what was awaited is on the disk.
-        self._thread = Thread(target=_write_all, args=(store, self._queue), name="ledger-writer", daemon=True)
-        self._thread.start()
+        self._failures = _Failures()
+        self._writer = Writer(store)
+        self._pools = PoolRecorder(self._writer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,12 +111,8 @@ class Recorder:
 
     async def aclose(self) -> None:
         """Write what is queued and stop; later writes raise LedgerError. The store stays open: it is its opener's."""
-        with self._queue.changed:
-            self._queue.closed = True
-            self._queue.changed.notify()
-        await asyncio.to_thread(self._thread.join, CLOSE_TIMEOUT_S)
-        if self._thread.is_alive():
-            log.error("ledger_close_timeout", extra={"waited_s": CLOSE_TIMEOUT_S})
+        self._pools.close()
+        await self._writer.aclose()
 
     async def add_block(self, row: BlockRow) -> None:
         """Write a found block; one with the same hash stays as it is."""
@@ -147,8 +136,10 @@ class Recorder:
         await (await self._in_room(partial(writes.prune_raw, up_to_height=up_to_height)))
 
     async def prune_history(self, before: float) -> None:
-        """Drop decisions, outcomes, ticks and sums of shares older than `before`, as the store does; sums in pieces."""
+        """Drop decisions, outcomes, ticks, sums and pool shares older than `before`, as the store does, in pieces."""
         await (await self._in_room(partial(writes.prune_history, before=before)))
+        while await asyncio.to_thread(self._store.has_pool_shares_before, before):
+            await (await self._in_room(partial(pools.prune_pool_shares, before=before)))
         while await asyncio.to_thread(self._store.has_minutes_before, before):
             await (await self._in_room(partial(writes.prune_share_minutes, before=before)))
 
@@ -164,8 +155,9 @@ class Recorder:
 
     @property
     def shares_full(self) -> bool:
-        """Whether so many shares wait that `add_shares` takes no more."""
-        return self._share_bytes_waiting >= self._share_capacity
+        """Whether so many shares wait, those handed to pools with them, that `add_shares` takes no more."""
+        waiting = self._share_bytes_waiting + self._pools.waiting * POOL_SHARE_BYTES
+        return waiting >= self._share_capacity
 
     def add_shares(self, records: bytes) -> asyncio.Future[None]:
         """Queue a batch of share records (see `miner.ledger.rollup`) at once; the future is done when it is on the disk.
@@ -175,9 +167,10 @@ class Recorder:
         """
         if self.shares_full:
             raise LedgerFullError(f"{self.shares_waiting} shares wait for the ledger: it takes no more")
-        future = self._enqueue(
+        future = self._writer.enqueue(
             self._store.share_batch(records),
             lost_event="shares_not_recorded",
+            in_thread=self._failures.happens,
             settled=partial(self._shares_settled, len(records)),
         )
         self._share_bytes_waiting += len(records)
@@ -185,19 +178,40 @@ class Recorder:
 
     def add_units(self, rows: Sequence[UnitRow]) -> asyncio.Future[None]:
         """Queue units that logged in for the first time, before their first shares."""
-        return self._noted(partial(writes.add_units, rows=tuple(rows)), "units_not_recorded")
+        return self._writer.note(partial(writes.add_units, rows=tuple(rows)), "units_not_recorded")
 
     def add_tips(self, rows: Sequence[TipRow]) -> asyncio.Future[None]:
         """Queue numbered tips, before the first shares found on them."""
-        return self._noted(partial(writes.add_tips, rows=tuple(rows)), "tips_not_recorded")
+        return self._writer.note(partial(writes.add_tips, rows=tuple(rows)), "tips_not_recorded")
 
     def add_share_minutes(self, rows: Sequence[ShareMinuteRow]) -> asyncio.Future[None]:
         """Queue what was counted by unit and minute since the last call; it is added to what the ledger has of them.
 
         Every share that is counted must have been handed to `add_shares` before, and every share handed in must be
         counted: what a killed process did not get to count is later taken from the batches after this call's place.
+
+        Sums never go ahead of their shares: the future raises HeldBackError where a batch that was handed in before fails
+        for good, unless that was known (its future done) at this call. Nothing of them is written then; the rows are to be
+        handed in again once these shares were.
         """
-        return self._noted(self._store.minute_sums(rows), "share_minutes_not_recorded")
+        check = partial(self._failures.check, self._failures.heard_of)
+        return self._writer.note(self._store.minute_sums(rows, check), "share_minutes_not_recorded")
+
+    def add_pool_shares(self, rows: Sequence[PoolShareRow]) -> asyncio.Future[None]:
+        """Queue shares handed to pools, of ids that count up; they stay queued like blocks.
+
+        The future is done when they are on the disk; nobody need wait for it. Raises LedgerError when closed.
+        """
+        return self._pools.add(rows)
+
+    def settle_pool_shares(self, verdicts: Sequence[PoolShareVerdict]) -> asyncio.Future[None]:
+        """Queue pools' words on shares queued before; the first word on a share stays. As `add_pool_shares` otherwise."""
+        return self._pools.settle(verdicts)
+
+    def add_pool_payees(self, pool: str, scripts: Collection[bytes]) -> asyncio.Future[None]:
+        """Queue scripts that jobs of this pool pay."""
+        write = partial(pools.add_pool_payees, pool=pool, scripts=tuple(scripts))
+        return self._writer.note(write, "pool_payees_not_recorded")
 
     async def add_decisions(self, rows: Sequence[DecisionRow]) -> None:
         """Write decisions; one whose id is there already stays as it is."""
@@ -268,9 +282,25 @@ class Recorder:
         """See `Reader.best_shares`."""
         return await asyncio.to_thread(self._store.best_shares)
 
+    async def pool_shares(
+        self, limit: int = 100, *, pool: str | None = None, since: float = 0.0
+    ) -> list[PoolShareRow]:
+        """See `Reader.pool_shares`."""
+        return await asyncio.to_thread(self._store.pool_shares, limit, pool=pool, since=since)
+
+    async def pool_share_sums(self, since: float = 0.0) -> dict[str, PoolShareSums]:
+        """See `Reader.pool_share_sums`."""
+        return await asyncio.to_thread(self._store.pool_share_sums, since)
+
+    async def pool_payees(self, pool: str) -> set[bytes]:
+        """See `Reader.pool_payees`."""
+        return await asyncio.to_thread(self._store.pool_payees, pool)
+
     async def _keep(self, write: Write) -> None:
         try:
-            await asyncio.wait_for(self._enqueue(write, lost_event="block_not_recorded"), self._block_wait_s)
+            await asyncio.wait_for(
+                self._writer.enqueue(write, lost_event="block_not_recorded"), self._block_wait_s
+            )
         except TimeoutError as error:
             raise LedgerUnavailableError(
                 f"the ledger did not take a block's row within {self._block_wait_s} s; it stays queued"
@@ -279,47 +309,16 @@ class Recorder:
     async def _in_room(self, write: Write) -> asyncio.Future[None]:
         await self._room.acquire()
         try:
-            written = self._enqueue(write)
+            written = self._writer.enqueue(write)
         except LedgerError:
             self._room.release()
             raise
         written.add_done_callback(lambda _: self._room.release())
         return written
 
-    def _enqueue(
-        self, write: Write, *, lost_event: str = "", settled: Callable[[], None] | None = None
-    ) -> asyncio.Future[None]:
-        """Queue a write at once, whatever becomes of the caller; the future is done when it is on the disk.
-
-        `settled` is called when it is done with, written or not, even if the future was cancelled.
-        """
-        future: asyncio.Future[None] = self._loop.create_future()
-
-        def settle(error: Exception | None) -> None:
-            with suppress(RuntimeError):  # a loop that is closed has nobody left to tell
-                self._loop.call_soon_threadsafe(_resolve, future, error, settled)
-
-        with self._queue.changed:
-            if self._queue.closed:
-                raise LedgerError("the ledger is closed")
-            self._queue.items.append(_Queued(write, settle, lost_event))
-            self._queue.changed.notify()
-        return future
-
-    def _noted(self, write: Write, lost_event: str) -> asyncio.Future[None]:
-        """Queue a kept write that nobody need wait for: if it fails for good, that is logged."""
-
-        def note(written: asyncio.Future[None]) -> None:
-            error = None if written.cancelled() else written.exception()
-            if error is not None and not isinstance(error, LedgerUnavailableError):  # that was logged already
-                log.error(lost_event, extra={"reason": str(error)})
-
-        future = self._enqueue(write, lost_event=lost_event)
-        future.add_done_callback(note)
-        return future
-
-    def _shares_settled(self, size: int) -> None:
+    def _shares_settled(self, size: int, error: Exception | None) -> None:
         self._share_bytes_waiting -= size
+        self._failures.hear(error)
 
     def _ticks_settled(self, count: int, written: asyncio.Future[None]) -> None:
         error = written.exception()
@@ -333,59 +332,6 @@ class Recorder:
         log.warning("ticks_dropped", extra={"count": count, "in_all": self.ticks_dropped, "reason": reason})
 
 
-def _resolve(
-    future: asyncio.Future[None], error: Exception | None, settled: Callable[[], None] | None
-) -> None:
-    if settled is not None:
-        settled()
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
-
-
-def _write_all(store: Store, queue: _Queue) -> None:
-    """The writer's thread: takes all that is queued into one commit, again and again, until closed and empty."""
-    while True:
-        with queue.changed:
-            queue.changed.wait_for(lambda: queue.items or queue.closed)
-            group = list(queue.items)
-            queue.items.clear()
-        if not group:
-            return
-        kept = _commit(store, group)
-        if not kept:
-            continue
-        with queue.changed:
-            if not queue.closed:
-                queue.items.extendleft(reversed(kept))
-                queue.changed.wait_for(lambda: queue.closed, RETRY_S)
-                continue
-        for queued in kept:
-            log.critical(queued.lost_event, extra={"reason": "closed while the ledger was unavailable"})
-            queued.settle(LedgerUnavailableError("the ledger was closed before it took this write"))
-
-
-def _commit(store: Store, group: Sequence[_Queued]) -> list[_Queued]:
-    """Commit a group and settle it; returns what is to be tried again since the database failed as a whole.
-
-    If one of the writes is bad, each is committed by itself, so that the bad one fails alone.
-    """
-    try:
-        store.commit([queued.write for queued in group])
-    except LedgerUnavailableError as error:
-        log.warning("ledger_unavailable", extra={"error": str(error), "writes": len(group)})
-        for queued in group:
-            if not queued.kept:
-                queued.settle(error)
-        return [queued for queued in group if queued.kept]
-    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller of that write
-        if len(group) > 1:
-            return [kept for queued in group for kept in _commit(store, [queued])]
-        group[0].settle(error)
-    else:
-        for queued in group:
-            queued.settle(None)
-    return []
+def _is_for_good(error: Exception | None) -> bool:
+    """Whether a write that is kept failed for a reason that no waiting mends."""
+    return error is not None and not isinstance(error, LedgerUnavailableError)

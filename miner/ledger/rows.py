@@ -6,6 +6,7 @@ from typing import Literal
 
 BlockStatus = Literal["found", "submitted", "accepted", "rejected", "orphaned", "mature"]
 OutcomeKind = Literal["applied", "confirmed", "failed", "unsupported"]
+PoolShareResult = Literal["waiting", "accepted", "rejected", "in_doubt"]
 
 
 class LedgerError(Exception):
@@ -18,6 +19,10 @@ class LedgerUnavailableError(LedgerError):
 
 class LedgerFullError(LedgerUnavailableError):
     """More shares wait for the database than the recorder may hold; what was handed in is not queued."""
+
+
+class HeldBackError(LedgerError):
+    """Sums by minute hold shares whose own write failed: they are to be handed in again, behind those shares."""
 
 
 class NoLedgerError(LedgerError):
@@ -119,13 +124,15 @@ class UnitRow:
 class TipRow:
     """A chain tip that was worked on: the number its shares carry; `prev_hash` is hex in display order.
 
-    `height` is that of the blocks built on it. `seen_at` is UTC unix seconds.
+    `height` is that of the blocks built on it. `seen_at` is UTC unix seconds. `origin`: whose work it was, "solo" or a
+    pool's name.
     """
 
     number: int
     prev_hash: str
     height: int
     seen_at: float
+    origin: str = "solo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +176,62 @@ class BestShareRow:
     unit: str
     difficulty: float
     minute_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShareRow:
+    """A share that met a pool's difficulty, and the pool's word on it; it is `waiting` until that comes.
+
+    `id` counts up and is given by the writer. `unit` is the number of the unit that found it, `worker` the name it was
+    handed in under. `difficulty` is the hash's own, `credited` the pool's. `hash` is hex in display order, `code` and
+    `detail` are the pool's error. Times are UTC unix seconds. `unit_name` is filled in by who reads.
+    """
+
+    id: int
+    at: float
+    pool: str
+    unit: int
+    worker: str
+    job_id: str
+    hash: str
+    difficulty: float
+    credited: float
+    result: PoolShareResult = "waiting"
+    code: int | None = None
+    detail: str = ""
+    answered_at: float | None = None
+    unit_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShareVerdict:
+    """A pool's word on the share with this id, or that there will be none (`in_doubt`); `at` is UTC unix seconds."""
+
+    id: int
+    at: float
+    result: PoolShareResult
+    code: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShareSums:
+    """Shares handed to a pool by what became of them, and the work of those it answered as sums of its difficulties."""
+
+    accepted: int = 0
+    rejected: int = 0
+    in_doubt: int = 0
+    waiting: int = 0
+    work_accepted: float = 0.0
+    work_rejected: float = 0.0
+
+    @property
+    def found(self) -> int:
+        """All of them."""
+        return self.accepted + self.rejected + self.in_doubt + self.waiting
+
+    @property
+    def rejected_ratio(self) -> float | None:
+        """The part of the answered work that was rejected; None where none was answered."""
+        answered = self.work_accepted + self.work_rejected
+        return self.work_rejected / answered if answered else None

@@ -4,7 +4,7 @@ Raw shares are many, so nothing here goes through more of them than it has to: b
 index and read in pieces, and those of one unit only where its minutes say that there are any.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -44,10 +44,27 @@ def known_units(connection: Connection, site: str) -> list[UnitRow]:
     return [UnitRow(*row) for row in connection.execute(query.order_by(units.c.number))]
 
 
-def newest_tips(connection: Connection, site: str, limit: int) -> list[TipRow]:
-    """The `limit` tips that were numbered last, the last first."""
-    query = select(tips.c.number, tips.c.prev_hash, tips.c.height, tips.c.seen_at).where(tips.c.site == site)
+def newest_tips(connection: Connection, site: str, limit: int, origin: str | None) -> list[TipRow]:
+    """The `limit` tips of `origin`, or of all (None), that were numbered last, the last first."""
+    columns = (tips.c.number, tips.c.prev_hash, tips.c.height, tips.c.seen_at, tips.c.origin)
+    query = select(*columns).where(tips.c.site == site)
+    if origin is not None:
+        query = query.where(tips.c.origin == origin)
     return [TipRow(*row) for row in connection.execute(query.order_by(tips.c.number.desc()).limit(limit))]
+
+
+def last_tip_number(connection: Connection, site: str) -> int | None:
+    """The highest number that a tip of any origin was given; None where there was none."""
+    query = select(func.max(tips.c.number)).where(tips.c.site == site)
+    number: int | None = connection.execute(query).scalar_one()
+    return number
+
+
+def batch_before(connection: Connection, site: str, numbers: Collection[int]) -> int | None:
+    """The id of a batch up to which none holds a share on the tips of these numbers; None where none of them is known."""
+    query = select(func.min(tips.c.after_batch)).where(tips.c.site == site, tips.c.number.in_(numbers))
+    batch_id: int | None = connection.execute(query).scalar_one()
+    return batch_id
 
 
 def batches_since(reading: _Reading, site: str, since: float) -> Iterator[list[Batch]]:

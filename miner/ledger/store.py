@@ -1,6 +1,6 @@
 """Writing the ledger: durable when the call returns."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import count
 from threading import Lock
@@ -9,12 +9,22 @@ from typing import Final, Self
 from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError
 
-from miner.ledger import shares, writes
+from miner.ledger import pools, shares, writes
 from miner.ledger.engine import BUSY_TIMEOUT_S, engine_at, plain_errors
 from miner.ledger.lock import SoleWriter
 from miner.ledger.reader import Reader
 from miner.ledger.rollup import RECORD, MinuteFold, span_of
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareMinuteRow, TickRow, TipRow, UnitRow
+from miner.ledger.rows import (
+    BlockRow,
+    DecisionRow,
+    OutcomeRow,
+    PoolShareRow,
+    PoolShareVerdict,
+    ShareMinuteRow,
+    TickRow,
+    TipRow,
+    UnitRow,
+)
 from miner.ledger.schema import migrate
 
 #: One change, made on a connection and for a site; the transaction around it is the store's.
@@ -143,15 +153,48 @@ class Store(Reader):
         while self.has_minutes_before(before):
             self.commit([partial(writes.prune_share_minutes, before=before)])
 
+    def add_pool_shares(self, rows: Sequence[PoolShareRow]) -> None:
+        """Write shares handed to pools; one whose id is there already stays as it is."""
+        self.commit([partial(pools.add_pool_shares, rows=rows)])
+
+    def settle_pool_shares(self, verdicts: Sequence[PoolShareVerdict]) -> None:
+        """Write pools' words on shares that wait for them; the first word on a share stays."""
+        self.commit([partial(pools.settle_pool_shares, verdicts=verdicts)])
+
+    def doubt_pool_shares(self, now: float) -> int:
+        """Nobody will be told any more what became of shares that wait: they are in doubt from `now` on. Returns how many.
+
+        To be called at a start, before shares are handed to pools.
+        """
+        counts: list[int] = []
+
+        def doubt(connection: Connection, site: str) -> None:
+            counts.append(pools.doubt_pool_shares(connection, site, now))
+
+        self.commit([doubt])
+        return counts[-1]
+
+    def add_pool_payees(self, pool: str, scripts: Collection[bytes]) -> None:
+        """Remember scripts that jobs of this pool pay."""
+        self.commit([partial(pools.add_pool_payees, pool=pool, scripts=tuple(scripts))])
+
+    def prune_pool_shares(self, before: float) -> None:
+        """Drop shares handed to pools before `before` (UTC unix seconds), a piece to a commit."""
+        while self.has_pool_shares_before(before):
+            self.commit([partial(pools.prune_pool_shares, before=before)])
+
     def share_batch(self, records: bytes) -> Write:
         """The write of a batch with the next id, to be made once or again; ValueError for bytes that are no records."""
         first_at, last_at = span_of(records)
         batch = writes.ShareBatch(next(self._ids), first_at, last_at, len(records) // RECORD.size, records)
         return partial(writes.add_shares, batch=batch)
 
-    def minute_sums(self, rows: Iterable[ShareMinuteRow]) -> Write:
-        """The write of sums that hold all batches made so far; made twice, it counts once."""
-        return partial(writes.add_share_minutes, rows=tuple(rows), through=next(self._ids))
+    def minute_sums(self, rows: Iterable[ShareMinuteRow], check: Callable[[], None] | None = None) -> Write:
+        """The write of sums that hold all batches made so far; made twice, it counts once.
+
+        `check()` is asked when it is made, and raises where the sums must not be written after all.
+        """
+        return partial(writes.add_share_minutes, rows=tuple(rows), through=next(self._ids), check=check)
 
     def roll_up(self) -> int:
         """Make up for the sums that a killed process owes: count the batches that none holds; returns their shares.

@@ -21,10 +21,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from miner.ledger.rows import BlockStatus, OutcomeKind
+from miner.ledger.rows import BlockStatus, OutcomeKind, PoolShareResult
 
 #: Constraints get names by rule, so that a later migration can find them on either database.
 NAMES: Final = {
@@ -131,6 +132,7 @@ units = Table(
     UniqueConstraint("site", "name"),
 )
 
+#: Every share on a tip is in a batch whose id is above `after_batch`: ids count up whatever the clock does.
 tips = Table(
     "tips",
     metadata,
@@ -139,6 +141,9 @@ tips = Table(
     Column("prev_hash", Text, nullable=False),
     Column("height", Integer, nullable=False),
     Column("seen_at", Double, nullable=False),
+    Column("origin", Text, nullable=False, server_default="solo"),
+    Column("after_batch", BigInteger, nullable=False, server_default="0"),
+    Index(None, "site", "origin", "number"),
 )
 
 #: One row a commit, whatever it holds: `records` are `count` shares of 64 bytes as `miner.ledger.rollup` describes them.
@@ -175,4 +180,42 @@ share_rollups = Table(
     metadata,
     Column("site", Text, primary_key=True),
     Column("batch_id", BigInteger, nullable=False),
+)
+
+#: The writer gives the ids, counting up. What still waits for the pool's word is found without looking at all the rest.
+pool_shares = Table(
+    "pool_shares",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("unit", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("difficulty", Double, nullable=False),
+    Column("credited", Double, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("code", Integer, nullable=True),
+    Column("detail", Text, nullable=False),
+    Column("answered_at", Double, nullable=True),
+    CheckConstraint(_one_of("result", get_args(PoolShareResult)), name="result"),
+    Index(None, "site", "at"),
+    Index(
+        "ix_pool_shares_waiting",
+        "site",
+        "id",
+        sqlite_where=text("result = 'waiting'"),
+        postgresql_where=text("result = 'waiting'"),
+    ),
+)
+
+#: Scripts (hex) that the jobs of a pool were seen to pay; what it pays besides is a reason to look twice.
+pool_payees = Table(
+    "pool_payees",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("pool", Text, primary_key=True),
+    Column("script", Text, primary_key=True),
 )

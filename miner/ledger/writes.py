@@ -4,7 +4,7 @@ Several writes share one transaction (group commit), so none of them begins, com
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, get_args
 
@@ -25,7 +25,7 @@ from miner.ledger.rows import (
     UnitRow,
     UnknownBlockError,
 )
-from miner.ledger.shares import rolled_up_to
+from miner.ledger.shares import last_batch_id, rolled_up_to
 from miner.ledger.tables import (
     blocks,
     decisions,
@@ -151,9 +151,15 @@ def add_units(connection: Connection, site: str, rows: Sequence[UnitRow]) -> Non
 
 
 def add_tips(connection: Connection, site: str, rows: Sequence[TipRow]) -> None:
-    """Write numbered tips; one whose number is there already stays as it is."""
+    """Write numbered tips; one whose number is there already stays as it is.
+
+    Shares on them must be in batches that are written later.
+    """
+    after = last_batch_id(connection, site)
     insert_rows(
-        connection, tips, [(site, row.number, row.prev_hash, row.height, row.seen_at) for row in rows]
+        connection,
+        tips,
+        [(site, row.number, row.prev_hash, row.height, row.seen_at, row.origin, after) for row in rows],
     )
 
 
@@ -173,12 +179,20 @@ def add_shares(connection: Connection, site: str, batch: ShareBatch) -> None:
 
 
 def add_share_minutes(
-    connection: Connection, site: str, rows: Iterable[ShareMinuteRow], *, through: int
+    connection: Connection,
+    site: str,
+    rows: Iterable[ShareMinuteRow],
+    *,
+    through: int,
+    check: Callable[[], None] | None = None,
 ) -> None:
     """Add to the sums by unit and minute what `rows` count, and mark every batch up to id `through` as counted.
 
-    It happens once: with a mark that is there already, nothing does.
+    It happens once: with a mark that is there already, nothing does. `check()` is asked first, when everything handed in
+    before was written or has failed: what it raises is why the rows must not be added.
     """
+    if check is not None:
+        check()
     if rolled_up_to(connection, site) >= through:
         return
     sums: dict[tuple[int, int], ShareMinuteRow] = {}

@@ -55,9 +55,7 @@ class NodeSet:
         clock: Callable[[], float] = time.monotonic,
         lag_s: float = LAG_S,
     ) -> None:
-        """`clock` measures ages in seconds and need not know the date. ValueError without a node."""
-        if not nodes:
-            raise ValueError("at least one bitcoind is needed")
+        """`clock` measures ages in seconds and need not know the date. Without a node, as at pools alone, none is active."""
         self._nodes = tuple(nodes)
         self._clock = clock
         self._lag_s = lag_s

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -90,6 +91,24 @@ class Broadcast:
             self._late.clear()
         if self._next is None:
             self._write()
+
+    def tell(self, listeners: Iterable[Listener]) -> None:
+        """These have come from elsewhere: the current job is theirs too."""
+        if self.notice is not None:
+            self._queue += listeners
+            if self._next is None:
+                self._write()
+
+    def leave(self, listeners: AbstractSet[Listener]) -> None:
+        """These have gone elsewhere: whatever they were to hear of, they are not to hear of it any more."""
+        left = self._queue[self._reached :]
+        if left:
+            waited_for = left[: max(self._tip_left, 0)]
+            self._tip_left -= sum(listener in listeners for listener in waited_for)
+            self._queue = [listener for listener in left if listener not in listeners]
+            self._reached = 0
+        self._late.difference_update(listeners)
+        self._look_if_served()
 
     def late(self, listener: Listener) -> None:
         """One that had to wait can be told now."""

@@ -4,6 +4,9 @@ When the difficulty changes: what vardiff wants at once (the first adjustments, 
 the current job again under an id of its own, `<job id>.<level>`; other changes go out before the next job, so that a small
 device hears of no more than it must. The current job is sent again with a later time, since many devices begin anew
 with the same extranonce2 and would find the same shares again.
+
+Serials of jobs rise, whosever work it is. A session that is given other work may have had later jobs than the current one
+of that: it is sent as if it were sent again. Work of another source (a pool, a connection to it, our own node) is clean.
 """
 
 from typing import TYPE_CHECKING
@@ -14,9 +17,9 @@ from miner.stratum.house import House, Resumable, Subscription, Taker
 from miner.stratum.levels import Level
 from miner.stratum.pace import NETWORK_UNKNOWN, Pace
 from miner.stratum.rules import PortRules
-from miner.stratum.v1 import Notice
+from miner.stratum.v1 import Notice, Terms
 from miner.work.job import ntime_at
-from miner.work.share import Reason, Submission, Verdict
+from miner.work.share import Pending, Reason, Submission, Verdict
 
 if TYPE_CHECKING:
     from miner.work.roster import HashingUnit
@@ -25,22 +28,26 @@ if TYPE_CHECKING:
 class Channel:
     """The mining half of a session: quiet until it is `begin`-ed, which takes a place and a worker.
 
-    Methods return the lines to be written. `mask` are the version bits the miner may roll, `wanted_mask` those it asked
-    for; None where it does not roll, or did not ask.
+    Methods return the lines to be written. `mask` are the version bits the miner may roll in whatever work, `wanted_mask`
+    those it asked for; None where it does not roll, or did not ask. `told_mask` is what it was told last: those of them
+    that its work leaves to it.
     """
 
     __slots__ = (
-        "_house", "_notice", "_ntime_s", "_rules", "is_mining", "mask", "pace", "place", "script", "taker", "unit",
-        "wanted_mask", "workers",
+        "_highest", "_house", "_notice", "_ntime_s", "_rules", "_terms", "is_mining", "mask", "pace", "place", "script",
+        "taker", "told_mask", "unit", "wanted_mask", "workers",
     )  # fmt: skip
 
     def __init__(self, house: House, rules: PortRules) -> None:
         self._house = house
         self._rules = rules
         self._notice: Notice | None = None
+        self._terms: Terms | None = None  # of the last job; None: look at all there is before the next
+        self._highest = -1  # serial of the latest job it was sent
         self._ntime_s = 0
         self.is_mining = False
         self.mask: int | None = None
+        self.told_mask = 0
         self.wanted_mask: int | None = None
         self.pace = Pace(rules)
         self.place: Subscription | None = None
@@ -60,18 +67,25 @@ class Channel:
             self.pace.resume(place.resumed.vardiff, place.resumed.level)
             if self.wanted_mask is None:
                 self.mask = place.resumed.version_mask
+        elif place.learned is not None:
+            self.pace.resume(place.learned, 0)
 
     def begin(self, now: float) -> bytes:
         """If place and worker are there: the difficulty, and the current job; nothing if they are not, or were before."""
         if self.is_mining or self.place is None or self.unit is None:
             return b""
         self.is_mining = True
-        notice = self._notice = self._house.notice()
+        notice = self._house.notice()
         level = self.pace.start(notice.ceiling if notice else NETWORK_UNKNOWN, now)
         self._hire_taker()
         told = self._enter(level)
-        if notice is None:
+        if notice is None or not self._can_hash(notice):
             return told
+        if self.told_mask & ~notice.terms.version_mask:
+            told += self._tell_mask(notice)
+        self._take_up(notice)
+        if self._mask_in(notice) not in {None, self.told_mask}:
+            self._terms = None  # it may roll more: told with the next job, when nothing is left of the login
         self._ntime_s = notice.job.ntime_s
         return told + notice.line_for(None, self.script, clean=True)
 
@@ -84,8 +98,8 @@ class Channel:
             self.unit, worker.encode(), self.place.extranonce1, self.mask, self.script
         )
         if self.taker is not None:
-            newest = self.pace.newest
-            self.taker.set_level(newest.number, newest.from_serial, newest.credit, newest.target)
+            for level in self.pace.kept:
+                self.taker.set_level(level.number, level.from_serial, level.credit, level.target)
 
     def resumable(self, agent: str) -> Resumable | None:
         """What it takes to go on elsewhere; None for a session that never mined."""
@@ -105,7 +119,7 @@ class Channel:
 
     # ---- Shares ----------------------------------------------------------------------------------------------
 
-    def judge(self, submit: Submit) -> Verdict:
+    def judge(self, submit: Submit) -> Verdict | Pending:
         """The verdict on a share that the taker left, or on all where there is none. Raises CallError."""
         if self.place is None:
             raise CallError(v1.NOT_SUBSCRIBED, "Not subscribed")
@@ -140,19 +154,58 @@ class Channel:
 
     def offer(self, notice: Notice, now: float) -> bytes:
         """A new job: its notify, before it the difficulty if that changes; nothing if this session is to have none."""
-        pace, unit, before = self.pace, self.unit, self._notice
-        vardiff = pace.vardiff
-        if vardiff is None or unit is None or unit.gate_reason or notice is before:
+        unit, vardiff, before = self.unit, self.pace.vardiff, self._notice
+        if vardiff is None or unit is None or unit.gate_reason:
             return b""
-        self._notice = notice
-        # The first job on this tip, the clean one, may have been superseded before it came this far.
-        first = not notice.clean and (before is None or before.job.prev_hash != notice.job.prev_hash)
-        plain = self.script is None and not first
-        if plain and not vardiff.pending and notice.ceiling == pace.network:
+        if (
+            notice.terms is self._terms
+            and before is not None
+            and notice.serial > self._highest
+            and self.script is None
+            and not vardiff.pending
+            # The first job on this tip, the clean one, may have been superseded before it came this far.
+            and (notice.clean or notice.prev_hash == before.prev_hash)
+        ):
+            self._notice = notice
+            self._highest = notice.serial
             return notice.line
-        level = pace.before_job(notice.ceiling, notice.serial, now)
-        line = notice.line if plain else notice.line_for(None, self.script, clean=first or notice.clean)
-        return line if level is None else self._enter(level) + line
+        return self._offer_other(notice, now)
+
+    def _offer_other(self, notice: Notice, now: float) -> bytes:
+        """A job that is not just the next one."""
+        before = self._notice
+        if not self._can_hash(notice):
+            return b""
+        if before is not None and notice.serial == before.serial:
+            self._notice = notice
+            return b""
+        is_new = before is None or notice.terms.source != before.terms.source
+        clean = is_new or notice.clean or before is None or notice.prev_hash != before.prev_hash
+        if is_new:
+            self._ntime_s = 0  # the times of others' headers are no matter
+        told = self._tell_mask(notice)
+        serial = max(notice.serial, self._highest + 1)
+        level = self.pace.before_job(notice.ceiling, serial, now)
+        is_older = serial != notice.serial
+        self._take_up(notice)
+        if is_older:
+            return told + self._again(level or self.pace.renew(serial), now, clean=clean)
+        line = (
+            notice.line
+            if self.script is None and clean is notice.clean
+            else notice.line_for(None, self.script, clean=clean)
+        )
+        return told + (line if level is None else self._enter(level) + line)
+
+    def _take_up(self, notice: Notice) -> None:
+        """It is the current job from now on."""
+        self._notice = notice
+        self._terms = notice.terms
+        self._highest = max(self._highest, notice.serial)
+
+    def _can_hash(self, notice: Notice) -> bool:
+        """Whether the job's extranonces are of the sizes that the miner was told."""
+        return self.place is not None and notice.terms.extranonce_sizes == self.place.extranonce_sizes
 
     def change(self, wanted: float, now: float) -> bytes:
         """Another difficulty at once: said, and the current job sent again under it."""
@@ -189,8 +242,8 @@ class Channel:
         return v1.set_difficulty(level.difficulty)
 
     def _next_serial(self) -> int:
-        """Serial of the next job: the one after the last that was sent."""
-        return self._notice.serial + 1 if self._notice else 0
+        """Serial of the next job: above all that were sent."""
+        return self._highest + 1
 
     # ---- Changes of the coinbase and the version -------------------------------------------------------------
 
@@ -200,20 +253,45 @@ class Channel:
         if self.taker is not None:
             self.taker.set_version_mask(mask)
 
+    def ask_mask(self, mask: int) -> int:
+        """The miner asks to roll these bits; returns those it may, in the present work."""
+        work_mask = self._house.work_mask()
+        self.wanted_mask = mask
+        self.roll(mask & self._rules.version_mask)
+        self.told_mask = mask & self._rules.version_mask & (-1 if work_mask is None else work_mask)
+        return self.told_mask
+
     def change_version_mask(self, mask: int) -> bytes:
         """The port lets miners roll these bits: told to one that mines and had asked, if it makes a difference to it."""
         if not self.is_mining or self.wanted_mask is None or self.wanted_mask & mask == self.mask:
             return b""
         self.roll(self.wanted_mask & mask)
-        return v1.set_version_mask(self.wanted_mask & mask)
+        return self._tell_mask(self._notice)
 
-    def change_extranonce(self, place: Subscription, now: float) -> bytes:
-        """Another extranonce1, and the current job again to go with it; shares of the old one are lost."""
+    def _tell_mask(self, notice: Notice | None) -> bytes:
+        """The bits that the miner may roll in this work: told if it had asked, and they are others than it was told."""
+        wanted = self._mask_in(notice)
+        if wanted is None or wanted == self.told_mask:
+            return b""
+        self.told_mask = wanted
+        return v1.set_version_mask(wanted)
+
+    def _mask_in(self, notice: Notice | None) -> int | None:
+        """The bits that a miner may roll in this work; None for one that did not ask."""
+        if self.wanted_mask is None or self.mask is None:
+            return None
+        return self.mask if notice is None else self.mask & notice.terms.version_mask
+
+    def change_extranonce(self, place: Subscription, now: float, notice: Notice | None = None) -> bytes:
+        """Another extranonce1, and to go with it this job, or else the current one again; shares of the old one are lost."""
         if not self.is_mining:
             return b""
         self.place = place
         self._hire_taker()
         told = v1.set_extranonce(place.extranonce1, place.extranonce2_size)
+        if notice is not None:
+            self._notice = None  # so that it is clean, whatever it was
+            return told + self._offer_other(notice, now)
         return told + self._again(self.pace.renew(self._next_serial()), now, clean=True)
 
 

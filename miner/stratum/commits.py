@@ -62,20 +62,22 @@ class Waiter(Protocol):
 
 
 class _Batch:
-    """Answers that wait for one commit, and how many shares they acknowledge."""
+    """Answers that wait for one commit, and how many shares they acknowledge; `holds`: they wait even where there is no share."""
 
-    __slots__ = ("answers", "credited", "since")
+    __slots__ = ("answers", "credited", "holds", "since")
 
     def __init__(self, since: float = 0.0) -> None:
         self.answers: dict[Waiter, bytes] = {}
         self.credited = 0
+        self.holds = False
         self.since = since
 
 
 class ShareCommitter:
     """Has the records of `buffer` written, one commit at a time, and releases the answers that wait for each.
 
-    `write(records)` queues records for the ledger and gives a future that is done when they are durable. If that takes
+    `write(records)` queues records for the ledger and gives a future that is done when they are durable, and so is every row
+    that was queued before (of a block, or of a share for a pool); there may be no records, only such rows. If that takes
     longer than `stall_s`, those who wait are closed without an answer (their shares may or may not have been kept, and
     are never credited twice), the alert is raised, and `refusal` says why nobody should log in; all that ends with
     the next commit that works. Records that were refused are offered again, ahead of newer ones.
@@ -115,8 +117,11 @@ class ShareCommitter:
         self.refusal = ""
         """Why nobody should log in now; empty while the ledger takes shares."""
 
-    def hold(self, waiter: Waiter, data: bytes, credited: int) -> None:
-        """Keep `data` until the `credited` shares it answers are durable, and those this waiter waits for already."""
+    def hold(self, waiter: Waiter, data: bytes, credited: int, *, holds: bool = False) -> None:
+        """Keep `data` until the `credited` shares it answers are durable, and those this waiter waits for already.
+
+        `holds`: and until whatever was queued for the ledger is, though `data` answers no share that is worth anything.
+        """
         if self.refusal:
             waiter.drop(STALLED)
             self.wake()
@@ -130,6 +135,8 @@ class ShareCommitter:
             data = held + data
         batch.answers[waiter] = data
         batch.credited += credited
+        if holds:
+            batch.holds = True
         if len(data) > MOST_HELD or batch.credited >= self._most_waiting:
             waiter.pause_reading()
             self._paused.append(waiter)
@@ -181,7 +188,7 @@ class ShareCommitter:
         self._records += fresh
         if self._paused and self._slice is None:
             self._slice = self._loop.call_soon(self._release_slice)
-        if not self._records:
+        if not self._records and not batch.holds:
             self._release(batch)
             return
         batch.since = now

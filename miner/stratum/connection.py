@@ -3,31 +3,38 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from miner.stratum.broadcast import Broadcast
 from miner.stratum.commits import ShareCommitter
 from miner.stratum.house import (
+    Closing,
     Granted,
     LoginOutcome,
     LoginWanted,
+    MakeTaker,
     Output,
     Refused,
     Resumable,
     Subscription,
-    Taker,
     Waiting,
 )
 from miner.stratum.rules import PortRules
 from miner.stratum.server_session import ServerSession
 from miner.stratum.v1 import Notice
+from miner.work.extranonce import ExtranonceExhaustedError
+from miner.work.layout import Layout
 from miner.work.roster import HashingUnit
-from miner.work.share import Submission, Verdict
+from miner.work.share import Pending, Submission, Verdict
+
+if TYPE_CHECKING:
+    from miner.stratum.broadcast import Broadcast
 
 log = logging.getLogger(__name__)
 
 WRITE_LIMIT: Final = 256 * 1024
 """Bytes that a peer may leave unread before its connection is closed; what the kernel holds for it comes on top."""
+MOST_AWAITED: Final = 1024
+"""Shares of one connection whose answer may wait for a pool's word before no more is read from it."""
 _NEWS: Final = b'"method"'
 
 
@@ -35,11 +42,22 @@ class Hub(Protocol):
     """The server as its connections see it."""
 
     clock: Callable[[], float]
+    uptime: Callable[[], float]
     committer: ShareCommitter
-    broadcast: Broadcast
+    take: Callable[[Submission, int], Verdict | Pending]
+    taker: MakeTaker
 
-    def subscribe(self, guest: "Connection", resume: str | None, now: float, /) -> Subscription:
+    @property
+    def layout(self) -> Layout:
+        """The sizes of extranonces in every place given out now."""
+        ...
+
+    def subscribe(self, guest: "Connection", resume: str | None, /) -> Subscription:
         """A place for a session. Raises ExtranonceExhaustedError."""
+        ...
+
+    def move(self, guest: "Connection", /) -> Subscription:
+        """Another place for a session, of the present layout. Raises ExtranonceExhaustedError."""
         ...
 
     def login(self, guest: "Connection", name: str, now: float, /) -> Granted | Refused | Waiting:
@@ -50,20 +68,16 @@ class Hub(Protocol):
         """Find out in the background whether it may, and have `settle` called."""
         ...
 
-    def take(self, submission: Submission, share_target: int, /) -> Verdict:
-        """Judge, count and record one share."""
+    def notice(self, guest: "Connection", /) -> Notice | None:
+        """The current job of its lane."""
         ...
 
-    def taker(
-        self,
-        unit: HashingUnit,
-        worker: bytes,
-        extranonce1: bytes,
-        version_mask: int | None,
-        payout_script: bytes | None,
-        /,
-    ) -> Taker | None:
-        """A taker of plain submit lines for one session."""
+    def work_mask(self, guest: "Connection", /) -> int | None:
+        """The version bits that its work leaves to miners."""
+        ...
+
+    def wait(self, token: int, guest: "Connection", /) -> None:
+        """A share of this token waits for a pool's word: have `answered` called."""
         ...
 
     def entered(self, guest: "Connection", /) -> None:
@@ -79,11 +93,12 @@ class Connection(asyncio.Protocol):
     """The protocol of one miner's transport, and the house of its session.
 
     `address` is where it comes from, `key` what that is counted as. `ending` says why it is closed, and is empty while
-    nobody wants that; `place` is its session id.
+    nobody wants that; `place` is its session id, `layout` that of its extranonces. `lane` brings it its jobs.
     """
 
     __slots__ = (
-        "_behind", "_hub", "_rules", "_transport", "address", "ending", "key", "pending", "place", "session",
+        "_behind", "_hub", "_rules", "_transport", "address", "ending", "key", "lane", "layout", "pending", "place",
+        "session",
     )  # fmt: skip
 
     session: ServerSession
@@ -96,6 +111,8 @@ class Connection(asyncio.Protocol):
         self._behind = 0
         self.address = address
         self.key = key
+        self.lane: Broadcast | None = None
+        self.layout: Layout | None = None
         self.pending = 0
         self.place = ""
         self.ending = ""
@@ -106,7 +123,7 @@ class Connection(asyncio.Protocol):
         """It stands: a session begins."""
         self._transport = transport
         self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
-        self.session = ServerSession(self, self._rules, self._hub.clock())
+        self.session = ServerSession(self, self._rules, self._hub.uptime())
         self._hub.entered(self)
 
     def data_received(self, data: bytes) -> None:
@@ -118,8 +135,8 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever this one did to its session, the others go on
             self._broke(error)
             return
-        if output.credited or self.pending:
-            self._hold(output.data, output.credited)
+        if output.credited or self.pending or output.holds:
+            self._hold(output)
         elif output.data:
             self._transport.write(output.data)
         if output.close or output.login is not None:
@@ -157,12 +174,41 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
         return True
 
-    def tick(self, now: float) -> None:
+    def change_over(self, notice: Notice, now: float) -> bool:
+        """Bring a miner to the present layout with this job, or have it connect again; False while neither can be."""
+        if self.ending:
+            return True
+        if self._behind or not self.session.is_mining:
+            return False
+        try:
+            if not self.session.wants_extranonce:
+                self._say(self.session.reconnect())
+                self._end(Closing.LAYOUT)
+                return True
+            place = self._hub.move(self)
+            self.layout = self._hub.layout
+            self._transport.write(self.session.change_extranonce(place, now, notice))
+        except ExtranonceExhaustedError:
+            self.farewell("No room for another session", Closing.NO_EXTRANONCE)
+        except Exception as error:  # noqa: BLE001 - as in data_received
+            self._broke(error)
+        return True
+
+    def answered(self, token: int, error: tuple[int, str] | None) -> None:
+        """The pool's word on a share that waits for it: told when the share is durable, too."""
+        if self.ending:
+            return
+        session = self.session
+        self._say(session.answered(token, error))
+        if len(session.awaited) == MOST_AWAITED:
+            self.resume_reading()
+
+    def tick(self, now: float, uptime: float) -> None:
         """Time passed; to be called every few seconds."""
         if self.ending:
             return
         try:
-            output = self.session.tick(now)
+            output = self.session.tick(now, uptime)
         except Exception as error:  # noqa: BLE001 - as in data_received
             self._broke(error)
             return
@@ -206,9 +252,9 @@ class Connection(asyncio.Protocol):
         return self._transport is not None or bool(self.ending)
 
     @property
-    def extranonce2_size(self) -> int:
-        """Bytes that the miner counts up."""
-        return self._rules.extranonce2_size
+    def unit(self) -> HashingUnit | None:
+        """The unit of its first login."""
+        return self.session.unit
 
     # ---- What the committer calls ----------------------------------------------------------------------------
 
@@ -225,8 +271,8 @@ class Connection(asyncio.Protocol):
         elif self._behind:
             # Not when nothing is pending any more: one that hands in a share during every commit would wait for ever.
             self._behind -= 1
-            if not self._behind:
-                self._hub.broadcast.late(self)
+            if not self._behind and self.lane is not None:
+                self.lane.late(self)
 
     def pause_reading(self) -> None:
         """Read nothing more of what the peer sends."""
@@ -240,40 +286,41 @@ class Connection(asyncio.Protocol):
 
     # ---- What the session asks of its house ------------------------------------------------------------------
 
-    def subscribe(self, resume: str | None, now: float) -> Subscription:
+    def subscribe(self, resume: str | None, _now: float) -> Subscription:
         """A place: an id and an extranonce1 of its own."""
-        subscription = self._hub.subscribe(self, resume, now)
-        self.place = subscription.session_id
+        subscription = self._hub.subscribe(self, resume)
+        self.place, self.layout = subscription.session_id, self._hub.layout
         return subscription
 
     def login(self, name: str, _password: str, now: float) -> Granted | Refused | Waiting:
         """Whether a worker may mine here; nobody needs a password."""
         return self._hub.login(self, name, now)
 
-    def take(self, submission: Submission, share_target: int) -> Verdict:
+    def take(self, submission: Submission, share_target: int) -> Verdict | Pending:
         """Judge, count and record one share."""
-        return self._hub.take(submission, share_target)
+        verdict = self._hub.take(submission, share_target)
+        if isinstance(verdict, Pending):
+            self._hub.wait(verdict.token, self)
+        return verdict
 
-    def taker(
-        self,
-        unit: HashingUnit,
-        worker: bytes,
-        extranonce1: bytes,
-        version_mask: int | None,
-        payout_script: bytes | None,
-    ) -> Taker | None:
-        """What judges this session's plain submit lines."""
-        return self._hub.taker(unit, worker, extranonce1, version_mask, payout_script)
+    @property
+    def taker(self) -> MakeTaker:
+        """Makes what judges this session's plain submit lines."""
+        return self._hub.taker
 
     def notice(self) -> Notice | None:
         """The current job."""
-        return self._hub.broadcast.notice
+        return self._hub.notice(self)
+
+    def work_mask(self) -> int | None:
+        """The version bits that the present work leaves to miners."""
+        return self._hub.work_mask(self)
 
     # ---- Its own ---------------------------------------------------------------------------------------------
 
     def _carry_out(self, output: Output) -> None:
-        if output.credited or self.pending:
-            self._hold(output.data, output.credited)
+        if output.credited or self.pending or output.holds:
+            self._hold(output)
         else:
             self._say(output.data)
         if output.close or output.login is not None:
@@ -286,18 +333,24 @@ class Connection(asyncio.Protocol):
         elif output.login is not None:
             self._hub.look_up(self, output.login)
 
-    def _hold(self, data: bytes, credited: int) -> None:
-        """Have `data` written after the commit that the session's shares wait for."""
-        if data:
-            self._hub.committer.hold(self, data, credited)
-            if _NEWS in data:
-                self._behind = self.pending
+    def _hold(self, output: Output) -> None:
+        """Have what was said written after the commit that the session's shares wait for."""
+        data = output.data
+        if output.holds:
+            # Without words, too: the pool's will follow, and must not come before the commit.
+            self._hub.committer.hold(self, data, output.credited, holds=True)
+            if len(self.session.awaited) > MOST_AWAITED and not self.ending:
+                self.pause_reading()
+        elif data:
+            self._hub.committer.hold(self, data, output.credited)
+        if _NEWS in data:
+            self._behind = self.pending
 
     def _say(self, data: bytes) -> None:
         if not data:
             return
         if self.pending:
-            self._hold(data, 0)
+            self._hold(Output(data))
         else:
             self._transport.write(data)
 

@@ -1,13 +1,14 @@
 """What a session asks of the server it belongs to, and what it gives back: the seam between protocol and sockets."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
 from miner.stratum.v1 import Notice
 from miner.work.roster import HashingUnit
-from miner.work.share import Submission, Verdict
+from miner.work.share import Pending, Submission, Verdict
 from miner.work.vardiff import VardiffState
 
 
@@ -28,6 +29,8 @@ class Closing(StrEnum):
     """The peer closed it, or the server did for a reason of its own."""
     LOGIN_TIMEOUT = "login_timeout"
     IDLE = "idle"
+    LAYOUT = "layout"
+    """Extranonces have other sizes now, and it cannot be told so without connecting again."""
 
 
 class Resumable(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +51,21 @@ class Resumable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A session's place: its id, and the extranonce1 that is its alone; `resumed` if it was here before."""
+    """A session's place: its id, and the extranonce1 that is its alone; `resumed` if it was here before.
+
+    `learned` is what is still known of one that was here, but whose place is gone.
+    """
 
     session_id: str
     extranonce1: bytes
     extranonce2_size: int
     resumed: Resumable | None = None
+    learned: VardiffState | None = None
+
+    @property
+    def extranonce_sizes(self) -> tuple[int, int]:
+        """Bytes of extranonce1 and extranonce2."""
+        return len(self.extranonce1), self.extranonce2_size
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -91,14 +103,16 @@ class LoginWanted(msgspec.Struct, frozen=True):
 class Output(msgspec.Struct):
     """What a session wants done: bytes to be written, and then perhaps the connection closed.
 
-    `credited` good shares are answered in `data`, which must wait until the ledger holds them. `login`: have this login
-    looked into, and call `login_settled`.
+    `credited` good shares are answered in `data`, which must wait until the ledger holds them. `holds`: there is more that the
+    ledger must hold first, or before an answer that comes later: a share that is no good but a block, or one for a pool.
+    `login`: have this login looked into, and call `login_settled`.
     """
 
     data: bytes = b""
     credited: int = 0
     close: str = Closing.STAY
     login: LoginWanted | None = None
+    holds: bool = False
 
 
 NOTHING: Final = Output()
@@ -136,6 +150,14 @@ class Taker(Protocol):
         ...
 
 
+MakeTaker: TypeAlias = Callable[[HashingUnit, bytes, bytes, int | None, bytes | None], Taker | None]
+"""Makes a taker for one session: of its unit, worker name, extranonce1, version mask and payout script.
+
+The mask is None for a session that rolls no versions, the script None where the jobs' own is paid. No taker: every share
+goes by `take`.
+"""
+
+
 class House(Protocol):
     """The server as its sessions see it; every method answers at once."""
 
@@ -147,22 +169,22 @@ class House(Protocol):
         """Whether a worker may mine here."""
         ...
 
-    def take(self, submission: Submission, share_target: int, /) -> Verdict:
-        """Judge, count and record one share; the way of those that the taker leaves."""
+    def take(self, submission: Submission, share_target: int, /) -> Verdict | Pending:
+        """Judge, count and record one share; the way of those that the taker leaves.
+
+        Pending: it counts, and `ServerSession.answered` brings the answer.
+        """
         ...
 
-    def taker(
-        self,
-        unit: HashingUnit,
-        worker: bytes,
-        extranonce1: bytes,
-        version_mask: int | None,
-        payout_script: bytes | None,
-        /,
-    ) -> Taker | None:
-        """A taker for one session; None: every share goes by `take`."""
+    @property
+    def taker(self) -> MakeTaker:
+        """Makes the takers."""
         ...
 
     def notice(self) -> Notice | None:
-        """The current job; None while there is no work."""
+        """The current job for this session, once it has logged in; None while there is no work."""
+        ...
+
+    def work_mask(self) -> int | None:
+        """The version bits that the present work leaves to miners; None while there is no work."""
         ...

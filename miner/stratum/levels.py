@@ -34,6 +34,11 @@ class Levels:
         """The level of the jobs sent from now on."""
         return self._kept[-1]
 
+    @property
+    def kept(self) -> tuple[Level, ...]:
+        """Those remembered, the oldest first."""
+        return tuple(self._kept)
+
     def change(self, difficulty: float, from_serial: int) -> Level:
         """From the job `from_serial` on, shares must have `difficulty`; jobs sent before keep theirs."""
         level = _level(self.newest.number + 1, from_serial, difficulty)

@@ -38,6 +38,11 @@ class Pace:
         """The level of the jobs sent from now on."""
         return self._levels.newest
 
+    @property
+    def kept(self) -> tuple[Level, ...]:
+        """The levels that shares may still be judged by, the oldest first."""
+        return self._levels.kept
+
     def of(self, serial: int, number: int | None) -> Level | None:
         """The level that a share is judged by; see Levels."""
         return self._levels.of(serial, number)

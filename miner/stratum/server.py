@@ -9,10 +9,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from miner.stratum.broadcast import Broadcast
+from miner.stratum.awaited import Awaited
 from miner.stratum.commits import STALL_S, STALLED, ShareCommitter, Shares
 from miner.stratum.connection import Connection
-from miner.stratum.house import Granted, LoginWanted, Refused, Subscription, Taker, Waiting
+from miner.stratum.dispatch import MAIN, Dispatch
+from miner.stratum.house import Granted, LoginWanted, MakeTaker, Refused, Subscription, Waiting
 from miner.stratum.limits import ConnectionLimits, limit_key, raise_open_files
 from miner.stratum.listener import Listener, Port, open_listener
 from miner.stratum.logins import Logins, Payouts
@@ -20,13 +21,13 @@ from miner.stratum.places import RESUME_S, Parked, Places
 from miner.stratum.traffic import Traffic
 from miner.stratum.v1 import Notice
 from miner.work.extranonce import ExtranonceAllocator
+from miner.work.layout import Layout
 from miner.work.roster import HashingUnit, Roster
-from miner.work.share import Submission, Verdict
+from miner.work.share import Pending, Submission, Verdict
 
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES: Final = 8
-EXTRANONCE1_SIZE: Final = 4
 SWEEP_STEP_S: Final = 0.1
 SWEEP_STEPS: Final = 50
 """Every connection is looked at once in so many steps: every five seconds."""
@@ -59,11 +60,12 @@ class Counter:
 
     `take` judges, counts and records one share; `taker` makes what does that for the plain submit lines of one session
     (None: it all goes by `take`). Both put a record into `buffer` for each share they credit. `write` queues
-    records for the ledger, and gives a future that is done when they are durable; it may raise LedgerError.
+    records for the ledger, and gives a future that is done when they are durable, and so are the rows of blocks and of shares
+    for a pool that were found before; without records it is for these alone. It may raise LedgerError.
     """
 
-    take: Callable[[Submission, int], Verdict]
-    taker: Callable[[HashingUnit, bytes, bytes, int | None, bytes | None], Taker | None]
+    take: Callable[[Submission, int], Verdict | Pending]
+    taker: MakeTaker
     buffer: Shares
     write: Callable[[bytes], asyncio.Future[None]]
 
@@ -71,28 +73,35 @@ class Counter:
 class Server:
     """Every port and every connection; `open` listens, `run` serves.
 
-    `payouts` None: every block pays the operator. `reserved` are extranonce1 values that hash without a connection.
+    `layout` are the sizes of extranonces in all work; `reserved` are extranonce1 values that hash without a connection, of
+    which as many bytes count as one has. `lane_of` says which work a unit is given: that which `serve` was told for this
+    lane. `payouts` None: every block pays the operator. `clock` are unix seconds, `uptime` those of a clock nobody sets, by
+    default the event loop's.
     `on_alert(name, message)` is told what an operator should look at, with an empty message when it is over;
     `on_tip_served(seconds)` how long a new block's first job took from its first sight to the last session.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by name, from who builds the daemon
         self,
         counter: Counter,
         roster: Roster,
         limits: ServerLimits,
         *,
+        layout: Layout,
+        lane_of: Callable[[HashingUnit], str] = lambda _unit: MAIN,
         payouts: Payouts | None = None,
         reserved: Iterable[bytes] = (),
         on_alert: Callable[[str, str], None],
         on_tip_served: Callable[[float], None],
         clock: Callable[[], float],
+        uptime: Callable[[], float] | None = None,
     ) -> None:
-        self.clock = clock
-        self._counter = counter
-        self._limits = limits
-        self._on_alert = on_alert
         self._loop = asyncio.get_running_loop()
+        self.clock = clock
+        self.uptime = self._loop.time if uptime is None else uptime
+        self._limits = limits
+        self._reserved = tuple(reserved)
+        self._on_alert = on_alert
         self._group: asyncio.TaskGroup | None = None
         self._listeners: list[Listener] = []
         self._connections: dict[Connection, None] = {}
@@ -103,21 +112,20 @@ class Server:
         self._certificates_at = 0.0
         self.traffic = Traffic()
         self._admission = ConnectionLimits(limits.connections, limits.per_address)
-        extranonces = ExtranonceAllocator(EXTRANONCE1_SIZE, secrets.randbits(8 * EXTRANONCE1_SIZE))
-        for extranonce in reserved:
-            extranonces.reserve(extranonce)
         self._places = Places(
-            extranonces,
+            layout,
+            self._extranonces,
             lambda: secrets.token_hex(TOKEN_BYTES),
             resume_s=limits.resume_s,
             most_parked=2 * limits.connections,
         )
-        self.broadcast = Broadcast(self._connections.keys, clock=clock, on_tip_served=on_tip_served)
+        self._dispatch = Dispatch(layout, lane_of, clock=clock, on_tip_served=on_tip_served)
+        self._awaited = Awaited()
         self.committer = ShareCommitter(
             counter.buffer,
             counter.write,
             on_alert=on_alert,
-            give_way=lambda: self.broadcast.is_busy,
+            give_way=lambda: self._dispatch.is_busy,
             stall_s=limits.stall_s,
         )
         self._logins = Logins(
@@ -125,6 +133,9 @@ class Server:
         )
         self.take = counter.take
         self.taker = counter.taker
+        self.work_mask = self._dispatch.work_mask
+        self.notice = self._dispatch.notice
+        self.wait = self._awaited.wait
 
     # ---- What the daemon calls -------------------------------------------------------------------------------
 
@@ -175,9 +186,38 @@ class Server:
             listener.close()
         self._listeners = []
 
-    def serve(self, notice: Notice | None, seen_at: float | None = None) -> None:
-        """Give everybody this job; see `Broadcast.serve`."""
-        self.broadcast.serve(notice, seen_at)
+    def serve(self, notice: Notice | None, seen_at: float | None = None, lane: str = MAIN) -> None:
+        """Give everybody on this lane this job; see `Broadcast.serve`. Raises ValueError for a job of another layout."""
+        self._dispatch.serve(notice, seen_at, lane)
+
+    async def reached_all(self, limit_s: float) -> None:
+        """Wait until the current jobs have been written to everybody, but no longer than `limit_s` seconds."""
+        await self._dispatch.reached_all(limit_s)
+
+    def set_layout(self, layout: Layout) -> None:
+        """Extranonces have these sizes in all work from now on: `serve` every lane a new job next, none is given out before.
+
+        Miners that take another extranonce1 get it with that job; the others are told to connect again.
+        """
+        if layout != self._dispatch.layout:
+            self._places.set_layout(layout)
+            self._dispatch.set_layout(layout, self._connections.keys())
+            log.info(
+                "extranonce_layout",
+                extra={
+                    "extranonce1_size": layout.extranonce1_size,
+                    "extranonce2_size": layout.extranonce2_size,
+                    "connections": len(self._connections),
+                },
+            )
+
+    def reassign(self, units: Iterable[HashingUnit]) -> None:
+        """`lane_of` says something else of these units: their sessions get the other lane's job at once."""
+        self._dispatch.reassign(units)
+
+    def answered(self, token: int, error: tuple[int, str] | None) -> None:
+        """The pool's word on a share that was Pending: good, or refused with this code and these words; each token once."""
+        self._awaited.answered(token, error)
 
     def close_gate(self, unit: HashingUnit, reason: str) -> None:
         """Send away every session of a unit that shall get no work; `unit.gate_reason` keeps it from coming back."""
@@ -187,11 +227,11 @@ class Server:
 
     def export(self) -> list[Parked]:
         """Every session that the next process can go on with."""
-        return self._places.export(self.clock())
+        return self._places.export(self.uptime(), self.clock())
 
     def restore(self, exported: Iterable[Parked]) -> None:
         """Take over the sessions that the process before has exported; before `run`."""
-        count = self._places.restore(exported, self.clock())
+        count = self._places.restore(exported, self.uptime(), self.clock())
         log.info("sessions_inherited", extra={"count": count})
 
     @property
@@ -211,9 +251,18 @@ class Server:
 
     # ---- What connections call (see miner.stratum.connection.Hub) --------------------------------------------
 
-    def subscribe(self, guest: Connection, resume: str | None, now: float) -> Subscription:
+    @property
+    def layout(self) -> Layout:
+        """The sizes of extranonces in all work."""
+        return self._dispatch.layout
+
+    def subscribe(self, guest: Connection, resume: str | None) -> Subscription:
         """A place for a session, an earlier one's if it can be had."""
-        return self._places.subscribe(guest, resume, now)
+        return self._places.subscribe(guest, resume, self.uptime())
+
+    def move(self, guest: Connection) -> Subscription:
+        """Another place for a session, of the present layout."""
+        return self._places.move(guest.place, guest)
 
     def login(self, guest: Connection, name: str, now: float) -> Granted | Refused | Waiting:
         """Whether a worker may mine here."""
@@ -234,8 +283,9 @@ class Server:
         """A connection has ended."""
         del self._connections[guest]
         self._admission.leave(guest.key)
-        self._places.leave(guest.place, guest, self.clock())
-        self.broadcast.forget(guest)
+        self._places.leave(guest.place, guest, self.uptime())
+        self._dispatch.leave(guest)
+        self._awaited.forget(guest.session.awaited)
         unit = guest.session.unit
         self.traffic.went(guest.address, "" if unit is None else unit.name, reason)
         if not self._connections:
@@ -243,9 +293,17 @@ class Server:
 
     # ---- Its own ---------------------------------------------------------------------------------------------
 
+    def _extranonces(self, size: int) -> ExtranonceAllocator:
+        """Values of extranonce1 of this size, but for those that are reserved."""
+        extranonces = ExtranonceAllocator(size, secrets.randbits(8 * size))
+        for extranonce in {reserved[:size] for reserved in self._reserved}:
+            extranonces.reserve(extranonce)
+        return extranonces
+
     def _tell(self, guest: Connection, outcome: Granted | Refused | Waiting) -> None:
         match outcome:
             case Granted(unit=unit) if guest.session.unit is None:
+                self._dispatch.join(guest, unit)
                 self.traffic.came(guest.address, unit.name, guest.session.agent)
             case Refused(why=why):
                 self.traffic.refused_login(guest.address, why)
@@ -301,10 +359,11 @@ class Server:
             await asyncio.sleep(SWEEP_STEP_S)
             if not self._to_sweep:
                 self._to_sweep = list(self._connections)
-            now = self.clock()
+            self._dispatch.tick()
+            now, uptime = self.clock(), self.uptime()
             for _ in range(math.ceil(len(self._connections) / SWEEP_STEPS)):
                 if self._to_sweep:
-                    self._to_sweep.pop().tick(now)
+                    self._to_sweep.pop().tick(now, uptime)
 
     async def _watch(self) -> None:
         """What is to be seen to every second or less often."""
@@ -312,7 +371,7 @@ class Server:
             await asyncio.sleep(SECOND_S)
             self.committer.check()
             self.traffic.flush()
-            self._places.expire(self.clock())
+            self._places.expire(self.uptime())
             if self._loop.time() - self._certificates_at >= CERTIFICATES_S:
                 self._certificates_at = self._loop.time()
                 self._refresh_certificates()
@@ -332,6 +391,7 @@ class Server:
             listener.pause()
         for connection in self._connections:
             connection.pause_reading()
+        await self._awaited.all_answered(self._limits.drain_s)
         await self.committer.drain(self._limits.drain_s)
         for number, connection in enumerate(list(self._connections), start=1):
             if connection.pending:

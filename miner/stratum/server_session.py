@@ -1,11 +1,11 @@
 """One miner's connection to the server, without sockets: bytes and the time go in, what is to be done comes out.
 
 A session is subscribed and logged in, in either order; with both it mines (miner.stratum.channel). Every line is answered
-once, in order; `_METHODS` at the end lists every call there is. A login that must wait for the node's word holds all that
-follows it.
+once, in order; `_METHODS` at the end and `miner.stratum.wishes.WISHES` list every call there is. A login that must wait for the node's word holds all that
+follows it; a share that waits for a pool's word does not, and is answered when that comes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,48 +25,51 @@ from miner.stratum.house import (
     Taker,
     Waiting,
 )
+from miner.stratum.patience import Patience
 from miner.stratum.rules import PortRules
 from miner.stratum.v1 import Notice
+from miner.stratum.wishes import WISHES, Wishes
 from miner.work.extranonce import ExtranonceExhaustedError
 from miner.work.roster import HashingUnit
-from miner.work.share import Accepted, Block, Reason, Rejected
+from miner.work.share import Accepted, Block, Pending, PoolShare, Reason, Rejected
 
 VERSION_REQUEST: Final = 1
 """Id of our own client.get_version, whose answer becomes the session's `agent`."""
 
 
 class ServerSession:
-    """One connection. Methods return what is to be written; `now` is unix seconds, and may step back.
+    """One connection. Methods return what is to be written; `now` is unix seconds, and may step back or ahead.
 
-    After an Output with `close` set, the session takes and says nothing more. Whoever drops it calls `end`.
+    `uptime` is seconds of a clock that is never set. After an Output with `close` set, the session takes and says nothing
+    more. Whoever drops it calls `end`.
     """
 
     __slots__ = (
-        "_asking", "_asking_id", "_channel", "_closing", "_credited", "_heard_at", "_house", "_lines", "_out", "_rest",
-        "_rules", "_started_at", "_taker", "agent", "hardware", "wants_extranonce",
+        "_asking", "_asking_id", "_awaited", "_channel", "_closing", "_credited", "_heard_at", "_holds", "_house",
+        "_lines", "_out", "_patience", "_rest", "_rules", "_taker", "_wishes", "agent",
     )  # fmt: skip
 
-    def __init__(self, house: House, rules: PortRules, now: float) -> None:
+    def __init__(self, house: House, rules: PortRules, uptime: float) -> None:
         self._house = house
         self._rules = rules
-        self._started_at = self._heard_at = now
+        self._patience = Patience(rules, uptime)
+        self._heard_at = 0.0
         self._channel = Channel(house, rules)
+        self._wishes = Wishes(self._channel)
         self._taker: Taker | None = None  # the channel's, while lines may be taken
         self._rest = (
             b""  # read, and not dealt with: a line that is not whole, or all that follows a waiting login
         )
         self._out: list[bytes] = []
         self._credited = 0
+        self._holds = False
+        self._awaited: dict[int, bytes] = {}  # ids of the shares whose answers wait, by token
         self._closing = Closing.STAY
         self._lines = 0
         self._asking: LoginWanted | None = None
         self._asking_id = b""
         self.agent = ""
         """What the device says it is."""
-        self.hardware = ""
-        """What it says of its hardware (the extension `info`)."""
-        self.wants_extranonce = False
-        """Whether it takes another extranonce1 without connecting again."""
 
     # ---- What the server asks --------------------------------------------------------------------------------
 
@@ -89,6 +92,21 @@ class ServerSession:
     def difficulty(self) -> float:
         """What shares of the next job must have, as sent to the miner."""
         return self._channel.pace.newest.difficulty
+
+    @property
+    def hardware(self) -> str:
+        """What the device says of its hardware; empty if nothing."""
+        return self._wishes.hardware
+
+    @property
+    def wants_extranonce(self) -> bool:
+        """Whether it takes another extranonce1 without connecting again."""
+        return self._wishes.wants_extranonce
+
+    @property
+    def awaited(self) -> Collection[int]:
+        """Tokens of the shares whose answer waits for a pool's word."""
+        return self._awaited.keys()
 
     def resumable(self) -> Resumable | None:
         """What it takes to go on, on another connection or in another process; None for a session that never mined."""
@@ -130,21 +148,36 @@ class ServerSession:
         """What to write for a new job: its notify, and before it the difficulty if that changes."""
         return b"" if self._closing else self._channel.offer(notice, now)
 
-    def tick(self, now: float) -> Output:
-        """Time passed; to be called about every five seconds."""
+    def answered(self, token: int, error: tuple[int, str] | None) -> bytes:
+        """The pool's word on a share that was Pending: it is good, or refused with this code and these words."""
+        request_id = self._awaited.pop(token, None)
+        if request_id is None or self._closing:
+            return b""
+        if error is None:
+            return v1.result(request_id, value=True)
+        code, why = error
+        return v1.error(request_id, code, fields.printable(why))
+
+    def tick(self, now: float, uptime: float | None = None) -> Output:
+        """Time passed; to be called about every five seconds. `uptime` None: nobody sets the clock of `now` either."""
         if self._closing:
             return NOTHING
-        if not self._channel.is_mining:
-            late = now - self._started_at >= self._rules.login_timeout_s
-            return self._close(Closing.LOGIN_TIMEOUT, "No login in time") if late else NOTHING
-        if 0 < self._rules.idle_timeout_s <= now - self._heard_at:
-            return self._close(Closing.IDLE, "Nothing heard for too long")
-        told = self._channel.tick(now)
+        is_mining = self._channel.is_mining
+        closing = self._patience.tick(
+            self._heard_at, now, now if uptime is None else uptime, is_mining=is_mining
+        )
+        if closing:
+            return self._close(closing, _TOO_LATE[closing])
+        told = self._channel.tick(now) if is_mining else b""
         return Output(told) if told else NOTHING
 
     def farewell(self, message: str) -> bytes:
         """Words to the miner's owner, before the server closes the connection or at any other time."""
         return b"" if self._closing else v1.show_message(message)
+
+    def reconnect(self) -> bytes:
+        """Have it connect again, before the server closes the connection."""
+        return b"" if self._closing else v1.reconnect("", 0, 0)
 
     def ask_version(self) -> bytes:
         """Ask a miner that did not say what it is."""
@@ -154,11 +187,14 @@ class ServerSession:
         """The port lets miners roll these bits: told to a session that mines and had asked, if it makes a difference."""
         return b"" if self._closing else self._channel.change_version_mask(mask)
 
-    def change_extranonce(self, place: Subscription, now: float) -> bytes:
-        """Give it another extranonce1; nothing, and no change, if it does not want that: send it client.reconnect."""
-        if self._closing or not self.wants_extranonce:
+    def change_extranonce(self, place: Subscription, now: float, notice: Notice | None = None) -> bytes:
+        """Give it another extranonce1, and this job or else the current one again.
+
+        Nothing, and no change, if it does not want that: have it `reconnect`.
+        """
+        if self._closing or not self._wishes.wants_extranonce:
             return b""
-        told = self._channel.change_extranonce(place, now)
+        told = self._channel.change_extranonce(place, now, notice)
         if self._asking is None:
             self._taker = self._channel.taker
         return told
@@ -201,9 +237,10 @@ class ServerSession:
         return end
 
     def _output(self, login: LoginWanted | None = None) -> Output:
-        output = Output(b"".join(self._out), self._credited, self._closing, login)
+        output = Output(b"".join(self._out), self._credited, self._closing, login, self._holds)
         self._out = []
         self._credited = 0
+        self._holds = False
         return output
 
     def _line(self, line: bytes, now: float) -> None:
@@ -238,11 +275,13 @@ class ServerSession:
                 pass  # to a ping of ours
 
     def _call(self, request_id: bytes, method: str, params: list[Any], now: float) -> None:
-        handle = _METHODS.get(method)
         try:
-            if handle is None:
+            if (handle := _METHODS.get(method)) is not None:
+                handle(self, request_id, params, now)
+            elif (grant := WISHES.get(method)) is not None:
+                self._out.append(grant(self._wishes, request_id, params, now))
+            else:
                 raise CallError(v1.OTHER, f"Unknown method {fields.printable(method)}")
-            handle(self, request_id, params, now)
         except CallError as error:
             self._out.append(v1.error(request_id, error.code, str(error)))
 
@@ -349,81 +388,32 @@ class ServerSession:
                 self._out.append(v1.rejection(request_id, reason))
             case Block(stale=True):
                 self._out.append(v1.rejection(request_id, Reason.STALE))
-            case Accepted(difficulty=credited) | Block(credited=credited):
+            case Accepted(difficulty=credited):
                 self._out.append(v1.result(request_id, value=True))
-                if credited:
-                    self._credited += 1
-                    self._out.append(channel.credit(1, credited, now))
+                self._credit(credited, now)
+            case Block(credited=credited) | PoolShare(credited=credited):
+                self._out.append(v1.result(request_id, value=True))
+                self._holds = True  # whatever it is worth as a share
+                self._credit(credited, now)
+            case Pending(token=token, credited=credited):
+                self._awaited[token] = request_id
+                self._holds = True
+                self._credit(credited, now)
 
-    # ---- Extensions and wishes -------------------------------------------------------------------------------
-
-    def _configure(self, request_id: bytes, params: list[Any], now: float) -> None:
-        """BIP310. What is asked for is said yes or no to, one by one; a mask without a bit in common is a no."""
-        asked = fields.parse_configure(params)
-        answer: dict[str, Any] = {}
-        floor: float | None = None
-        for extension in asked.extensions:
-            answer[extension] = extension in _EXTENSIONS
-            if extension == "version-rolling":
-                mask = asked.mask & self._rules.version_mask
-                self._channel.wanted_mask = asked.mask
-                self._channel.roll(mask)
-                answer[extension] = mask != 0
-                if mask:
-                    answer["version-rolling.mask"] = v1.hex_word(mask)
-            elif extension == "minimum-difficulty":
-                floor = asked.minimum_difficulty
-                answer[extension] = floor is not None
-            elif extension == "subscribe-extranonce":
-                self.wants_extranonce = True
-            elif extension == "info":
-                self.hardware = asked.hardware
-        self._out.append(v1.result(request_id, answer))
-        if floor is not None:
-            self._want(self._channel.pace.raise_floor(floor, now), now)
-
-    def _subscribe_extranonce(self, request_id: bytes, _params: list[Any], _now: float) -> None:
-        self.wants_extranonce = True
-        self._out.append(v1.result(request_id, value=True))
-
-    def _suggest_difficulty(self, request_id: bytes, params: list[Any], now: float) -> None:
-        self._suggest(request_id, fields.parse_difficulty(params), now)
-
-    def _suggest_target(self, request_id: bytes, params: list[Any], now: float) -> None:
-        self._suggest(request_id, fields.parse_target(params), now)
-
-    def _suggest(self, request_id: bytes, difficulty: float, now: float) -> None:
-        self._out.append(v1.result(request_id, value=True))
-        self._want(self._channel.pace.suggest(difficulty, now), now)
-
-    def _want(self, difficulty: float | None, now: float) -> None:
-        if difficulty is not None:
-            self._out.append(self._channel.change(difficulty, now))
-
-    def _multi_version(self, request_id: bytes, _params: list[Any], _now: float) -> None:
-        """An older way to roll versions, of Bitmain; without mining.set_version the miner does not."""
-        self._out.append(v1.result(request_id, value=True))
-
-    def _get_transactions(self, _request_id: bytes, _params: list[Any], _now: float) -> None:
-        raise CallError(v1.OTHER, "Transactions are not given out")
-
-    def _ping(self, request_id: bytes, _params: list[Any], _now: float) -> None:
-        self._out.append(v1.result(request_id, "pong"))
+    def _credit(self, credited: float, now: float) -> None:
+        """A share that is worth so much was recorded, if it is worth anything."""
+        if credited:
+            self._credited += 1
+            self._out.append(self._channel.credit(1, credited, now))
 
 
-_EXTENSIONS: Final = frozenset({"version-rolling", "minimum-difficulty", "subscribe-extranonce", "info"})
-
+_TOO_LATE: Final[Mapping[Closing, str]] = MappingProxyType(
+    {Closing.LOGIN_TIMEOUT: "No login in time", Closing.IDLE: "Nothing heard for too long"}
+)
 _METHODS: Final[Mapping[str, Callable[[ServerSession, bytes, list[Any], float], None]]] = MappingProxyType(
     {
         "mining.submit": ServerSession._submit,  # noqa: SLF001  the table of the class above
         "mining.subscribe": ServerSession._subscribe,  # noqa: SLF001  likewise, and so on
         "mining.authorize": ServerSession._authorize,  # noqa: SLF001
-        "mining.configure": ServerSession._configure,  # noqa: SLF001
-        "mining.suggest_difficulty": ServerSession._suggest_difficulty,  # noqa: SLF001
-        "mining.suggest_target": ServerSession._suggest_target,  # noqa: SLF001
-        "mining.extranonce.subscribe": ServerSession._subscribe_extranonce,  # noqa: SLF001
-        "mining.multi_version": ServerSession._multi_version,  # noqa: SLF001
-        "mining.get_transactions": ServerSession._get_transactions,  # noqa: SLF001
-        "mining.ping": ServerSession._ping,  # noqa: SLF001
     }
 )

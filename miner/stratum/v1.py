@@ -9,8 +9,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -332,14 +333,53 @@ def _word(text: Any) -> int:
     return int(text, 16)
 
 
+class Terms(NamedTuple):
+    """What a session must look at before it is sent a job; while they stay the same, the job's line is all it needs.
+
+    `ceiling` is a difficulty, `version_mask` the bits that the work leaves to miners. `origin` and `epoch` say whose work it
+    is, and which connection of that pool's brought it (0 for our own); `extranonce_sizes` are in bytes.
+    """
+
+    ceiling: float
+    version_mask: int
+    origin: str
+    epoch: int
+    extranonce_sizes: tuple[int, int]
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """Where the work comes from: never is one job's work mixed with that of another source."""
+        return self.origin, self.epoch
+
+
+@lru_cache(maxsize=64)
+def terms_of(
+    ceiling: float, version_mask: int, origin: str, epoch: int, extranonce_sizes: tuple[int, int]
+) -> Terms:
+    """These terms: mostly the same object for the same values, so that sessions see at a glance that nothing changed."""
+    return Terms(ceiling, version_mask, origin, epoch, extranonce_sizes)
+
+
 class Notice:
     """The mining.notify of a job, prepared once for all sessions.
 
     `line` is for everyone who mines to the job's own payout under its own id. `ceiling` is the hardest difficulty that makes
-    sense while the job lasts: that of a block. Raises ValueError for a job whose id is no serial.
+    sense while the job lasts: that of a block, or of a share that the pool wants. Raises ValueError for a job whose id is no
+    serial.
     """
 
-    __slots__ = ("_after", "_before", "_payout", "ceiling", "clean", "job", "line", "serial")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_payout",
+        "ceiling",
+        "clean",
+        "job",
+        "line",
+        "prev_hash",
+        "serial",
+        "terms",
+    )
 
     def __init__(self, job: Job, *, clean: bool) -> None:
         if job.serial is None:
@@ -347,7 +387,15 @@ class Notice:
         self.job: Final = job
         self.clean: Final = clean
         self.serial: Final[int] = job.serial
-        self.ceiling: Final = wire_difficulty(DIFFICULTY_1_TARGET / job.network_target)
+        self.prev_hash: Final = job.prev_hash
+        self.ceiling: Final = wire_difficulty(DIFFICULTY_1_TARGET / job.handed_on_target)
+        self.terms: Final = terms_of(
+            self.ceiling,
+            job.version_mask,
+            job.origin,
+            0 if job.upstream is None else job.upstream.epoch,
+            (job.extranonce1_size, job.extranonce2_size),
+        )
         offset, length = job.payout_at or (0, 0)
         self._payout = job.coinbase2[offset : offset + length]
         self._before = (

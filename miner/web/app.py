@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, ShareRow
 from miner.metrics import Metrics, render_as
 from miner.web.page import render_page
 from miner.web.problems import problem, problems
@@ -58,6 +58,10 @@ class LedgerReader(Protocol):
 
     async def shares(self, limit: int, *, unit: str | None, since: float) -> list[ShareRow]:
         """The newest accepted shares first, of the worker of that name or of all."""
+        ...
+
+    async def pool_shares(self, limit: int, *, pool: str | None, since: float) -> list[PoolShareRow]:
+        """The newest shares handed to pools first, to the pool of that name or to all."""
         ...
 
 
@@ -130,6 +134,8 @@ def make_app(
             web.get("/api/v1/decisions", pages.decisions),
             web.get("/api/v1/blocks", pages.blocks),
             web.get("/api/v1/shares", pages.shares),
+            web.get("/api/v1/pools", pages.pools),
+            web.get("/api/v1/pools/shares", pages.pool_shares),
             web.get("/api/v1/units", pages.units),
             web.get("/api/v1/units/{id:.+}", pages.unit),
         ]
@@ -227,7 +233,7 @@ class _Pages:
         return _json({"decisions": [{**asdict(row), "outcomes": outcomes.get(row.id, [])} for row in rows]})
 
     async def blocks(self, request: web.Request) -> web.Response:
-        query = list_query(request.query, by_unit=False)
+        query = list_query(request.query)
         rows = await self._ledger.blocks(query.limit, since=query.since)
         return _json({"blocks": [_without_bytes(row) for row in rows]})
 
@@ -236,6 +242,14 @@ class _Pages:
         name = None if query.unit is None else units.name_of(query.unit)
         rows = await self._ledger.shares(query.limit, unit=name, since=query.since)
         return _json({"shares": [{**asdict(row), "unit": units.id_of(row.unit)} for row in rows]})
+
+    async def pools(self, _request: web.Request) -> web.Response:
+        return _json({"pools": self._status().pools})
+
+    async def pool_shares(self, request: web.Request) -> web.Response:
+        query, units = list_query(request.query, by_pool=True), self._units()
+        rows = await self._ledger.pool_shares(query.limit, pool=query.pool, since=query.since)
+        return _json({"shares": [_with_name(asdict(row), units.id_of(row.unit_name)) for row in rows]})
 
     async def units(self, request: web.Request) -> web.Response:
         query = page_query(request.query)
@@ -250,6 +264,12 @@ class _Pages:
 
 def _without_bytes(row: BlockRow) -> Mapping[str, Any]:
     return {name: value for name, value in asdict(row).items() if name != "raw"}
+
+
+def _with_name(share: dict[str, Any], unit: str) -> Mapping[str, Any]:
+    """A share handed to a pool, its unit called as it is everywhere else."""
+    del share["unit_name"]
+    return {**share, "unit": unit}
 
 
 def _json(value: object) -> web.Response:

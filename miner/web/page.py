@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from miner.web.status import StatusDocument, StratumStatus, UnitStatus
+from miner.web.status import PoolStatus, StatusDocument, StratumStatus, UnitStatus, WorkStatus
 
 ENDPOINTS: Final = (
     ("/api/v1/status", "this page as JSON"),
     ("/api/v1/units", "every unit, workers included: limit, after; /api/v1/units/ID for one"),
     ("/api/v1/shares", "accepted shares: limit, since, unit"),
+    ("/api/v1/pools", "pools: where each stands; /api/v1/pools/shares, what went up: limit, since, pool"),
     ("/api/v1/decisions", "the controller's decisions: limit, since, unit"),
     ("/api/v1/blocks", "blocks found: limit, since"),
     ("/metrics", "Prometheus"),
@@ -24,7 +25,7 @@ def render_page(status: StatusDocument) -> str:
     market, work, blocks = status.market, status.work, status.blocks
     at = datetime.fromtimestamp(status.now, UTC).strftime("%Y-%m-%d %H:%M:%S")
     facts = [
-        ("work", f"block {work.height}, {_sat(work.reward_sat)} BTC" if work.serving else "none is served"),
+        ("work", _work(work)),
         ("difficulty", _number(work.difficulty)),
         ("pays", work.payout_address or work.payout_script or "unknown"),
         ("blocks", f"{blocks.found} found, {blocks.mature} mature, {blocks.orphaned} orphaned"),
@@ -49,6 +50,7 @@ def render_page(status: StatusDocument) -> str:
             ("node", "state"),
             [(n.name, "up" if n.up else f"down: {n.error or 'unknown'}") for n in status.nodes],
         ),
+        *_pools(status.pools),
         "<h2>Units</h2>",
         _table(
             ("unit", "state", "mode", "wanted", "TH/s", "W", "shares", "USD/h", "why"),
@@ -60,6 +62,33 @@ def render_page(status: StatusDocument) -> str:
         "</ul></body></html>",
     ]
     return "\n".join(parts)
+
+
+def _work(work: WorkStatus) -> str:
+    if not work.serving:
+        return "none is served"
+    for_whom = "" if work.origin is None else f", {'solo' if work.origin == 'solo' else f'for {work.origin}'}"
+    return f"block {work.height}, {_sat(work.reward_sat)} BTC{for_whom}"
+
+
+def _pools(pools: Iterable[PoolStatus]) -> list[str]:
+    rows = [_pool_cells(pool) for pool in pools]
+    head = ("pool", "state", "difficulty", "shares", "refused work", "answers in", "last trouble")
+    return ["<h2>Pools</h2>", _table(head, rows)] if rows else []
+
+
+def _pool_cells(pool: PoolStatus) -> tuple[str, ...]:
+    shares, failure = pool.shares, pool.failure
+    suspicions = [f"{kind}: {count}" for kind, count in pool.suspicions.items()]
+    return (
+        f"{pool.name} ({pool.url})",
+        pool.state.replace("_", " "),
+        _number(pool.difficulty),
+        f"{shares.accepted} accepted, {shares.rejected} rejected, {shares.in_doubt} in doubt",
+        "-" if shares.rejected_ratio is None else f"{shares.rejected_ratio:.2%}",
+        "-" if pool.latency_s is None else f"{pool.latency_s * 1000:.0f} ms",
+        "; ".join([*([f"{failure.kind}: {failure.text}"] if failure else []), *suspicions]) or "-",
+    )
 
 
 def _unit_cells(unit: UnitStatus) -> tuple[str, ...]:

@@ -10,17 +10,18 @@ from miner.web.problems import BadQueryError, FieldProblem
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
-MAX_UNIT_LENGTH: Final = 200
+MAX_NAME_LENGTH: Final = 200
 
 _Reader = Callable[[str], int | float | str]
 
 
 class ListQuery(msgspec.Struct, frozen=True):
-    """Which rows are wanted: the newest `limit` at `since` (unix seconds) or later, of `unit` or (None) of all."""
+    """Which rows are wanted: the newest `limit` at `since` (unix seconds) or later, of `unit` or `pool` or (None) of all."""
 
     limit: int = DEFAULT_LIMIT
     since: float = 0.0
     unit: str | None = None
+    pool: str | None = None
 
 
 class PageQuery(msgspec.Struct, frozen=True):
@@ -35,11 +36,13 @@ def page_query(parameters: Mapping[str, str]) -> PageQuery:
     return msgspec.convert(_values(parameters, {"limit": _limit, "after": _unit}), PageQuery)
 
 
-def list_query(parameters: Mapping[str, str], *, by_unit: bool) -> ListQuery:
+def list_query(parameters: Mapping[str, str], *, by_unit: bool = False, by_pool: bool = False) -> ListQuery:
     """The list asked for; BadQueryError names every parameter that is unknown or out of bounds."""
     readers: dict[str, _Reader] = {"limit": _limit, "since": _since}
     if by_unit:
         readers["unit"] = _unit
+    if by_pool:
+        readers["pool"] = _pool
     return msgspec.convert(_values(parameters, readers), ListQuery)
 
 
@@ -78,6 +81,14 @@ def _since(text: str) -> float:
 
 
 def _unit(text: str) -> str:
-    if not (text and text.isprintable() and len(text) <= MAX_UNIT_LENGTH):
-        raise ValueError("a unit's id")
+    return _name(text, "a unit's id")
+
+
+def _pool(text: str) -> str:
+    return _name(text, "a pool's name")
+
+
+def _name(text: str, expected: str) -> str:
+    if not (text and text.isprintable() and len(text) <= MAX_NAME_LENGTH):
+        raise ValueError(expected)
     return text

@@ -17,9 +17,13 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What is being hashed; without a valid template `serving` is false and the rest is null."""
+    """What is being hashed; without work `serving` is false and the rest is null.
+
+    `origin` is "solo" or the name of the pool whose job it is; that pool's reward and script stand there then.
+    """
 
     serving: bool
+    origin: str | None = None
     height: int | None = None
     prev_hash: str | None = None
     bits: str | None = None
@@ -93,6 +97,55 @@ class StratumStatus(msgspec.Struct, frozen=True, kw_only=True):
     units_by_state: dict[str, int] = {}
 
 
+class PoolFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """What was last wrong with a pool: `kind` as docs/operating.md lists them, the rest in words."""
+
+    kind: str
+    text: str
+    at: float | None = None
+
+
+class PoolShares(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares handed to a pool, as the ledger has them: found = accepted + rejected + in_doubt + waiting.
+
+    Work is a sum of the pool's difficulties; `rejected_ratio` is the part of the answered work that the pool refused.
+    """
+
+    found: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    in_doubt: int = 0
+    waiting: int = 0
+    work_accepted: float = 0.0
+    work_rejected: float = 0.0
+    rejected_ratio: float | None = None
+
+
+class PoolStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool, in the order of the configuration: where it stands, and what became of our shares.
+
+    `state` is down, connecting, login, waiting_for_work, standby (well, not mined for) or active; `since` tells since when it has been up, or not.
+    Without a connection, difficulty, size and mask are the last one's. `failovers` counts how often it was left because it
+    failed since the daemon started, `suspicions` its suspicious jobs by kind; `latency_s` is the median of its last answers.
+    """
+
+    name: str
+    url: str
+    state: str
+    up: bool
+    active: bool
+    since: float
+    difficulty: float | None = None
+    extranonce2_size: int | None = None
+    version_mask: str | None = None
+    last_notify_at: float | None = None
+    latency_s: float | None = None
+    failovers: int = 0
+    failure: PoolFailure | None = None
+    shares: PoolShares = PoolShares()
+    suspicions: dict[str, int] = {}
+
+
 class DecisionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The controller's last word on a unit: why, and what would change it."""
 
@@ -150,6 +203,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     work: WorkStatus
     units: tuple[UnitStatus, ...] = ()
     stratum: StratumStatus | None = None
+    pools: tuple[PoolStatus, ...] = ()
     blocks: BlockCounts = BlockCounts()
     market: MarketStatus = MarketStatus()
     controller: ControllerStatus

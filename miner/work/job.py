@@ -11,11 +11,10 @@ from functools import cached_property
 from typing import Final
 
 from miner.chain.block import MAX_UINT32, assemble_block, compact_size
-from miner.chain.coinbase import build_coinbase, with_witness
-from miner.chain.difficulty import bits_to_target
-from miner.chain.merkle import merkle_branch, root_from_branch, sha256d
+from miner.chain.coinbase import with_witness
+from miner.chain.difficulty import MAX_TARGET, bits_to_target
+from miner.chain.merkle import root_from_branch, sha256d
 from miner.kernel import Board, SeenTable, ShareJob, share_header
-from miner.work.template import Template
 
 DEFAULT_VERSION_MASK: Final = 0x1FFF_E000
 """The version bits that BIP320 leaves to miners."""
@@ -37,11 +36,29 @@ _ROOT_IN_HEADER = slice(36, 68)
 _MAX_UINT64 = 2**64 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamWork:
+    """What makes a job a pool's: the pool's own id for it, and the target of the shares that the pool wants.
+
+    The pool's extranonce2 is `padding` and then our extranonces. `epoch` is the connection that brought the job: its
+    shares are worth nothing on any other. Raises ValueError for a target that is none.
+    """
+
+    job_id: str
+    share_target: int
+    padding: bytes
+    epoch: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share_target <= MAX_TARGET:
+            raise ValueError("a share's target lies between 1 and 2**256 - 1")
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """Work to be hashed: coinbase = coinbase1 + extranonce1 + extranonce2 + coinbase2, without witness.
 
-    Hashes in internal order. `origin` is "solo" or a pool's name; a pool's job has no `txs`, which are raw
+    Hashes in internal order. `origin` is "solo" or a pool's name; a pool's job has `upstream` and no `txs`, which are raw
     and without the coinbase. `version` has the bits of `version_mask` clear. `ntime_s` is the node's clock at
     the local time `created_at`, `min_time_s` the least time a header may bear. `commits_to_witness`: the
     coinbase holds a witness commitment, and gets its witness when a block is assembled. `time_sets_bits`: see
@@ -71,6 +88,7 @@ class Job:
     commits_to_witness: bool = True
     time_sets_bits: bool = False
     payout_at: tuple[int, int] | None = None
+    upstream: UpstreamWork | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.version <= MAX_UINT32 or not 0 <= self.version_mask <= MAX_UINT32:
@@ -85,6 +103,11 @@ class Job:
     def network_target(self) -> int:
         """Target that makes a hash a block."""
         return bits_to_target(self.bits)
+
+    @property
+    def handed_on_target(self) -> int:
+        """Target that makes a hash more than a share of ours: a block for the nodes, or a share that the pool wants."""
+        return self.network_target if self.upstream is None else self.upstream.share_target
 
     @cached_property
     def share_job(self) -> ShareJob:
@@ -142,56 +165,6 @@ class Job:
         return share_header(self.share_job, extranonce1, extranonce2, ntime_s, nonce, version)
 
 
-def solo_job(  # noqa: PLR0913 - the template, and each choice that is the operator's
-    template: Template,
-    job_id: str,
-    payout_script: bytes,
-    tag: bytes,
-    extranonce1_size: int,
-    extranonce2_size: int,
-    version_mask: int = DEFAULT_VERSION_MASK,
-    *,
-    clean: bool,
-    now: float,
-) -> Job:
-    """Job of our own node's template that pays the whole reward to `payout_script`.
-
-    `now` is the local time at which the template came. Raises ValueError where the coinbase cannot be built.
-    """
-    coinbase = build_coinbase(
-        template.height,
-        template.reward_sat,
-        payout_script,
-        template.witness_commitment,
-        tag,
-        extranonce1_size + extranonce2_size,
-    )
-    return Job(
-        id=job_id,
-        origin="solo",
-        height=template.height,
-        version=template.version & ~version_mask,
-        version_mask=version_mask,
-        prev_hash=template.prev_hash,
-        coinbase1=coinbase.prefix,
-        coinbase2=coinbase.suffix,
-        branch=merkle_branch([tx.txid for tx in template.txs]),
-        bits=template.bits,
-        ntime_s=template.cur_time_s,
-        min_time_s=template.min_time_s,
-        extranonce1_size=extranonce1_size,
-        extranonce2_size=extranonce2_size,
-        clean=clean,
-        reward_sat=template.reward_sat,
-        payout_script=payout_script,
-        created_at=now,
-        txs=tuple(tx.raw for tx in template.txs),
-        commits_to_witness=template.witness_commitment is not None,
-        time_sets_bits=template.time_sets_bits,
-        payout_at=coinbase.payout_at,
-    )
-
-
 def ntime_at(job: Job, now: float) -> int:
     """The node's clock at the local time `now`, as a header of `job` may bear it: unix seconds.
 
@@ -242,6 +215,7 @@ class Stale:
 class _Entry:
     job: Job
     superseded_at: float | None = None
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,16 +226,27 @@ class _Tip:
     seen: SeenTable
 
 
+class TipNumbers:
+    """Numbers for the tips of all books that share it, rising from `first`."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.next = first
+
+    def skip(self, number: int) -> None:
+        """This number is some tip's already: those given out later are above it."""
+        self.next = max(self.next, number + 1)
+
+
 class JobBook:
     """The jobs of the present tip and of the last ones, and the hashes credited on each tip.
 
     A superseded job of the present tip is good for `grace_s` seconds. At most `capacity` jobs are kept, the
     oldest go first; at most `duplicates` hashes for each tip: a full table takes no more, because forgetting
-    one could credit it twice. Tips are numbered from `first_tip_number` in the order of their coming. One thread owns the
-    book; `now` (unix seconds) is given, never read.
+    one could credit it twice. Tips are numbered from `first_tip_number` in the order of their coming, or by the `numbers`
+    that books share. One thread owns the book; `now` (unix seconds) is given, never read.
 
-    `board` shows the C core the same jobs, those whose id is a number, with the same tables: a share is remembered by
-    whoever judged it.
+    `board`, which may be several books', shows the C core the same jobs, those whose id is a number, with the same
+    tables: a share is remembered by whoever judged it.
     """
 
     def __init__(
@@ -270,14 +255,17 @@ class JobBook:
         capacity: int = 32,
         duplicates: int = 64_000_000,
         first_tip_number: int = 0,
+        *,
+        board: Board | None = None,
+        numbers: TipNumbers | None = None,
     ) -> None:
         if capacity < 1 or duplicates < 1:
             raise ValueError("a job book holds at least one job and one hash")
-        self.board: Final = Board()
+        self.board: Final = board or Board()
         self._grace_s = grace_s
         self._capacity = capacity
         self._duplicates = duplicates
-        self._next_tip_number = first_tip_number
+        self._numbers = numbers or TipNumbers(first_tip_number)
         self._entries: dict[str, _Entry] = {}  # by job id, in order of arrival
         self._tips: dict[bytes, _Tip] = {}  # by prev hash, in order of use
         self._tip: bytes | None = None
@@ -322,7 +310,7 @@ class JobBook:
             return
         self.withdraw(now)
         self._tip = prev_hash
-        self._enter_tip(prev_hash, self._next_tip_number)
+        self._enter_tip(prev_hash, self._numbers.next)
         for entry in self._entries.values():
             self._date(entry)
 
@@ -333,7 +321,7 @@ class JobBook:
         own. Numbers given out later are above both. Returns how many hashes it remembers that it did not before.
         """
         self._enter_tip(prev_hash, number)
-        self._next_tip_number = max(self._next_tip_number, number + 1)
+        self._numbers.skip(number)
         if self._tip is not None:
             self._tips[self._tip] = self._tips.pop(self._tip)
         return self._tips[prev_hash].seen.add_records(records, number)
@@ -344,6 +332,16 @@ class JobBook:
             self._current.superseded_at = now
             self._date(self._current)
         self._current = None
+
+    def retire(self, now: float) -> None:
+        """None of the jobs so far is good for shares any more: the pool says so, or the connection they came by is gone."""
+        self.withdraw(now)
+        for entry in self._entries.values():
+            entry.retired = True
+            self._date(entry)
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._entries
 
     def lookup(self, job_id: str, now: float) -> Active | Past | Stale | None:
         """What the job is good for at `now`; None for one never added, or forgotten."""
@@ -380,13 +378,15 @@ class JobBook:
         """The last time at which shares of the job are good."""
         if entry.superseded_at is None:
             return math.inf
-        return entry.superseded_at + self._grace_s if entry.job.prev_hash == self._tip else -math.inf
+        if entry.retired or entry.job.prev_hash != self._tip:
+            return -math.inf
+        return entry.superseded_at + self._grace_s
 
     def _enter_tip(self, prev_hash: bytes, number: int) -> None:
         """Put a tip last in the order of use, under `number` if it is new, and drop the one that was not used longest."""
         known = self._tips.pop(prev_hash, None)
         self._tips[prev_hash] = known or _Tip(number, SeenTable(self._duplicates))
-        self._next_tip_number = max(self._next_tip_number, self._tips[prev_hash].number + 1)
+        self._numbers.skip(self._tips[prev_hash].number)
         if len(self._tips) > KEPT_TIPS:
             gone = next(tip for tip in self._tips if tip != self._tip)
             del self._tips[gone]
@@ -415,7 +415,7 @@ class JobBook:
             job.share_job,
             tip.seen,
             tip=tip.number,
-            target=job.network_target,
+            target=job.handed_on_target,
             versions=(job.version, job.version_mask),
             times_s=(job.min_time_s, latest_s),
             extranonce_sizes=(job.extranonce1_size, job.extranonce2_size),

@@ -83,24 +83,51 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolShare:
+    """A hash on a pool's job that meets the pool's own target, so that it goes up: the hash, its difficulty, its job.
+
+    `credited`: difficulty credited for it here; 0 if it is none of ours, because it misses the session's share target.
+    `is_block`: it meets the network's target, too.
+    """
+
+    hash: bytes
+    difficulty: float
+    job: Job
+    credited: float
+    is_block: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A submission worth nothing, and why."""
 
     reason: Reason
 
 
-Verdict = Accepted | Block | Rejected
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Instead of a verdict: the pool's word is waited for, and comes under this token. `credited` as in PoolShare."""
+
+    token: int
+    credited: float = 0.0
 
 
-def judge(book: JobBook, submission: Submission, share_target: int, now: float) -> Verdict:
-    """The verdict on `submission`, remembered in `book` if it is credited; `share_target` is the session's.
+Verdict = Accepted | Block | PoolShare | Rejected
+
+
+def judge(book: JobBook | None, submission: Submission, share_target: int, now: float) -> Verdict:
+    """The verdict on `submission`, remembered in `book` if it is credited or goes up; `share_target` is the session's.
+
+    `book` is the one that holds the job, None if none does.
 
     The version hashed is (job's version & ~mask) | (version_bits & mask), BIP310; bits outside the mask are
     ignored, since the hash shows what was mined. A hash that meets the network target is a Block whatever
-    `share_target` is, also on a stale tip, unless it was one before. `now` is local unix seconds.
+    `share_target` is, also on a stale tip, unless it was one before. On a pool's job there are no blocks of ours: a hash
+    that meets the pool's target is a PoolShare whatever `share_target` is, and never on a stale job, which the pool would
+    refuse. `now` is local unix seconds.
     """
-    found = book.lookup(submission.job_id, now)
-    if found is None:
+    found = book.lookup(submission.job_id, now) if book is not None else None
+    if book is None or found is None:
         return Rejected(Reason.JOB_NOT_FOUND)
     job = found.job.paying(submission.payout_script)
     refusal = _refusal(job, submission, now)
@@ -113,7 +140,9 @@ def judge(book: JobBook, submission: Submission, share_target: int, now: float) 
         nonce=submission.nonce,
         version=job.version | ((submission.version_bits or 0) & job.version_mask),
     )
-    if hash_to_int(digest) <= job.network_target:
+    if hash_to_int(digest) <= job.handed_on_target:
+        if job.upstream is not None:
+            return _pool_share(book, found, digest, share_target)
         return _block(book, found, job, header, digest, share_target)
     refusal = _share_refusal(book, found, digest, share_target)
     if refusal:
@@ -146,6 +175,25 @@ def _block(
         stale=isinstance(found, Stale) and found.tip_lost,
         job=job,
         credited=difficulty_of_target(share_target) if creditable else 0.0,
+    )
+
+
+def _pool_share(
+    book: JobBook, found: Active | Past | Stale, digest: bytes, share_target: int
+) -> PoolShare | Rejected:
+    """Verdict on a hash that meets the pool's target: it goes up once, whatever it is worth here."""
+    job = found.job
+    refusal = _share_refusal(book, found, digest, job.handed_on_target)
+    if refusal:
+        return Rejected(refusal)
+    book.remember(job.prev_hash, digest)
+    number = hash_to_int(digest)
+    return PoolShare(
+        hash=digest,
+        difficulty=difficulty_of_hash(digest),
+        job=job,
+        credited=difficulty_of_target(share_target) if number <= share_target else 0.0,
+        is_block=number <= job.network_target,
     )
 
 

@@ -409,7 +409,7 @@ class Vardiff:
     def _change(self, wanted: float) -> float | None:
         """Go to `wanted` within the limits; None if that is where it stands."""
         self.pending = False
-        if wanted == self.difficulty:
+        if wanted == self.difficulty == self._clamp(wanted):
             return None
         wanted = self._clamp(float(f"{wanted:.4g}"))  # what operators and devices can read
         if wanted == self.difficulty:

@@ -18,6 +18,7 @@ BENCHES = [
     "overhead",
     "mining",
     "stratum",
+    "upstream",
     "kill",
     "vardiff",
     "soak",

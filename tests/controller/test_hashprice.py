@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from controller.hashprice import (
     Earned,
+    difficulty_of_bits,
     hashprice_btc_per_ph_day,
     hashprice_usd_per_ph_day,
     next_difficulty,
     project_retarget,
     retarget_ratio,
+    subsidy_sat,
 )
 
 SUBSIDY = 312_500_000
@@ -130,3 +132,31 @@ def test_every_retarget_of_the_shared_data_is_projected_and_nine_of_ten_lie_with
             total += 1
     assert total == 55
     assert inside / total > 0.8
+
+
+def test_the_subsidy_halves_at_its_heights() -> None:
+    heights = (0, 209_999, 210_000, 931_901, 64 * 210_000)
+    assert [subsidy_sat(height) for height in heights] == [
+        5_000_000_000,
+        5_000_000_000,
+        2_500_000_000,
+        SUBSIDY,
+        0,
+    ]
+    assert subsidy_sat(300, 150) == 1_250_000_000
+    for bad in ((-1, 150), (1, 0)):
+        with pytest.raises(ValueError, match="height"):
+            subsidy_sat(*bad)
+
+
+def test_bits_give_the_difficulty_that_nodes_show() -> None:
+    # The first difficulty, regtest's, and one of 2010, as bitcoind shows them.
+    assert difficulty_of_bits(0x1D00FFFF) == 1
+    assert difficulty_of_bits(0x207FFFFF) == pytest.approx(4.656542373906925e-10, rel=1e-12)
+    assert difficulty_of_bits(0x1B0404CB) == pytest.approx(16307.420938523983, rel=1e-12)
+
+
+@pytest.mark.parametrize("bits", [0, -1, 0x1D000000, 0x1D800000, 2**32 + 0x1D00FFFF])
+def test_bits_that_are_no_target_are_refused(bits: int) -> None:
+    with pytest.raises(ValueError, match="no target"):
+        difficulty_of_bits(bits)

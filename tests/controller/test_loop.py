@@ -12,6 +12,7 @@ import pytest
 from controller.actuation import ActuationConfig
 from controller.actuators.cpu import CpuActuator, CpuReading
 from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.earnings import Earnings, Scheme
 from controller.loop import ControllerLoop, LoopConfig
 from controller.policy import PolicyConfig
 from controller.ports import Listener
@@ -23,7 +24,7 @@ from controller.validate import MAINNET_RULES, SeriesRule
 from controller.view import hashprice_report, plan_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 START = 1_700_000_000.0
@@ -110,6 +111,7 @@ def house(
     cpu: Cpu | None = None,
     journal: Memory | None = None,
     dry_run: bool = False,
+    earnings: Callable[[], Earnings | None] = lambda: None,
     **unit: float,
 ) -> House:
     file = tmp_path / "tape.csv"
@@ -134,6 +136,7 @@ def house(
         journal=journal,
         config=config,
         listener=alerts,
+        earnings=earnings,
         clock=clock,
         sleep=sleep,
     )
@@ -168,6 +171,30 @@ async def test_power_over_breakeven_stops_the_unit_within_a_tick_and_it_resumes_
         OutcomeKind.CONFIRMED,
     ]
     assert home.journal.outcomes[-1].decision_id == resume.id
+
+
+async def test_what_a_pool_pays_is_asked_on_each_tick_and_the_journal_alone_makes_the_same_decisions_again(
+    tmp_path: Path,
+) -> None:
+    # 20 J/TH at 9 ct needs $43.20 of the $48: the pool may keep 10 %, and does for a while.
+    said = [
+        None,
+        Earnings(Scheme.FPPS, fee=0.02, rejected_ratio=0.01),
+        Earnings(Scheme.FPPS, fee=0.02, rejected_ratio=0.15),
+        Earnings(Scheme.PPLNS, fee=0.01, rejected_ratio=0.0, pool_work_ratio=0.5),
+        Earnings(Scheme.PPLNS, fee=0.01, rejected_ratio=0.0, pool_work_ratio=0.5),
+    ]
+    pool = iter(said)
+    home = house(tmp_path, "offset_s,usd_per_kwh\n0,0.09\n", earnings=lambda: next(pool))
+    decided = [await home.at(10.0 * count) for count in range(len(said))]
+    assert [decision.to_mode for decision in decided] == ["full", "full", "off", "off", "full"]
+    kept = iter(home.journal.decisions)
+    again = house(
+        tmp_path,
+        "offset_s,usd_per_kwh\n0,0.09\n",
+        earnings=lambda: Earnings.of_numbers(next(kept).numbers),
+    )
+    assert [await again.at(10.0 * count) for count in range(len(said))] == decided
 
 
 async def test_resuming_waits_for_the_price_to_hold_on_the_next_tick(tmp_path: Path) -> None:

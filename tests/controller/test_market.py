@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from controller.earnings import Earnings, Scheme
 from controller.hashprice import Earned
 from controller.market import Market, MarketUnknown, horizon_slots, read_market, read_retarget
 from controller.ticks import (
@@ -32,6 +33,7 @@ CHAIN = {
     EPOCH_START: 1_767_859_543.0,
     TIP_TIME: 1_768_175_900.0,
 }
+PPS = Earnings(Scheme.PPS, fee=0.02, rejected_ratio=0.01, pool="pool.example")
 
 
 def ticks(**extra: float) -> dict[str, tuple[Tick, ...]]:
@@ -167,3 +169,36 @@ def test_slots_are_cut_at_the_grid_and_the_horizon() -> None:
     slots = horizon_slots(replace(market, at=NOW + 100), {}, 2000, 900)
     assert [slot.duration_s for slot in slots] == [800, 900, 300]
     assert all(one.stop == other.start for one, other in pairwise(slots))
+
+
+def test_a_pool_without_fees_pays_the_subsidys_part_of_hashprice() -> None:
+    book = ticks()
+    market = read_market(book, MAINNET_RULES, Earned(stale=0.5), NOW, earnings=PPS)
+    assert isinstance(market, Market)
+    # Published for 2026-01-12 are 0.00043143 BTC; of 3.1405 BTC a block 3.125 are subsidy.
+    part = 312_500_000 / (312_500_000 + 1_552_873)
+    assert market.gross_hashprice_usd_per_ph_day == pytest.approx(39.25, abs=0.01)
+    assert market.hashprice_usd_per_ph_day == pytest.approx(39.25 * 0.98 * 0.99 * part, abs=0.01)
+    assert market.net_hashprice_btc_per_ph_day == pytest.approx(0.00043132 * 0.98 * 0.99 * part, rel=1e-4)
+
+
+def test_of_a_direct_hashprice_the_subsidys_part_comes_from_the_chain() -> None:
+    book = ticks(hashprice_usd_per_ph_day=50.0, fees_sat_per_block=312_500_000.0)
+    market = read_market(book, MAINNET_RULES, Earned(), NOW, earnings=PPS)
+    assert isinstance(market, Market)
+    assert market.hashprice_usd_per_ph_day == pytest.approx(50 * 0.98 * 0.99 * 0.5)
+    assert {tick.series for tick in market.inputs} == {HASHPRICE, SUBSIDY, FEES, POWER}
+    book[FEES] = (replace(book[FEES][0], observed_at=NOW - 7201),)
+    silent = read_market(book, MAINNET_RULES, Earned(), NOW, earnings=PPS)
+    assert isinstance(silent, MarketUnknown)
+    assert [problem.series for problem in silent.problems] == [FEES]
+    assert isinstance(read_market(book, MAINNET_RULES, Earned(), NOW), Market)
+
+
+def test_a_direct_hashprice_without_a_chain_counts_whole() -> None:
+    book = {
+        series: tick for series, tick in ticks(hashprice_usd_per_ph_day=50.0).items() if series not in CHAIN
+    }
+    market = read_market(book, MAINNET_RULES, Earned(), NOW, earnings=PPS)
+    assert isinstance(market, Market)
+    assert market.hashprice_usd_per_ph_day == pytest.approx(50 * 0.98 * 0.99)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.decisions import Decision, Reason
+from controller.earnings import GROSS, Earnings, Paid, Scheme, paid
 from controller.hashprice import Earned
 from controller.planner import Slot, plan
 from controller.policy import CHANGED, SINCE, STALE, TOLD, WANTED, PolicyConfig, decide
@@ -43,6 +44,7 @@ class Fleet:
         self.modes: dict[str, str | None] = {unit.id: mode for unit in self.units}
         self.last: dict[str, Decision] = {}
         self.unreachable: set[str] = set()
+        self.earnings: Earnings | None = None
         self.deaf: set[str] = set()
         """Units that take no order."""
 
@@ -69,8 +71,9 @@ class Fleet:
         # The plan is made of whatever the prices claim to be: the policy must not trust it.
         price = 0.0 if power is None or not math.isfinite(power) else power
         pays = 40.0 if hashprice is None or not math.isfinite(hashprice) else hashprice
+        pays *= paid(Earned(), self.earnings, 1.0).ratio
         slots = (Slot(now, 900, pays, price),)
-        snapshot = Snapshot(now, ticks, self.units, states)
+        snapshot = Snapshot(now, ticks, self.units, states, earnings=self.earnings)
         made = plan(self.units, states, slots) if planned else None
         decisions = decide(snapshot, made, self.last, self.config, now)
         self.last = {decision.unit_id: decision for decision in decisions}
@@ -368,6 +371,24 @@ def test_what_the_pool_keeps_is_not_earned() -> None:
     decision = Fleet(config=config).one(NOW, 0.08)
     assert (decision.reason, decision.numbers["hashprice_usd_per_ph_day"]) == (Reason.PAUSE, 20)
     assert decision.numbers["breakeven_power_usd_per_kwh"] == pytest.approx(0.0342, abs=1e-4)
+
+
+def test_a_decisions_numbers_say_what_the_pool_paid_and_give_its_hashprice_again() -> None:
+    fleet = Fleet(config=replace(LIVE, earned=Earned(stale=0.03)))
+    fleet.earnings = Earnings(Scheme.FPPS, fee=0.02, rejected_ratio=0.01, pool_work_ratio=0.75)
+    numbers = fleet.one(NOW, 0.02).numbers
+    assert (numbers[GROSS], numbers["pool_fee_ratio"], numbers["rejected_ratio"]) == (40, 0.02, 0.01)
+    net = 40 * (0.75 * 0.98 * 0.99 + 0.25 * 0.97)
+    assert numbers["hashprice_usd_per_ph_day"] == pytest.approx(net)
+    assert numbers["hashprice_usd_per_ph_day"] == numbers[GROSS] * Paid.of_numbers(numbers).ratio
+    assert numbers["margin_usd_per_hour"] == pytest.approx(net / 24e3 * 100 - 0.02 * 2.97)
+
+
+def test_a_unit_is_paused_when_the_pool_refuses_too_much_of_its_work() -> None:
+    fleet = Fleet()
+    assert fleet.one(NOW, 0.06).to_mode == "eco"  # which breaks even at 6.85 ct
+    fleet.earnings = Earnings(Scheme.FPPS, rejected_ratio=0.2)
+    assert fleet.one(NOW + TICK, 0.06).reason is Reason.PAUSE
 
 
 def test_negative_prices_pay_for_hashing() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.earnings import Earnings, Scheme
 from controller.hashprice import Earned
 from controller.market import Market, horizon_slots, read_market
 from controller.planner import plan
@@ -44,15 +45,15 @@ VALUES = {
 UNIT = Unit("rack1-07", PowerCurve([Mode("off", 0, 12), Mode("eco", 76, 1850), Mode("full", 100, 2970)]))
 
 
-def view(**changed: float) -> View:
+def view(earnings: Earnings | None = None, **changed: float) -> View:
     ticks = {
         series: (Tick(series, value, UNITS[series], 0, math.inf, NOW - 5, "test"),)
         for series, value in {**VALUES, **changed}.items()
     }
     states = {UNIT.id: UnitState(UNIT.id, "full", 99.0, 2950.0, None, NOW)}
-    snapshot = Snapshot(NOW, ticks, (UNIT,), states)
+    snapshot = Snapshot(NOW, ticks, (UNIT,), states, earnings=earnings)
     config = PolicyConfig()
-    market = read_market(ticks, MAINNET_RULES, Earned(), NOW)
+    market = read_market(ticks, MAINNET_RULES, Earned(), NOW, earnings=earnings)
     made = (
         plan([UNIT], states, horizon_slots(market, ticks, 36 * 3600, 900))
         if isinstance(market, Market)
@@ -130,3 +131,22 @@ def test_a_plan_without_prices_still_says_what_happens_to_each_unit() -> None:
     (unit,) = report["units"]
     assert (unit["reason"], unit["next"]) == ("hold_stale", [])
     assert "margin_usd_per_hour" not in unit["modes"][1]
+
+
+def test_both_reports_say_what_is_paid_of_hashprice_and_by_whom() -> None:
+    pool = Earnings(Scheme.FPPS, fee=0.02, rejected_ratio=0.01, pool="pool.example")
+    report = plain(hashprice_report(view(pool)))
+    assert report["hashprice_usd_per_ph_day"] == pytest.approx(39.25 * 0.98 * 0.99, abs=0.01)
+    assert report["earnings"] == {
+        "pool": "pool.example",
+        "scheme": "fpps",
+        "earned_ratio": pytest.approx(0.98 * 0.99),
+        "pool_fee_ratio": 0.02,
+        "rejected_ratio": 0.01,
+        "rejected_is_measured": True,
+        "paid_reward_ratio": 1.0,
+        "pool_work_ratio": 1.0,
+    }
+    assert plain(plan_report(view(pool)))["earnings"] == report["earnings"]
+    assert plain(hashprice_report(view()))["earnings"]["pool"] is None
+    assert plain(hashprice_report(view(btc_usd=0.0)))["earnings"] is None

@@ -1,6 +1,6 @@
 """A long run of the fuzzers: `python -m tests.fuzz.campaign --seconds 3600 --target session`.
 
-The time is shared out among the targets: `codec` and `session` under atheris, `submit` (the C core, with sanitizers) under
+The time is shared out among the targets: `codec`, `session` and `pool` under atheris, `submit` (the C core, with sanitizers) under
 libFuzzer, `scripts` under hypothesis. What is new goes into the kept corpus, as little of it as reaches the same code. The
 kept inputs are run again by test_fuzz.py. Exit status 1: something was found, and lies in the work folder.
 """
@@ -28,12 +28,12 @@ HERE: Final = Path(__file__).resolve().parent
 CORPUS: Final = HERE / "corpus"
 WORDS: Final = HERE / "stratum.dict"
 
-GUIDED: Final = ("codec", "session")
+GUIDED: Final = ("codec", "session", "pool")
 TARGETS: Final = (*GUIDED, "submit", "scripts")
-MOST_FILES: Final = {"codec": 60, "session": 140, "submit": 95}
+MOST_FILES: Final = {"codec": 60, "session": 140, "pool": 80, "submit": 95}
 MOST_BYTES: Final = 95_000
 """Kept of one target."""
-LONGEST: Final = {"codec": 6000, "session": 6000, "submit": 4096}
+LONGEST: Final = {"codec": 6000, "session": 6000, "pool": 6000, "submit": 4096}
 MOST_MEGABYTES: Final = 1500
 """A process that comes to hold more is a finding."""
 SLOWEST_S: Final = 60

@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from miner.desk import Desk
+from miner.desk import Desk, PoolFind
 from miner.kernel import RECORD, ShareBuffer
 from miner.stratum.house import (
     Granted,
@@ -23,15 +23,18 @@ from miner.stratum.server_session import ServerSession
 from miner.stratum.v1 import OTHER, UNAUTHORIZED, Notice
 from miner.work.claims import BlockClaims, BlockFind
 from miner.work.extranonce import ExtranonceAllocator, ExtranonceExhaustedError
-from miner.work.job import Job, JobBook
+from miner.work.job import Job, UpstreamWork
+from miner.work.layout import Layout
 from miner.work.roster import HashingUnit, Roster, RosterError
-from miner.work.share import Block, Submission, Verdict
+from miner.work.share import Block, Pending, Submission, Verdict
+from miner.work.shelf import Shelf
 from tests.miner.harness import NOW
 from tests.miner.stratum.device import EASY_BITS, HARD_BITS, work
 
 FIRST_SERIAL: Final = 0x1A2
 OWN_SCRIPT: Final = b"\x51\x20" + b"\x07" * 32
 MOST_UNITS: Final = 6
+KEPT_NOTICES: Final = 8
 WITNESS: Final = "witness"
 
 
@@ -70,23 +73,33 @@ class FuzzHouse:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.now = NOW
-        self.book = JobBook(
-            60.0, capacity=setting.capacity, duplicates=setting.duplicates, first_tip_number=1
-        )
+        self.shelf = Shelf(first_tip_number=1)
+        self.book = self.shelf.add("solo", 60.0, capacity=setting.capacity, duplicates=setting.duplicates)
         self.roster = Roster(MOST_UNITS + 1, now=NOW, configured={WITNESS: WITNESS})
         self.desk = copy(_DESK)
         self.desk.__dict__.update(
-            _book=self.book, _claims=BlockClaims(), _roster=self.roster, _clock=lambda: self.now
+            _shelf=self.shelf,
+            _claims=BlockClaims(),
+            _roster=self.roster,
+            _clock=lambda: self.now,
+            _on_pool_share=self._hand_up,
         )
         self.desk.buffer = ShareBuffer(min(16, setting.records), setting.records)
         self._tokens = 0
+        self.tokens = 0
         self.extranonces = ExtranonceAllocator(4, start=0xF0000000)
-        self.places = Places(self.extranonces, self._token, most_parked=4)
+        self.places = Places(Layout(4, 8), lambda _size: self.extranonces, self._token, most_parked=4)
         self.is_full = False
         self.serial = FIRST_SERIAL
         self.current: Notice | None = None
+        self.notices: list[Notice] = []
         self.blocks = 0
         self.records: list[tuple[Any, ...]] = []
+
+    def _hand_up(self, _find: PoolFind) -> int | None:
+        """Every other share for a pool waits for the pool's word."""
+        self.tokens += 1
+        return self.tokens if self.tokens & 1 else None
 
     def _token(self) -> str:
         """Ids that scripts can name, but for that of the witness, who is first: no id can be guessed in earnest."""
@@ -108,12 +121,16 @@ class FuzzHouse:
         )
         if kind & 64:
             made = replace(made, version_mask=0x0000E000)
+        if kind & 128:
+            upstream = UpstreamWork("7", made.network_target, b"", 1 + (kind & 1))
+            made = replace(made, origin="pool", upstream=upstream)
         self.serial += 1
         return self.add(made)
 
     def add(self, job: Job) -> Notice:
         self.book.add(job, self.now)
         self.current = Notice(job, clean=job.clean)
+        self.notices = [*self.notices[1 - KEPT_NOTICES :], self.current]
         return self.current
 
     def withdraw(self) -> None:
@@ -148,11 +165,12 @@ class FuzzHouse:
     def notice(self) -> Notice | None:
         return self.current
 
+    def work_mask(self) -> int | None:
+        return None if self.current is None else self.current.terms.version_mask
+
 
 class Guest:
     """One connection: the house as this session sees it, all that it read and wrote, and its place's view of it."""
-
-    extranonce2_size = 8
 
     def __init__(
         self, house: FuzzHouse, rules: PortRules, on_output: Callable[["Guest", Output], None]
@@ -163,6 +181,8 @@ class Guest:
         self.place: Subscription | None = None
         self.read: list[bytes] = []
         self.written: list[bytes] = []
+        self.delayed: dict[int, bytes] = {}
+        """Ids of shares whose answers waited for the pool's word, by token."""
         self.is_gone = False
         self.session = ServerSession(self, rules, house.now)
 
@@ -176,6 +196,7 @@ class Guest:
         if self.is_gone:
             return
         output = output if isinstance(output, Output) else Output(output)
+        self.delayed |= self.session._awaited
         self.written.append(output.data)
         self._on_output(self, output)
         if output.close:
@@ -209,7 +230,7 @@ class Guest:
     def login(self, name: str, _password: str, now: float) -> Granted | Refused | Waiting:
         return self.house.login(name, now)
 
-    def take(self, submission: Submission, share_target: int) -> Verdict:
+    def take(self, submission: Submission, share_target: int) -> Verdict | Pending:
         verdict = self.house.desk.take(submission, share_target)
         self.house.blocks += isinstance(verdict, Block)
         return verdict
@@ -228,3 +249,6 @@ class Guest:
 
     def notice(self) -> Notice | None:
         return self.house.notice()
+
+    def work_mask(self) -> int | None:
+        return self.house.work_mask()

@@ -159,6 +159,22 @@ class Play:
                 peer.say(peer.session.offer(notice, self.house.now))
         self.witness.hear(self.witness.session.offer(notice, self.house.now))
 
+    def offer_again(self, peer: Guest, value: int) -> None:
+        """The peer is put on another lane: it is given a job that others have had already."""
+        if not peer.is_gone and self.house.notices:
+            notice = self.house.notices[value % len(self.house.notices)]
+            peer.say(peer.session.offer(notice, self.house.now))
+
+    def answer(self, peer: Guest, value: int) -> None:
+        """The pool's word on the share that waited longest; or on none."""
+        if peer.is_gone:
+            return
+        token = next(iter(peer.session.awaited), 0)
+        output = Output(peer.session.answered(token, None if value & 1 else (value, "the pool's word \x00")))
+        due = [request_id for known, request_id in peer.delayed.items() if known == token]
+        assert [bytes(line.id) for line in said(output.data)] == due
+        self._note(peer, output)
+
     def change_extranonce(self, peer: Guest, _argument: bytes, _value: int) -> None:
         """The peer gets another place in the coinbase, if it wants that."""
         if peer.place is None or peer.is_gone:
@@ -226,6 +242,8 @@ _STEPS: Final[Mapping[bytes, Callable[[Play, Guest, bytes, int], None]]] = Mappi
         b"j": lambda play, _, _argument, value: play.offer(value >> 8 & 1, value & 0xFF),
         b"p": lambda play, _, _argument, value: play.offer(value >> 8 & 3, value & 0xFF),
         b"w": lambda play, *_: play.house.withdraw(),
+        b"y": lambda play, peer, _argument, value: play.offer_again(peer, value),
+        b"a": lambda play, peer, _argument, value: play.answer(peer, value),
         # The connection, and what the server does of itself.
         b"e": lambda play, peer, *_: play.replace(peer),
         b"s": Play.settle,
@@ -265,7 +283,7 @@ def _check_answers(guest: Guest) -> None:
     if session._asking is not None:
         held = session._rest.count(b"\n") + 1  # and the login itself
         lines = lines[:-held]
-    expected = list(_expected(lines))
+    expected = list(_in_time(_expected(lines), given, list(guest.delayed.values())))
     if guest.is_gone:
         # What came with the line that closed it has no answer; the line may be one that never ended.
         assert given == expected[: len(given)] or [*expected[: len(given) - 1], b"null"] == given
@@ -273,6 +291,18 @@ def _check_answers(guest: Guest) -> None:
         assert given == expected
     calls = len(heard) - len(given)
     assert len(written) <= REPEATED * len(read) + LONGEST_LINE * (len(lines) + calls + 2)
+
+
+def _in_time(expected: Iterator[bytes], given: list[bytes], delayed: list[bytes]) -> Iterator[bytes]:
+    """The expected ids without those whose answers waited for the pool's word, wherever they were."""
+    heard = iter([*given, None])
+    at = next(heard)
+    for request_id in expected:
+        if request_id != at and request_id in delayed:
+            delayed.remove(request_id)
+        else:
+            yield request_id
+            at = next(heard, None)
 
 
 def _expected(lines: list[bytes]) -> Iterator[bytes]:

@@ -118,6 +118,8 @@ _STEPS: Final = st.one_of(
     _step(b"t", _TWO),
     _step(b"j", _TWO),
     _step(b"p", _TWO),
+    _step(b"y", _TWO),
+    _step(b"a", _TWO),
     st.sampled_from(_ODD_KINDS).flatmap(lambda kind: _step(bytes((kind,)), st.binary(max_size=4))),
 )
 _LOGINS: Final = [

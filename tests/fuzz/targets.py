@@ -2,7 +2,8 @@
 
 `codec` reads them as lines. `session` reads them as a script: steps, parted by the byte 0xfe, which no text holds. The first
 one furnishes the house (see `furnished`); of each other one the first byte is a peer, the second tells what happens (see the
-table of steps in play.py), the rest is an argument. Bytes that mean nothing mean something all the same: no input is lost.
+table of steps in play.py), the rest is an argument. `pool` (pool.py) reads them as a script of another kind, for our own client. Bytes
+that mean nothing mean something all the same: no input is lost.
 """
 
 import json
@@ -14,6 +15,7 @@ from miner.chain.difficulty import target_of_difficulty
 from miner.kernel import Tally
 from miner.stratum import fields, v1
 from tests.fuzz.play import MOST_STEPS, STEP_ENDS, Play, furnished, said
+from tests.fuzz.pool import pool
 
 # ---- Codec ---------------------------------------------------------------------------------------------------
 
@@ -120,4 +122,4 @@ def _check_tallies(by_python: Tally, by_core: Tally) -> None:
     assert math.isclose(by_python.best_difficulty, by_core.best_difficulty, rel_tol=1e-12)
 
 
-TARGETS: Final = {"codec": codec, "session": session}
+TARGETS: Final = {"codec": codec, "session": session, "pool": pool}

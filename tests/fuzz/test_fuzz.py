@@ -8,12 +8,23 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from miner.stratum.pool_events import (
+    Answered,
+    Failed,
+    Failure,
+    PoolAccepted,
+    PoolRejected,
+    PoolSilent,
+    Redirected,
+    Work,
+)
 from tests.fuzz.campaign import CORPUS, GUIDED, MOST_BYTES, MOST_FILES, ROOT, SANITIZED, WORDS, build_submit
 from tests.fuzz.play import STEP_ENDS
+from tests.fuzz.pool import JOB, pool
 from tests.fuzz.scripts import scripts
 from tests.fuzz.targets import TARGETS, codec, session
 
-RUNS = {"codec": 5000, "session": 400}
+RUNS = {"codec": 5000, "session": 400, "pool": 1000}
 
 
 def kept(target: str) -> list[Path]:
@@ -100,3 +111,26 @@ def test_the_targets_see_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         session(script)  # the core says true, Python 1
     with pytest.raises(AssertionError):
         codec(b'{"id":1,"method":"m"}')
+
+
+def test_the_kept_scripts_of_pools_reach_what_matters() -> None:
+    events = [event for path in kept("pool") for event in pool(path.read_bytes()).events]
+    assert {event.kind for event in events if isinstance(event, Failed)} >= {
+        Failure.LOGIN, Failure.NO_WORK, Failure.GARBAGE, Failure.UNANSWERED, Failure.BAD_WORK, Failure.REDIRECT_REFUSED,
+    }  # fmt: skip
+    assert {type(event.verdict) for event in events if isinstance(event, Answered)} == {
+        PoolAccepted, PoolRejected, PoolSilent,
+    }  # fmt: skip
+    assert any(isinstance(event, Redirected) for event in events)
+    assert len({event.extranonce1 for event in events if isinstance(event, Work)}) > 1
+
+
+def test_the_pools_target_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [b'{"id":%d,"result":false}' % number for number in range(4, 8)]
+    script = STEP_ENDS.join([b"\0", JOB, b"s\1\0", b"s\1\0", *answers])
+    assert [type(e.verdict) for e in pool(script).events if isinstance(e, Answered)] == [
+        PoolRejected, PoolRejected, PoolSilent,
+    ]  # fmt: skip
+    monkeypatch.setattr("miner.stratum.pool_fields.refusal", lambda *_: None)
+    with pytest.raises(AssertionError):
+        pool(script)  # a rejection told as an acceptance

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from miner.config import Config
+from miner.config import Config, CpuConfig
 from miner.config_file import ConfigError, load
+from miner.hashing.station import OFF, CpuStation, StationMode
 from miner.ledger.recorder import Recorder
 from miner.ledger.store import Store
+from regtest import chain
 from regtest.bitcoind import Bitcoind
 from regtest.process import bitcoind_sections
 from tests.miner.harness import ADDRESS
@@ -119,3 +121,31 @@ async def proxy_of() -> AsyncIterator[Callable[[Bitcoind], Awaitable[Proxy]]]:
     yield start
     for runner in runners:
         await runner.cleanup()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "hashmill.db"
+
+
+@pytest.fixture
+def node(bitcoind: Bitcoind) -> Bitcoind:
+    """A regtest node with a few blocks on its disk."""
+    chain.mine(bitcoind, 3)
+    bitcoind.flush()
+    return bitcoind
+
+
+@pytest.fixture
+def station() -> Iterator[CpuStation]:
+    """A thread that hashes what it is given and finds nothing, since its shares are too hard."""
+    made = CpuStation(
+        CpuConfig(threads=1, share_difficulty=1e12),
+        (StationMode(OFF, 0, 0.0, 0.0, 0.0), StationMode("full", 1, 4e-5, 15.0, 4e-5)),
+        paced=True,
+        extranonce1=bytes(4),
+        on_submission=lambda _submission, _target: None,
+        on_failure=lambda _error: None,
+    )
+    yield made
+    made.stop()

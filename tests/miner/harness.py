@@ -13,6 +13,7 @@ from controller.decisions import Decision, Reason
 from miner.chain.difficulty import hash_to_int
 from miner.chain.merkle import witness_commitment
 from miner.config import SoloConfig
+from miner.delivery import Delivery
 from miner.hashing.station import OFF, UNIT_ID, CpuStation
 from miner.keeper import BlockBooks
 from miner.kernel import Tally
@@ -22,14 +23,16 @@ from miner.ledger.store import Store
 from miner.metrics import Metrics
 from miner.mining import Mining
 from miner.node.nodes import Node, NodeSet
-from miner.node.rpc import CookieFile, RpcClient
-from miner.solo import Payout
-from miner.work.job import Job, JobBook, solo_job
+from miner.node.rpc import CookieFile, RpcClient, UserPassword
+from miner.solo import STANDARD_LAYOUT, Payout
+from miner.work.job import Job
 from miner.work.roster import Roster
 from miner.work.share import Submission
+from miner.work.shelf import SOLO, Shelf
+from miner.work.solo_job import solo_job
 from miner.work.template import Template
 from regtest.bitcoind import Bitcoind
-from tests.miner.node.harness import OP_TRUE_P2WSH
+from tests.miner.node.harness import OP_TRUE_P2WSH, until
 
 NOW = 1_700_000_700.0
 ANY_HASH = 2**256 - 1
@@ -114,6 +117,8 @@ class Rig:
     """The mining half and everything it was given."""
 
     mining: Mining
+    delivery: Delivery
+    shelf: Shelf
     nodes: NodeSet
     recorder: Recorder
     store: Store
@@ -139,7 +144,7 @@ class Rig:
 
     def take_block(self, job: Job, number: int = 0) -> str:
         """Hand in a block found on `job`; its hash as people write it."""
-        verdict = self.mining.desk.take(block_on(job, number), ANY_HASH)
+        verdict = self.delivery.desk.take(block_on(job, number), ANY_HASH)
         return verdict.hash[::-1].hex()  # type: ignore[union-attr]
 
     def row(self, block_hash: str) -> BlockRow | None:
@@ -177,24 +182,53 @@ async def rig_of(
             statuses = {row.hash: row.status for row in store.unsettled_blocks()}
             books = ToldBooks(recorder, metrics, statuses, store.block_counts())
             roster = Roster(10, now=time.time(), own=[UNIT_ID])
+            shelf = Shelf()
+            shelf.add(SOLO, 60.0)
+            config = SoloConfig.model_validate({"payout_address": ADDRESS, **solo})
+            delivery = Delivery(
+                shelf,
+                node_set,
+                books,
+                recorder,
+                metrics,
+                roster,
+                station=station,
+                min_block_interval_s=config.min_block_interval_s,
+                on_fatal=fatal.append,
+                clock=time.time,
+            )
+
+            def hand_out(job: Job | None, seen_at: float | None) -> None:
+                delivery.hash(job)
+                on_work(job, seen_at)
+
             mining = Mining(
-                SoloConfig.model_validate({"payout_address": ADDRESS, **solo}),
+                config,
                 node_set,
                 PAYOUT,
-                book=JobBook(60.0),
-                roster=roster,
-                station=station,
-                recorder=recorder,
-                books=books,
+                delivery=delivery,
+                shelf=shelf,
+                layout=STANDARD_LAYOUT,
                 metrics=metrics,
                 on_alert=alerts.__setitem__,
                 on_fatal=fatal.append,
-                on_work=on_work,
+                on_work=hand_out,
                 clock=time.time,
             )
             try:
                 yield Rig(
-                    mining, node_set, recorder, store, books, roster, metrics, alerts, fatal, asyncio.Event()
+                    mining,
+                    delivery,
+                    shelf,
+                    node_set,
+                    recorder,
+                    store,
+                    books,
+                    roster,
+                    metrics,
+                    alerts,
+                    fatal,
+                    asyncio.Event(),
                 )
             finally:
                 await node_set.close()
@@ -204,11 +238,27 @@ async def rig_of(
 async def running(rig: Rig) -> AsyncIterator[Rig]:
     """Let it run, and end it in order."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(rig.mining.run(rig.closing), name="mining")
+        mining = group.create_task(rig.mining.run(), name="mining")
+        delivery = group.create_task(rig.delivery.run(rig.closing), name="delivery")
         try:
             yield rig
         finally:
             rig.closing.set()
+            delivery.add_done_callback(lambda _: mining.cancel())
+
+
+async def has_work(rig: Rig) -> None:
+    await until(lambda: rig.mining.book.current is not None)
+
+
+async def become(rig: Rig, block_hash: str, status: str) -> None:
+    """Wait until the ledger has the block in this status."""
+    await until(lambda: rig.status(block_hash) == status)
+
+
+def nobody() -> Node:
+    """A node that is never asked."""
+    return Node("a", RpcClient("http://127.0.0.1:1", UserPassword("u", "p"), name="a"))
 
 
 DECISION = Decision(

@@ -8,6 +8,7 @@ from miner import checks, kernel
 from miner.checks import CheckRow, check_ledger, check_nodes, check_units, exit_code
 from miner.config import Config
 from miner.config_ledger import LedgerConfig
+from miner.ledger.schema import HEAD
 from miner.ledger.store import Store
 from miner.site import node_set
 from regtest import chain
@@ -72,6 +73,15 @@ async def test_a_good_node_passes_everything(bitcoind: Bitcoind) -> None:
     )
     assert exit_code(rows) == 0
     assert "accepts our block 2" in next(row.detail for row in rows if row.subject == "template")
+
+
+@pytest.mark.bitcoind
+async def test_of_a_node_that_only_watches_pools_no_block_is_asked(bitcoind: Bitcoind) -> None:
+    pool = {"url": "stratum+tcp://pool.example:3333", "user": "me"}
+    config = Config.model_validate({"network": "regtest", "bitcoind": [login(bitcoind)], "pool": [pool]})
+    rows = await rows_of(config)
+    assert [row.subject.partition(" ")[0] for row in rows] == ["bitcoind", "network", "sync"]
+    assert exit_code(rows) == 0
 
 
 @pytest.mark.bitcoind
@@ -234,7 +244,9 @@ class TestTheLedger:
     def test_one_that_is_not_there_yet_is_made_later(self, tmp_path: Path) -> None:
         row = self.row({"url": f"sqlite:///{tmp_path / 'x.db'}"})
         assert (row.ok, row.exit_code) == (True, 0)
-        assert row.detail.endswith("x.db is empty: the daemon makes its tables (schema 0002) when it starts")
+        assert row.detail.endswith(
+            f"x.db is empty: the daemon makes its tables (schema {HEAD}) when it starts"
+        )
         assert list(tmp_path.iterdir()) == []
 
     def test_one_that_is_there_has_its_kind_and_schema(self, tmp_path: Path) -> None:
@@ -242,7 +254,7 @@ class TestTheLedger:
         Store.open(url).close()
         row = self.row({"url": url, "site": "north"})
         assert row == CheckRow(
-            "ledger", ok=True, detail=f"SQLite {tmp_path / 'x.db'}, site north, schema 0002"
+            "ledger", ok=True, detail=f"SQLite {tmp_path / 'x.db'}, site north, schema {HEAD}"
         )
 
     def test_one_of_an_older_release_is_migrated_later(
@@ -250,9 +262,9 @@ class TestTheLedger:
     ) -> None:
         url = f"sqlite:///{tmp_path / 'x.db'}"
         Store.open(url).close()
-        monkeypatch.setattr(checks, "HEAD", "0003")
+        monkeypatch.setattr(checks, "HEAD", "9999")
         assert self.row({"url": url}).detail.endswith(
-            "has schema 0002: the daemon migrates it to 0003 when it starts"
+            f"has schema {HEAD}: the daemon migrates it to 9999 when it starts"
         )
 
     def test_one_that_cannot_be_written_has_failed(

@@ -17,7 +17,16 @@ from miner.config import Config
 from miner.config_file import ConfigError, Problem
 from miner.kernel import KernelFaultError
 from miner.ledger.rollup import RECORD
-from miner.ledger.rows import BlockRow, DecisionRow, LedgerError, OutcomeRow, TipRow, UnitRow
+from miner.ledger.rows import (
+    BlockRow,
+    DecisionRow,
+    LedgerError,
+    OutcomeRow,
+    PoolShareRow,
+    PoolShareVerdict,
+    TipRow,
+    UnitRow,
+)
 from miner.ledger.store import Store
 from miner.node.rpc import NodeUnreachableError
 from regtest.postgres import Postgres
@@ -383,6 +392,53 @@ def test_shares_are_read_from_a_time_on(
     monkeypatch.setattr(cli.time, "time", lambda: NOON + 300)
     rows = json.loads(hashmill("log", "shares", "--config", good, "--since", since, "--json").output)
     assert [row["at"] - NOON for row in rows] == found
+
+
+def pool_ledger(file: Path) -> None:
+    """Four shares for two pools, one a minute since noon: accepted, rejected, in doubt, waiting."""
+    rows = [
+        PoolShareRow(
+            *(number, NOON + 60 * number, "main" if number < 4 else "spare", 1, "account", "5f"),
+            *(f"{number:064x}", 9000.5, 4096.0),
+        )
+        for number in range(1, 5)
+    ]
+    with Store.open(f"sqlite:///{file}") as store:
+        store.add_units([UnitRow(1, "rack.1", NOON)])
+        store.add_pool_shares(rows)
+        store.settle_pool_shares(
+            [
+                PoolShareVerdict(1, NOON + 60.25, "accepted"),
+                PoolShareVerdict(2, NOON + 121, "rejected", 21, "stale"),
+                PoolShareVerdict(3, NOON + 190, "in_doubt", detail="the connection ended"),
+            ]
+        )
+
+
+def test_shares_handed_to_pools_are_read_with_their_sums(good: Path, tmp_path: Path) -> None:
+    pool_ledger(tmp_path / "hashmill.db")
+    table = hashmill("log", "pools", "--config", good).output
+    for told in (
+        "rejected 21 stale",
+        "in doubt the connection ended",
+        "0.250 s",
+        "50.00%",
+        "rack.1",
+        "waiting",
+    ):
+        assert told in table
+    told = json.loads(hashmill("log", "pools", "--config", good, "--limit", "2", "--json").output)
+    assert [row["id"] for row in told["shares"]] == [4, 3]
+    assert [(sums["pool"], sums["found"], sums["in_doubt"]) for sums in told["pools"]] == [
+        ("main", 3, 1),
+        ("spare", 1, 0),
+    ]
+    one = json.loads(hashmill("log", "pools", "--config", good, "--pool", "spare", "--json").output)
+    assert [row["result"] for row in one["shares"]] == ["waiting"]
+    assert [sums["pool"] for sums in one["pools"]] == ["spare"]
+    late = hashmill("log", "pools", "--config", good, "--since", "2026-01-12T12:03", "--json").output
+    assert [row["id"] for row in json.loads(late)["shares"]] == [4, 3]
+    assert json.loads(late)["pools"][0]["found"] == 1
 
 
 @pytest.mark.parametrize("since", ["yesterday", "5", "3x", "-2h"])

@@ -39,6 +39,8 @@ def test_types_limits_and_defaults_are_told() -> None:
     assert "| `cookie_file` | path |  | " in text
     assert "| `btc_usd` | [number, number] |  | " in text
     assert "| `max_age_s` | table |  | " in text
+    assert "| `payees` | array of texts |  | " in text
+    assert "## [[pool]]" in text
     assert "### Entries of cpu.modes" in text
     assert "### Entries of unit.modes" in text
     assert "### [[stratum.listener]]" in text

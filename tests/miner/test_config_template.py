@@ -57,6 +57,14 @@ def test_what_is_commented_out_is_right_too(config_file: Callable[[str], Path], 
     assert config.unit_settings("cpu").min_on_s == 60
     assert [mode.name for mode in config.cpu.modes] == ["eco", "full"]
     assert config.bitcoind[0].rpc_user == "hashmill"
+    assert config.pool[0].user == "account.site1"
+
+
+def test_without_node_and_solo_its_pool_is_enough(problems: Said) -> None:
+    text = re.sub(r"^# (?=\[\[pool|url = |user = )", "", template("main"), flags=re.MULTILINE)
+    for section in (r"\[\[bitcoind\]\]", r"\[solo\]"):
+        text = re.sub(rf"^{section}\n([^\[\n].*\n)+", "", text, flags=re.MULTILINE)
+    assert problems(text) == []
 
 
 def test_pacing_is_offered_where_it_is_allowed() -> None:

@@ -44,7 +44,7 @@ def test_a_key_in_the_wrong_section_is_sent_home() -> None:
 
 
 def test_a_key_nobody_knows_gets_the_list_of_those_there_are() -> None:
-    assert "payout_address, payout, coinbase_tag" in unknown(("solo", "zzz"), SoloConfig)
+    assert "payout_address, payout, share, coinbase_tag" in unknown(("solo", "zzz"), SoloConfig)
 
 
 def test_every_wording_names_only_what_it_is_given() -> None:

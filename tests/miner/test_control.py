@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 import pytest
 
 from controller.decisions import Outcome, OutcomeKind, Reason
+from controller.earnings import GROSS
 from controller.loop import LoopConfig
-from controller.sources.base import SourceError
-from controller.ticks import BTC_USD, DIFFICULTY, FEES, POWER, SUBSIDY
+from controller.ticks import BTC_USD, CHAIN_HEIGHT, DIFFICULTY, FEES, POWER, SUBSIDY
 from controller.units import Unit
-from miner import control as control_module
 from miner.config import Config, ControllerConfig
 from miner.control import (
     Control,
@@ -22,9 +21,7 @@ from miner.control import (
     TapeRefusedError,
     UnitWorth,
     _Ears,
-    _Facts,
     _loop_config,
-    _sources,
     _units,
     played_tape,
 )
@@ -32,14 +29,15 @@ from miner.control_gates import Gates
 from miner.control_journal import LedgerJournal
 from miner.hashing.station import OFF, UNIT_ID, CpuStation, StationMode, station_modes
 from miner.ledger.recorder import Recorder
+from miner.ledger.rows import PoolShareRow, PoolShareVerdict
 from miner.ledger.store import Store
 from miner.metrics import Metrics
 from miner.node.nodes import NodeSet
-from miner.node.rpc import NodeUnreachableError
 from miner.site import node_set
 from miner.web.status import MarketStatus
+from miner.work.pay import PoolPay
 from miner.work.roster import HashingUnit
-from tests.miner.harness import ADDRESS, DECISION, NOW, shown
+from tests.miner.harness import ADDRESS, DECISION, NOW, job, shown
 
 CHAIN = {"btc_usd": 90_000, "difficulty": 0.02, "subsidy_sat": 312_500_000, "fees_sat": 0}
 """Numbers of a tape with a chain so easy that 40 MH/s find a block every other second: any price of power pays."""
@@ -148,32 +146,8 @@ class TestConfiguration:
         assert main.low > 1e10
 
 
-class TestSources:
-    """Prices come from the tape, then the configuration, then the node."""
-
-    def test_they_are_asked_in_the_order_of_their_precedence(
-        self, tape_of: Callable[..., dict[str, Any]]
-    ) -> None:
-        config = config_of(tape=tape_of(), market={"btc_usd": 1e5}, power={"usd_per_kwh": 0.1})
-        assert [s.name for s in _sources(config, node_set(config), played_tape(config, NOW))] == [
-            "tape",
-            "configuration",
-            "node",
-        ]
-
-    async def test_a_price_that_is_not_written_down_is_not_made_up(self) -> None:
-        config = config_of(power={"usd_per_kwh": -0.02})
-        fixed, node = _sources(config, node_set(config), played_tape(config, NOW))
-        assert [(tick.series, tick.value) for tick in await fixed.read(NOW)] == [(POWER, -0.02)]
-        assert node.name == "node"
-
-    async def test_a_tape_is_played_at_its_speed_from_its_start(self, tmp_path: Path) -> None:
-        file = tmp_path / "tape.csv"
-        file.write_text("offset_s,usd_per_kwh\n0,0.1\n60,0.2\n120,0.3\n180,0.4\n")
-        config = config_of(tape={"file": str(file), "speed": 30.0, "start": 60, "at_end": "loop"})
-        tape, _ = _sources(config, node_set(config), played_tape(config, NOW))
-        values = [[tick.value for tick in await tape.read(NOW + s)] for s in (0.0, 2.0, 4.0, 6.0)]
-        assert values == [[0.2], [0.3], [0.4], [0.1]]
+class TestTapes:
+    """A tape is read before anything is decided by it."""
 
     def test_a_tape_with_a_fault_is_refused_with_its_file_and_line(self, tmp_path: Path) -> None:
         file = tmp_path / "tape.csv"
@@ -196,20 +170,6 @@ class TestSources:
         with pytest.raises(TapeRefusedError, match=str(file)):
             played_tape(config, NOW)
 
-    async def test_without_a_node_the_chain_is_not_known(self) -> None:
-        with pytest.raises(SourceError, match="no bitcoind answers"):
-            await _Facts(silent_nodes(config_of()))()
-
-    async def test_a_node_that_does_not_answer_is_a_source_that_failed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def no_answer(*_: object) -> None:
-            raise NodeUnreachableError("bitcoind a does not answer")
-
-        monkeypatch.setattr(control_module, "chain_facts", no_answer)
-        with pytest.raises(SourceError, match="bitcoind a does not answer"):
-            await _Facts(node_set(config_of()))()
-
 
 @dataclass
 class Room:
@@ -227,7 +187,7 @@ class Room:
 
 
 @asynccontextmanager
-async def room_of(config: Config, recorder: Recorder) -> AsyncIterator[Room]:
+async def room_of(config: Config, recorder: Recorder, **told: Any) -> AsyncIterator[Room]:
     metrics, alerts = Metrics("0", "portable"), dict[str, str]()
     station = CpuStation(
         config.cpu,
@@ -246,6 +206,7 @@ async def room_of(config: Config, recorder: Recorder) -> AsyncIterator[Room]:
         tape=played_tape(config, time.time()),
         alert=alerts.__setitem__,
         clock=time.time,
+        **told,
     )
     station.start(OFF)
     try:
@@ -318,6 +279,39 @@ async def test_hashprice_is_shown_after_pool_fee_and_stale_work_in_either_curren
     assert shown(room.metrics, "hashmill_hashprice_usd_per_ph_day") == pytest.approx(
         gross_btc * 0.45 * 90_000
     )
+
+
+async def test_what_the_pool_pays_is_asked_at_every_tick_and_kept_with_each_decision(
+    recorder: Recorder, store: Store, tape_of: Callable[..., dict[str, Any]]
+) -> None:
+    config = config_of(tape=tape_of(usd_per_kwh=CHEAP), controller={"pool_fee": 0.1, "stale_ratio": 0.5})
+    pays = [PoolPay("pool.example", "pps", fee=0.02, rejected_ratio=0.01), None]
+    async with room_of(config, recorder, earnings=lambda: pays[0]) as room:
+        await room.tick()
+        at_the_pool = room.control.market().hashprice_usd_per_ph_day
+        pays.pop(0)
+        await room.tick()
+        as_configured = room.control.market().hashprice_usd_per_ph_day
+    gross = 86400 * 1e15 / (0.02 * 2**32) * 3.125 * 90_000
+    assert at_the_pool == pytest.approx(gross * 0.98 * 0.99)
+    assert as_configured == pytest.approx(gross * 0.45)
+    numbers = [row.numbers for row in sorted(store.decisions(), key=lambda row: row.at)]
+    assert [(row["pool_fee_ratio"], row["rejected_ratio"]) for row in numbers] == [(0.02, 0.01), (0.1, 0.5)]
+    assert [row[GROSS] for row in numbers] == pytest.approx([gross, gross])
+
+
+async def test_without_a_node_a_market_is_known_from_the_pools_job(recorder: Recorder) -> None:
+    pool = {"url": "stratum+tcp://pool.example:3333", "user": "me"}
+    prices = {"market": {"btc_usd": 90_000}, "power": {"usd_per_kwh": CHEAP}}
+    config = config_of(bitcoind=[], solo=None, pool=[pool], **prices)
+    work = replace(job("1"), created_at=time.time(), bits=0x1B0404CB, reward_sat=1_250_000_000)
+    async with room_of(config, recorder, pool_job=lambda: work) as room:
+        await room.tick()
+        market = room.control.market()
+    assert market.hashprice_usd_per_ph_day == pytest.approx(
+        86400 * 1e15 / (16307.420938523983 * 2**32) * 12.5 * 90_000
+    )
+    assert set(market.ages_s) == {BTC_USD, POWER, DIFFICULTY, SUBSIDY, FEES, CHAIN_HEIGHT}
 
 
 async def test_how_good_a_plan_is_shows_while_there_is_one(
@@ -474,6 +468,27 @@ class TestPreview:
         (unit,) = (await self.look(config)).plan()["units"]
         assert (unit["from_mode"], unit["to_mode"], unit["reason"]) == (OFF, OFF, "hold_min_off")
         assert len(store.decisions()) == 1
+
+    async def test_it_reckons_with_the_first_pool_and_what_that_rejected_today(
+        self, recorder: Recorder, tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+    ) -> None:
+        now = time.time()
+        share = PoolShareRow(1, now, "pool.example:3333", 1, "w", "1", "00", 1.0, 1.0, "waiting")
+        old = [replace(share, id=id_, at=now - 2 * 86_400) for id_ in range(1, 50)]
+        recent = [replace(share, id=id_) for id_ in range(50, 150)]
+        recorder.add_pool_shares([*old, *recent])
+        recorder.settle_pool_shares(
+            [PoolShareVerdict(row.id, now, "accepted" if row.id % 2 else "rejected") for row in recent]
+        )
+        await recorder.aclose()
+        config = config_of(
+            tape=tape_of(usd_per_kwh=CHEAP),
+            pool=[{"url": "stratum+tcp://pool.example:3333", "user": "me", "fee": 0.02}],
+            ledger={"url": f"sqlite:///{tmp_path / 'hashmill.db'}"},
+        )
+        earnings = (await self.look(config)).hashprice()["earnings"]
+        assert (earnings["pool"], earnings["scheme"]) == ("pool.example:3333", "fpps")
+        assert (earnings["pool_fee_ratio"], earnings["rejected_ratio"]) == (0.02, pytest.approx(0.25))
 
     async def test_a_machine_without_a_unit_still_has_prices(
         self, tape_of: Callable[..., dict[str, Any]], tmp_path: Path

@@ -19,8 +19,9 @@ from miner import daemon as daemon_module
 from miner import kernel
 from miner.config import Config
 from miner.daemon import Daemon, run
+from miner.delivery import Delivery
 from miner.ledger.reader import Reader
-from miner.mining import Mining
+from miner.plant import Plant
 from miner.work.share import Block
 from regtest import chain
 from regtest.bitcoind import Bitcoind
@@ -53,10 +54,10 @@ async def alive(config: Config) -> AsyncIterator[Daemon]:
             daemon._close("test")
 
 
-async def has_work(daemon: Daemon) -> Mining:
+async def has_work(daemon: Daemon) -> Plant:
     await until(lambda: daemon.status().work.serving)
-    assert daemon._mining is not None
-    return daemon._mining
+    assert daemon._plant is not None
+    return daemon._plant
 
 
 def listening(port: int) -> bool:
@@ -216,9 +217,11 @@ class TestLife:
     ) -> None:
         config = make_config(bitcoind, controller={"enabled": True}, power={"usd_per_kwh": 0.05})
         async with alive(config) as daemon:
-            mining = await has_work(daemon)
+            plant = await has_work(daemon)
             (theirs,) = await asyncio.to_thread(chain.mine, bitcoind, 1)
-            await until(lambda: mining.book.tip == bytes.fromhex(theirs)[::-1])
+            assert plant.mining is not None
+            book = plant.mining.book
+            await until(lambda: book.tip == bytes.fromhex(theirs)[::-1])
             assert daemon.status().units == ()
             assert daemon.status().controller.next_tick_at is None
             assert "nothing_hashes" in caplog.messages
@@ -308,11 +311,11 @@ class TestEnd:
         self, bitcoind: Bitcoind, make_config: Callable[..., Config], tmp_path: Path
     ) -> None:
         async with alive(make_config(bitcoind)) as daemon:
-            mining = await has_work(daemon)
-            assert mining.book.current is not None
+            plant = await has_work(daemon)
+            assert plant.job is not None
             os.kill(bitcoind.pid, signal.SIGSTOP)
             try:
-                verdict = mining.desk.take(block_on(mining.book.current), ANY_HASH)
+                verdict = plant.delivery.desk.take(block_on(plant.job), ANY_HASH)
                 for _ in range(2):
                     os.kill(os.getpid(), signal.SIGTERM)
                     await asyncio.sleep(0.2)
@@ -331,12 +334,12 @@ class TestEnd:
     ) -> None:
         hashing: list[list[str]] = []
 
-        async def break_down(_mining: Mining) -> None:
+        async def break_down(_delivery: Delivery) -> None:
             await until(hashing_threads)
             hashing.append(hashing_threads())
             raise ZeroDivisionError
 
-        monkeypatch.setattr(Mining, "_housekeep", break_down)
+        monkeypatch.setattr(Delivery, "_housekeep", break_down)
         with pytest.raises(ExceptionGroup) as caught:
             await Daemon(make_config(bitcoind, cpu={"threads": 1})).run()
         assert caught.group_contains(ZeroDivisionError)

@@ -5,19 +5,21 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 import pytest
 
-from miner.chain.difficulty import difficulty_of_hash, difficulty_of_target, hash_to_int
-from miner.desk import Desk
+from miner.chain.difficulty import MAX_TARGET, difficulty_of_hash, difficulty_of_target, hash_to_int
+from miner.desk import Desk, PoolFind
 from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
 from miner.metrics import Metrics
 from miner.work.claims import BlockClaims, BlockFind
-from miner.work.job import JobBook
+from miner.work.job import Job, UpstreamWork
 from miner.work.roster import HashingUnit, Roster
-from miner.work.share import Accepted, Block, Reason, Rejected, Submission
+from miner.work.share import Accepted, Block, Pending, PoolShare, Reason, Rejected, Submission
+from miner.work.shelf import SOLO, Shelf
 from tests.miner.harness import ANY_HASH, NOW, Clock, block_on, job, share_on, shown
 from tests.miner.node.harness import until
 
@@ -48,14 +50,18 @@ class Room:
 
     def __init__(self, min_block_interval_s: float = 0.0, refuses: int = 0) -> None:
         self.clock = Clock()
-        self.book = JobBook(grace_s=60.0)
+        self.shelf = Shelf()
+        self.book = self.shelf.add(SOLO, grace_s=60.0)
         self.nodes = Nodes(refuses)
         self.metrics = Metrics("0", "portable")
         self.roster = Roster(10, now=NOW, configured={"asic": "asic"}, own=["cpu"])
         self.credits: list[tuple[str, float]] = []
         self.told: list[str] = []
+        self.finds: list[PoolFind] = []
+        self.token: int | None = None
+        """What is answered to the desk when it hands up a pool's share."""
         self.desk = Desk(
-            self.book,
+            self.shelf,
             BlockClaims(min_block_interval_s),
             self.nodes,
             self.metrics,
@@ -63,10 +69,28 @@ class Room:
             on_credit=lambda unit, difficulty: self.credits.append((unit, difficulty)),
             on_solved=lambda: self.told.append("solved"),
             on_reopened=lambda: self.told.append("reopened"),
+            on_pool_share=self.hand_up,
             clock=self.clock,
         )
         self.job = job()
         self.book.add(self.job, NOW)
+
+    def hand_up(self, find: PoolFind) -> int | None:
+        """What the pools' side does with a share: by then it is credited."""
+        self.finds.append(find)
+        self.told.append(f"up with {len(self.desk.buffer)} recorded")
+        return self.token
+
+    def pool_job(self, job_id: str = "1f", **changes: Any) -> Job:
+        """A pool's job, which wants every fourth hash, in the pool's book."""
+        made = replace(
+            job(job_id, **{"bits": 0x1D00FFFF, **changes}),
+            origin="pool",
+            upstream=UpstreamWork("4f", MAX_TARGET // 4, b"", epoch=1),
+        )
+        book = self.shelf.book("pool") if "pool" in self.shelf.origins else self.shelf.add("pool", 60.0)
+        book.add(made, NOW)
+        return made
 
     def tally(self, unit_id: str) -> Tally:
         """What the unit handed in."""
@@ -366,3 +390,141 @@ async def test_a_block_found_while_nobody_delivers_can_be_rebuilt_from_the_log(
     assert record.levelname == "CRITICAL"
     assert vars(record)["header"] == verdict.header.hex()
     assert vars(record)["extranonce2"] == block_on(room.job).extranonce2
+
+
+async def test_without_a_node_a_block_can_be_rebuilt_from_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room()
+    room.desk._keeper = None
+    async with room.open():
+        assert isinstance(room.desk.take(block_on(room.job), EASY), Block)
+    (record,) = (record for record in caplog.records if record.message == "block_dropped")
+    assert vars(record)["error"] == "there is no node to send it to"
+    assert room.desk.unwritten == set()
+
+
+async def test_a_block_worth_no_credit_is_unwritten_like_any_other_before_its_finder_can_be_answered() -> (
+    None
+):
+    room = Room()
+    room.nodes.keeps = False
+    async with room.open():
+        verdict = room.desk.take(block_on(room.job), HARD)
+        assert isinstance(verdict, Block)
+        assert verdict.credited == 0.0
+        assert (len(room.desk.buffer), len(room.desk.unwritten)) == (0, 1)
+
+
+class TestPoolShares:
+    """Shares that a pool wants."""
+
+    @staticmethod
+    def share(job: Job, number: int = 0, unit: str = "cpu") -> Submission:
+        """One that meets the pool's target."""
+        return _first(job, number, unit, most=job.handed_on_target)
+
+    async def test_what_meets_the_pool_s_target_is_credited_first_and_then_handed_up(self) -> None:
+        room = Room()
+        job = room.pool_job()
+        submission = self.share(job)
+        verdict = room.desk.take(submission, EASY)
+        assert isinstance(verdict, PoolShare)
+        unit = room.roster.by_id("cpu")
+        assert unit is not None
+        assert room.finds == [PoolFind(verdict, submission, unit, NOW)]
+        assert room.told == ["up with 1 recorded"]
+        assert room.credits == [("cpu", verdict.credited)]
+        assert (unit.tally.accepted, unit.tally.best_difficulty) == (1, pytest.approx(verdict.difficulty))
+
+    async def test_its_record_bears_the_tip_and_the_job_of_its_pool(self) -> None:
+        room = Room()
+        job = room.pool_job()
+        verdict = room.desk.take(self.share(job), EASY)
+        assert isinstance(verdict, PoolShare)
+        ((_, tip, at, credited, serial, digest),) = RECORD.iter_unpack(room.desk.buffer.take())
+        assert tip == room.shelf.book("pool").tip_number(job.prev_hash)
+        assert tip != room.book.tip_number(room.job.prev_hash)
+        assert (at, credited, serial, digest) == (NOW, verdict.credited, 0x1F, verdict.hash)
+
+    async def test_a_share_that_misses_the_pool_s_target_is_ours_alone(self) -> None:
+        room = Room()
+        job = room.pool_job()
+        verdict = room.desk.take(_first(job, 0, "cpu", least=job.handed_on_target), MAX_TARGET)
+        assert isinstance(verdict, Accepted)
+        assert (room.finds, len(room.credits)) == ([], 1)
+
+    async def test_a_share_on_solo_work_is_never_handed_up(self) -> None:
+        room = Room()
+        room.pool_job()
+        for number in range(10):
+            assert isinstance(room.desk.take(share_on(room.job, number), EASY), Accepted)
+        assert room.finds == []
+
+    async def test_if_the_pool_s_word_is_to_be_the_answer_it_is_waited_for(self) -> None:
+        room = Room()
+        room.token = 7
+        verdict = room.desk.take(self.share(room.pool_job()), EASY)
+        assert verdict == Pending(7, difficulty_of_target(EASY))
+        assert len(room.desk.buffer) == 1  # whatever the pool will say
+
+    async def test_what_only_the_pool_wants_is_handed_up_without_credit(self) -> None:
+        room = Room()
+        room.token = 8
+        assert room.desk.take(self.share(room.pool_job()), HARD) == Pending(8)
+        assert (len(room.finds), room.credits, len(room.desk.buffer)) == (1, [], 0)
+        assert room.tally("cpu").accepted == 0
+
+    async def test_no_room_for_its_record_keeps_no_share_from_the_pool(self) -> None:
+        room = Room()
+        room.desk.buffer = ShareBuffer(1, limit=1)
+        room.desk.take(share_on(room.job, 1), EASY)
+        verdict = room.desk.take(self.share(room.pool_job()), EASY)
+        assert isinstance(verdict, PoolShare)
+        assert verdict.credited == 0.0
+        assert [find.share for find in room.finds] == [verdict]
+        assert len(room.credits) == 1
+
+    async def test_a_share_of_a_connection_that_ended_is_stale_and_goes_nowhere(self) -> None:
+        room = Room()
+        job = room.pool_job()
+        room.shelf.book("pool").retire(NOW)
+        assert room.desk.take(self.share(job), EASY) == Rejected(Reason.STALE)
+        assert (room.finds, room.rejected("cpu")) == ([], 1)
+
+    async def test_a_share_goes_up_once(self) -> None:
+        room = Room()
+        job = room.pool_job()
+        room.desk.take(self.share(job), EASY)
+        assert room.desk.take(self.share(job), EASY) == Rejected(Reason.DUPLICATE)
+        assert len(room.finds) == 1
+
+    async def test_a_block_on_a_pool_s_job_is_the_pool_s_to_send(self) -> None:
+        room = Room()
+        async with room.open():
+            verdict = room.desk.take(self.share(room.pool_job(bits=0x207FFFFF)), EASY)
+        assert isinstance(verdict, PoolShare)
+        assert verdict.is_block
+        assert (room.nodes.given, "solved" in room.told) == ([], False)
+
+    async def test_what_the_core_leaves_of_a_pool_s_job_comes_here_and_the_rest_does_not(self) -> None:
+        room = Room()
+        job, unit = room.pool_job(), room.roster.login("asic", NOW)
+        taker = room.desk.taker(unit, b"asic", bytes(4), None, None)
+        taker.set_level(0, 0, difficulty_of_target(MAX_TARGET), MAX_TARGET)
+        ours = _first(job, 1, "asic", least=job.handed_on_target)
+        for submission, taken in ((self.share(job, unit="asic"), 0), (ours, 1)):
+            params = [
+                "asic", job.id, submission.extranonce2.hex(), f"{job.ntime_s:08x}", f"{submission.nonce:08x}"
+            ]  # fmt: skip
+            line = json.dumps({"id": 4, "method": "mining.submit", "params": params}).encode() + b"\n"
+            assert bool(taker.take(line, 0, NOW)) == bool(taken)
+            assert taker.accepted == taken
+
+
+def _first(job: Job, number: int, unit: str, least: int = 0, most: int = MAX_TARGET) -> Submission:
+    """The first submission whose hash is above `least` and not above `most`; another one for each `number`."""
+    extranonces = bytes(job.extranonce1_size), number.to_bytes(job.extranonce2_size, "big")
+    for nonce in count():
+        _, digest = job.header(*extranonces, ntime_s=job.ntime_s, nonce=nonce, version=job.version)
+        if least < hash_to_int(digest) <= most:
+            return Submission(unit, job.id, *extranonces, job.ntime_s, nonce)
+    raise AssertionError

@@ -16,12 +16,14 @@ import pytest
 
 from miner import front as front_module
 from miner.config import Config
-from miner.front import Front, extranonce2_size, make_roster, ports
+from miner.front import Front, make_roster, ports, standard_layout
 from miner.handover import Inheritance
 from miner.ledger.rows import LedgerError, UnitRow
+from miner.stratum.dispatch import MAIN
 from miner.stratum.listener import ListenError, Port
 from miner.stratum.rules import PortRules
 from miner.stratum.tls import TlsError
+from miner.work.layout import Layout
 from tests.miner.harness import ANY_HASH, NOW, Rig, rig_of, share_on, shown, template
 from tests.miner.node.harness import until
 from tests.miner.stratum.server_harness import RULES, Miner
@@ -40,7 +42,7 @@ class TestConfiguration:
 
     def test_without_a_stratum_section_there_are_no_ports(self, make_config: MakeConfig) -> None:
         assert ports(make_config()) == []
-        assert extranonce2_size(make_config()) == 8
+        assert standard_layout(make_config()) == Layout(4, 8)
 
     def test_every_port_has_its_rules_and_rolls_only_bits_that_the_work_has(
         self, make_config: MakeConfig
@@ -65,7 +67,7 @@ class TestConfiguration:
             Port("127.0.0.1", 3333, PortRules(start_difficulty=100.0, version_mask=0x0FFF0000, **common)),
             Port("::1", 3334, PortRules(version_mask=0x0FFFE000, vardiff=False, **fixed, **common)),
         ]
-        assert extranonce2_size(config) == 4
+        assert standard_layout(config) == Layout(4, 4)
 
     @pytest.mark.skipif(OPENSSL is None, reason="needs the openssl command")
     def test_a_port_speaks_tls_with_its_certificate(self, make_config: MakeConfig, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ class Facing:
     def work(self, *, seen_at: float | None = None, **changes: Any) -> None:
         """New work; no share of it is a block."""
         self.rig.mining.solo.take_template(template(bits=0x1D00FFFF, **changes))
-        self.front.serve(self.rig.current, seen_at)
+        self.front.serve(MAIN, self.rig.current, seen_at)
 
     def settled(self) -> list[tuple[str, str]]:
         """Unit and tip of each share in the ledger, oldest first."""
@@ -137,12 +139,15 @@ def face(make_config: MakeConfig, tmp_path: Path) -> Callable[..., Any]:
         async with rig_of([nobody()], tmp_path / "hashmill.db") as rig:
             front = Front(
                 config,
-                rig.mining,
+                rig.delivery.desk,
+                rig.shelf,
                 rig.roster,
                 rig.recorder,
                 rig.metrics,
                 ports=own_ports,
                 reserved=[OWN],
+                layout=standard_layout(config),
+                lane_of=lambda _unit: MAIN,
                 on_alert=rig.alerts.__setitem__,
                 clock=time.time,
             )
@@ -171,7 +176,7 @@ class TestWithoutAServer:
         monkeypatch.setattr(front_module, "CHECK_S", 0.01)
         async with face() as facing:
             facing.work()
-            desk, job = facing.rig.mining.desk, facing.rig.current
+            desk, job = facing.rig.delivery.desk, facing.rig.current
             for number in range(3):
                 desk.take(share_on(job, number), ANY_HASH)
             await until(lambda: len(facing.settled()) == 3)
@@ -184,7 +189,7 @@ class TestWithoutAServer:
         async with face() as facing:
             facing.work()
             await asyncio.sleep(0)
-            facing.rig.mining.desk.take(share_on(facing.rig.current, 1), ANY_HASH)
+            facing.rig.delivery.desk.take(share_on(facing.rig.current, 1), ANY_HASH)
             facing.closing.set()
             await facing.front.settle()
             assert facing.settled() == [("cpu", "a0" * 32)]
@@ -197,7 +202,7 @@ class TestWithoutAServer:
             facing.work(seen_at=time.time())
             facing.work()
             assert shown(facing.rig.metrics, TIP_TO_WORK) == 1
-            facing.front.serve(None, None)
+            facing.front.serve(MAIN, None, None)
             assert shown(facing.rig.metrics, "hashmill_stratum_connections") is None
 
     async def test_there_is_nothing_to_hand_over(self, face: Callable[..., Any]) -> None:
@@ -221,7 +226,7 @@ class TestWithoutAServer:
 
             monkeypatch.setattr(rig.recorder, "add_shares", refuse)
             facing.work()
-            rig.mining.desk.take(share_on(rig.current, 1), ANY_HASH)
+            rig.delivery.desk.take(share_on(rig.current, 1), ANY_HASH)
             await until(lambda: len(refused) > 1)
             assert "the disk is full" in rig.alerts["ledger_stalled"]
             monkeypatch.setattr(rig.recorder, "add_shares", take)
@@ -257,7 +262,7 @@ class TestWithAServer:
     async def test_without_work_a_miner_waits_for_the_next_job(self, face: Callable[..., Any]) -> None:
         async with face(ANY_PORT) as facing:
             facing.work()
-            facing.front.serve(None, None)
+            facing.front.serve(MAIN, None, None)
             miner = await facing.miner()
             assert await miner.call("mining.extranonce.subscribe")
             assert not [told for told in miner.told if told["method"] == "mining.notify"]

@@ -13,6 +13,7 @@ from miner.control import TapeRefusedError
 from miner.ledger.store import Store
 from regtest import chain
 from regtest.bitcoind import Bitcoind
+from tests.miner.stratum.scripted_pool import PoolThread
 
 MakeConfig = Callable[..., Config]
 
@@ -27,6 +28,24 @@ def tape(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
         return {"file": str(file)}
 
     return write
+
+
+@pytest.fixture
+def pool_config(tmp_path: Path) -> Callable[..., Config]:
+    """Makes a configuration with a controller and this pool, and neither node nor solo."""
+
+    def make(url: str, **sections: Any) -> Config:
+        settings: dict[str, Any] = {
+            "network": "main",
+            "pool": [{"url": url, "user": "me", "name": "home"}],
+            "cpu": {"threads": 1},
+            "market": {"btc_usd": 90_000.0},
+            "power": {"usd_per_kwh": 0.05},
+            "ledger": {"url": f"sqlite:///{tmp_path / 'hashmill.db'}"},
+        }
+        return Config.model_validate({**settings, **sections})
+
+    return make
 
 
 class TestPlainly:
@@ -61,6 +80,32 @@ class TestPlainly:
         rows = inquiries.check(make_config(cpu={"threads": 1}))
         assert exit_code(rows) == 1
         assert {"kernel", "unit cpu"} <= {row.subject for row in rows if row.ok}
+
+    def test_pools_alone_are_enough(self, pool_config: Callable[..., Config]) -> None:
+        with PoolThread() as pool:
+            rows = inquiries.check(pool_config(pool.url))
+            asked = pool.do(lambda seen: seen.methods())
+        assert exit_code(rows) == 0
+        assert [row.subject for row in rows] == ["pool home", "kernel", "unit cpu", "ledger", "prices"]
+        assert "mining.submit" not in asked
+        prices = rows[-1]
+        assert prices.ok is None
+        assert "read from the pool's jobs" in prices.detail
+
+    def test_a_tape_brings_what_a_node_would_tell(
+        self, pool_config: Callable[..., Config], tmp_path: Path
+    ) -> None:
+        (tmp_path / "tape.csv").write_text("offset_s,hashprice_usd_per_ph_day\n0,50\n")
+        with PoolThread() as pool:
+            rows = inquiries.check(pool_config(pool.url, tape={"file": str(tmp_path / "tape.csv")}))
+        assert [row.ok for row in rows if row.subject == "prices"] == [True]
+
+    def test_a_pool_that_is_down_fails_the_check_and_the_rest_is_told(
+        self, pool_config: Callable[..., Config]
+    ) -> None:
+        rows = inquiries.check(pool_config("stratum+tcp://127.0.0.1:1"))
+        assert exit_code(rows) == 1
+        assert [row.subject for row in rows if row.ok is False] == ["pool home"]
 
     def test_a_ledger_that_cannot_be_read_is_told_once(self, make_config: MakeConfig, tmp_path: Path) -> None:
         (tmp_path / "hashmill.db").write_text("no database, but long enough to be looked at as one\n" * 100)

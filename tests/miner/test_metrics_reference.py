@@ -5,6 +5,7 @@ from pathlib import Path
 from controller.ticks import UNITS
 from miner.metrics import Metrics
 from miner.metrics_reference import LABELS, RESULTS, reference
+from miner.work.sanity import Suspicion
 from miner.work.share import Reason
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -34,3 +35,4 @@ def test_every_metric_and_every_label_is_explained() -> None:
 def test_values_of_labels_are_those_there_are() -> None:
     assert all(f"`{series}`" in LABELS["series"] for series in UNITS)
     assert all(f"`{reason.value}`" in RESULTS["hashmill_shares_total"] for reason in Reason)
+    assert all(f"`{kind.value}`" in LABELS["kind"] for kind in Suspicion)

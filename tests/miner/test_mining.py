@@ -1,34 +1,23 @@
 """The mining half against a real bitcoind: tips, templates and blocks found by hand, where a hashing thread would only be quick."""
 
 import asyncio
-import logging
-import os
-import signal
-import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from miner import mining as mining_module
-from miner.chain.difficulty import HASHES_PER_DIFFICULTY
-from miner.config import CpuConfig
-from miner.desk import REASONS
-from miner.hashing.station import OFF, CpuStation, StationMode
-from miner.ledger.rows import BlockRow, LedgerError
-from miner.mining import Mining, courier_block
-from miner.node.blocks import FoundBlock
+from miner.hashing.station import CpuStation
+from miner.mining import Mining
 from miner.node.nodes import Node
 from miner.node.rpc import CookieFile, RpcClient, UserPassword
 from miner.node.tips import Tip
 from miner.payouts import Payee, PayoutRefused
 from miner.work.claims import BlockFind
 from miner.work.job import Job, Past, block_bytes
-from miner.work.share import Block, Reason, judge
+from miner.work.share import Block, judge
 from miner.work.template import Template
 from regtest import chain
 from regtest.bitcoind import Bitcoind
@@ -37,11 +26,13 @@ from tests.miner.harness import (
     NOW,
     PAYOUT,
     Rig,
+    become,
     block_on,
+    has_work,
+    nobody,
     node_of,
     rig_of,
     running,
-    share_on,
     shown,
     template,
 )
@@ -50,34 +41,6 @@ from tests.miner.node.harness import Forward, Proxy, hang, until
 MakeProxy = Callable[[Bitcoind], Awaitable[Proxy]]
 
 OTHER_TIP = b"\xb0" * 32
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    return tmp_path / "hashmill.db"
-
-
-@pytest.fixture
-def node(bitcoind: Bitcoind) -> Bitcoind:
-    """A regtest node with a few blocks on its disk."""
-    chain.mine(bitcoind, 3)
-    bitcoind.flush()
-    return bitcoind
-
-
-@pytest.fixture
-def station() -> Iterator[CpuStation]:
-    """A thread that hashes what it is given and finds nothing, since its shares are too hard."""
-    made = CpuStation(
-        CpuConfig(threads=1, share_difficulty=1e12),
-        (StationMode(OFF, 0, 0.0, 0.0, 0.0), StationMode("full", 1, 4e-5, 15.0, 4e-5)),
-        paced=True,
-        extranonce1=bytes(4),
-        on_submission=lambda _submission, _target: None,
-        on_failure=lambda _error: None,
-    )
-    yield made
-    made.stop()
 
 
 class Told:
@@ -95,10 +58,6 @@ class Told:
         return [job for job, seen_at in self.work if seen_at is not None]
 
 
-async def has_work(rig: Rig) -> None:
-    await until(lambda: rig.mining.book.current is not None)
-
-
 async def empty_jobs_are_proven(rig: Rig) -> None:
     first_jobs = rig.mining._first_jobs
     assert first_jobs is not None
@@ -111,17 +70,6 @@ def behind(proxy: Proxy) -> Node:
     return Node(
         "a", RpcClient(proxy.url, CookieFile(proxy.target.cookie_file), name="a"), known.zmq_hashblock
     )
-
-
-async def become(rig: Rig, block_hash: str, status: str) -> None:
-    """Wait until the ledger has the block in this status."""
-    await until(lambda: rig.status(block_hash) == status)
-
-
-def statuses(rig: Rig, block_hash: str) -> list[str]:
-    """What the ledger was told of a block, repetitions once."""
-    told = [status for name, status, _ in rig.books.told if name == block_hash]
-    return [status for number, status in enumerate(told) if told[number - 1 : number] != [status]]
 
 
 def overpay(mining: Mining) -> Callable[[], None]:
@@ -137,134 +85,6 @@ def overpay(mining: Mining) -> Callable[[], None]:
         del mining.solo.job_of
 
     return stop
-
-
-@contextmanager
-def locked(ledger: Path) -> Iterator[None]:
-    """While this lasts another process holds the ledger."""
-    other = sqlite3.connect(ledger, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.close()
-
-
-@pytest.mark.bitcoind
-class TestBlocks:
-    async def test_a_block_goes_to_the_node_and_the_next_job_builds_on_it(
-        self, node: Bitcoind, ledger: Path
-    ) -> None:
-        async with rig_of([node_of(node)], ledger) as rig, running(rig):
-            await has_work(rig)
-            ours = rig.take_block(rig.current)
-            await become(rig, ours, "accepted")
-            await until(lambda: rig.mining.book.tip == bytes.fromhex(ours)[::-1])
-            await has_work(rig)
-            assert node.rpc("getbestblockhash") == ours
-            assert rig.current.height == 5
-
-    async def test_a_block_on_a_tip_that_somebody_else_was_quicker_to_replace_still_goes_out(
-        self, node: Bitcoind, ledger: Path
-    ) -> None:
-        async with rig_of([node_of(node)], ledger) as rig, running(rig):
-            await has_work(rig)
-            lost = rig.current
-            (theirs,) = await asyncio.to_thread(chain.mine, node, 1)
-            await until(lambda: rig.mining.book.tip == bytes.fromhex(theirs)[::-1])
-            verdict = rig.mining.desk.take(block_on(lost), ANY_HASH)
-            assert isinstance(verdict, Block)
-            assert verdict.stale
-            ours = verdict.hash[::-1].hex()
-            await become(rig, ours, "orphaned")
-
-        assert rig.books.told[0][:2] == (ours, "submitted")
-        assert rig.books.told[1] == (ours, "accepted", "accepted beside the best chain")
-        row = rig.row(ours)
-        assert row is not None
-        assert row.stale
-        tips = {tip["hash"]: tip["status"] for tip in node.rpc("getchaintips")}
-        assert tips[theirs] == "active"
-        assert tips[ours] in {"valid-headers", "valid-fork"}
-        assert node.rpc("getblockheader", ours)["confirmations"] == -1
-        assert node.rpc("getblock", ours, 0) == row.raw.hex()
-        assert rig.tally("cpu").rejected(REASONS.index(Reason.STALE)) == 1
-        assert shown(rig.metrics, 'hashmill_blocks_total{result="accepted"}') == 1
-
-    async def test_a_competitor_that_wins_after_all_is_accepted_and_built_upon(
-        self, node: Bitcoind, ledger: Path
-    ) -> None:
-        async with rig_of([node_of(node)], ledger) as rig, running(rig):
-            await has_work(rig)
-            lost = rig.current
-            (theirs,) = await asyncio.to_thread(chain.mine, node, 1)
-            await until(lambda: rig.mining.book.tip == bytes.fromhex(theirs)[::-1])
-            ours = rig.take_block(lost)
-            await become(rig, ours, "orphaned")
-            await asyncio.to_thread(node.rpc, "invalidateblock", theirs)
-            await become(rig, ours, "accepted")
-            await until(lambda: rig.mining.book.tip == bytes.fromhex(ours)[::-1])
-            assert statuses(rig, ours) == ["submitted", "accepted", "orphaned", "accepted"]
-
-    async def test_a_ledger_that_another_process_holds_does_not_hold_a_block_back(
-        self, node: Bitcoind, ledger: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async with rig_of([node_of(node)], ledger, block_wait_s=0.2) as rig, running(rig):
-            await has_work(rig)
-            with locked(ledger):
-                ours = rig.take_block(rig.current)
-                await until(lambda: node.rpc("getbestblockhash") == ours, 5.0)
-                assert rig.row(ours) is None
-            assert "block_unwritten" in caplog.messages
-            await become(rig, ours, "accepted")  # the row was kept, and is written when it can be
-
-    async def test_when_every_node_refuses_a_block_its_reserve_is_sent(
-        self, node: Bitcoind, ledger: Path
-    ) -> None:
-        async with rig_of([node_of(node)], ledger) as rig, running(rig):
-            await has_work(rig)
-            good, known = rig.current, rig.mining._templates.current
-            assert known is not None
-            rig.mining.solo.take_template(replace(known, reward_sat=known.reward_sat + 1))
-            refused = rig.take_block(rig.current)
-            reserve = rig.take_block(good)
-            await become(rig, reserve, "accepted")
-        row = rig.row(refused)
-        assert row is not None
-        assert (row.status, row.detail) == ("rejected", "bad-cb-amount")
-        assert node.rpc("getbestblockhash") == reserve
-        counts = [
-            shown(rig.metrics, f'hashmill_blocks_total{{result="{r}"}}')
-            for r in ("found", "rejected", "accepted")
-        ]
-        assert counts == [2, 1, 1]
-
-    async def test_when_every_node_refuses_a_block_its_tip_is_hashed_on(
-        self, node: Bitcoind, ledger: Path, station: CpuStation
-    ) -> None:
-        station.start("full")
-        async with rig_of([node_of(node)], ledger, station=station) as rig, running(rig):
-            await until(lambda: station.read().working)
-            known = rig.mining._templates.current
-            assert known is not None
-            rig.mining.solo.take_template(replace(known, reward_sat=known.reward_sat + 1))
-            refused = rig.take_block(rig.current)
-            assert not station.read().working
-            await become(rig, refused, "rejected")
-            await until(lambda: station.read().working)
-
-    async def test_a_tip_that_comes_back_without_our_block_is_hashed_on(
-        self, node: Bitcoind, ledger: Path, station: CpuStation
-    ) -> None:
-        station.start("full")
-        async with rig_of([node_of(node)], ledger, station=station) as rig, running(rig):
-            await has_work(rig)
-            before = rig.current
-            ours = rig.take_block(before)
-            await until(lambda: rig.mining.book.tip == bytes.fromhex(ours)[::-1])
-            await asyncio.to_thread(node.rpc, "invalidateblock", ours)
-            await until(lambda: rig.mining.book.tip == before.prev_hash and station.read().working)
-            await become(rig, ours, "orphaned")
 
 
 @pytest.mark.bitcoind
@@ -419,70 +239,6 @@ class TestPayees:
             assert rig.mining.payouts is None
 
 
-@pytest.mark.bitcoind
-class TestEnding:
-    async def test_a_block_under_way_is_brought_home_before_the_end(
-        self, node: Bitcoind, ledger: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async with rig_of([node_of(node)], ledger) as rig:
-            async with running(rig):
-                await has_work(rig)
-                os.kill(node.pid, signal.SIGSTOP)
-                try:
-                    ours = rig.take_block(rig.current)
-                    rig.closing.set()
-                    await asyncio.sleep(0.3)
-                    assert rig.status(ours) == "submitted"
-                finally:
-                    os.kill(node.pid, signal.SIGCONT)
-            assert statuses(rig, ours) == ["submitted", "accepted"]
-            await become(rig, ours, "accepted")  # the recorder has it, and its disk soon
-        assert "blocks_left_for_next_start" not in caplog.messages
-
-    async def test_a_block_that_no_node_can_be_told_of_is_left_for_the_next_start(
-        self,
-        node: Bitcoind,
-        ledger: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        monkeypatch.setattr(mining_module, "DRAIN_S", 0.3)
-        async with rig_of([node_of(node)], ledger) as rig:
-            async with running(rig):
-                await has_work(rig)
-                node.kill()
-                ours = rig.take_block(rig.current)
-                await become(rig, ours, "submitted")
-            assert "blocks_left_for_next_start" in caplog.messages
-        node.start()
-        assert node.rpc("getblockcount") == 3
-        async with rig_of([node_of(node)], ledger) as rig, running(rig):
-            await become(rig, ours, "accepted")
-        assert node.rpc("getbestblockhash") == ours
-
-    async def test_a_ledger_that_cannot_be_read_when_a_node_comes_does_not_end_the_mining(
-        self,
-        node: Bitcoind,
-        ledger: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        async def unreadable() -> list[BlockRow]:
-            raise LedgerError("database is locked")
-
-        async with rig_of([node_of(node)], ledger) as rig:
-            monkeypatch.setattr(rig.recorder, "unsettled_blocks", unreadable)
-            async with running(rig):
-                await until(lambda: "blocks_not_resumed" in caplog.messages)
-                await has_work(rig)
-                await become(rig, rig.take_block(rig.current), "accepted")
-
-
-def nobody() -> Node:
-    """A node that is never asked."""
-    return Node("a", RpcClient("http://127.0.0.1:1", UserPassword("u", "p"), name="a"))
-
-
 class TestWithoutANode:
     """What the parts tell each other, one call after the other."""
 
@@ -518,7 +274,7 @@ class TestWithoutANode:
             submission = block_on(rig.current)
             verdict = judge(rig.mining.book, submission, ANY_HASH, NOW)
             assert isinstance(verdict, Block)
-            rig.mining._claims.claim(BlockFind(verdict, submission, NOW), NOW)
+            rig.delivery.claims.claim(BlockFind(verdict, submission, NOW), NOW)
             rig.mining._take_template(template(), node, NOW)
             assert station._unit._work is None  # our block on this tip is on its way
             rig.mining._take_template(template(prev_hash=OTHER_TIP, height=301), node, NOW)
@@ -538,19 +294,6 @@ class TestWithoutANode:
             rig.mining._take_template(template(), first, NOW)
             assert not rig.alerts["template_refused"]
 
-    async def test_the_hashrate_of_the_station_is_made_of_its_own_shares(
-        self, ledger: Path, station: CpuStation
-    ) -> None:
-        async with rig_of([nobody()], ledger, station=station) as rig:
-            station.set_mode("full")
-            rig.mining.solo.take_template(template())
-            rig.roster.login("asic", NOW)
-            rig.mining.desk.take(share_on(rig.current, 1, unit="asic"), ANY_HASH)
-            assert station.read().hashrate_th_s == 0.0
-            rig.mining.desk.take(share_on(rig.current, 2, unit="cpu"), ANY_HASH)
-            credited = rig.tally("cpu").work * HASHES_PER_DIFFICULTY
-            assert 0 < station.read().hashrate_th_s * 1e12 <= credited < HASHES_PER_DIFFICULTY
-
     async def test_withdrawn_work_is_neither_hashed_nor_shown(
         self, ledger: Path, station: CpuStation
     ) -> None:
@@ -568,40 +311,3 @@ class TestWithoutANode:
             for up in (True, False) * 100:
                 rig.mining._node_health(node, up, "")
             assert shown(rig.metrics, 'hashmill_bitcoind_up{node="a"}') == 0
-
-    async def test_the_bytes_of_lost_blocks_are_forgotten_when_no_reorganisation_can_bring_them_back(
-        self, ledger: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(mining_module, "HOUSEKEEPING_S", 0.01)
-        async with rig_of([nobody()], ledger) as rig:
-            for height in (199, 200):
-                row = BlockRow(
-                    f"{height:064x}", height, "00" * 32, NOW, "cpu", "1", "solo", 50, 1.0, "51", b"raw"
-                )
-                rig.store.add_block(row)
-                rig.store.set_block_status(row.hash, "rejected")
-            rig.mining.solo.take_template(template(height=300))
-            async with asyncio.TaskGroup() as group:
-                housekeeping = group.create_task(rig.mining._housekeep())
-                await until(lambda: rig.row(f"{199:064x}").raw == b"")  # type: ignore[union-attr]
-                housekeeping.cancel()
-            assert rig.row(f"{200:064x}").raw == b"raw"  # type: ignore[union-attr]
-
-    async def test_housekeeping_outlives_a_ledger_that_fails(
-        self, ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        monkeypatch.setattr(mining_module, "HOUSEKEEPING_S", 0.01)
-        async with rig_of([nobody()], ledger) as rig:
-            rig.mining.solo.take_template(template())
-            await rig.recorder.aclose()
-            with caplog.at_level(logging.WARNING), suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    await rig.mining._housekeep()
-            assert caplog.messages.count("ledger_not_pruned") > 1
-
-
-def test_a_row_of_the_ledger_is_the_block_the_courier_knows() -> None:
-    row = BlockRow(
-        "0a" + "00" * 31, 7, "", NOW, "cpu", "1", "solo", 50, 1.0, "51", b"raw", status="submitted"
-    )
-    assert courier_block(row) == FoundBlock(bytes(31) + b"\x0a", 7, b"raw", "submitted")

@@ -1,10 +1,12 @@
 """The status document from its parts, each real and in the state a test puts it in."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from miner.mining import Mining
 from miner.node.nodes import Node, NodeSet
 from miner.node.rpc import RpcClient, UserPassword
 from miner.overview import (
@@ -13,7 +15,9 @@ from miner.overview import (
     readiness,
     work_status,
 )
+from miner.pools import Pools
 from miner.web.status import BlockCounts, NodeStatus, NotReady, Ready, WorkStatus
+from miner.work.job import Job
 from tests.miner.harness import ADDRESS, NOW, PAYOUT, Rig, rig_of, template
 
 
@@ -28,6 +32,19 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         yield made
 
 
+@dataclass
+class Works:
+    """A plant without pools."""
+
+    job: Job | None
+    mining: Mining
+    pools: Pools | None = None
+
+
+def works(rig: Rig) -> Works:
+    return Works(rig.mining.book.current, rig.mining)
+
+
 def test_a_node_is_up_only_when_it_was_seen_to_be() -> None:
     unasked, up, down = node("unasked"), node("up"), node("down")
     up.up, down.up, down.error = True, False, "connection refused"
@@ -40,7 +57,7 @@ def test_a_node_is_up_only_when_it_was_seen_to_be() -> None:
 
 async def test_the_work_is_that_of_the_present_job(rig: Rig) -> None:
     rig.mining.solo.take_template(template(reward_sat=1_250_000_777))
-    work = work_status(rig.mining, rig.current.created_at + 2.5)
+    work = work_status(works(rig), rig.current.created_at + 2.5)
     assert (work.serving, work.height, work.prev_hash, work.bits) == (True, 300, "a0" * 32, "207fffff")
     assert work.difficulty == pytest.approx(4.656542373906925e-10)
     assert (work.reward_sat, work.payout_address) == (1_250_000_777, ADDRESS)
@@ -50,34 +67,34 @@ async def test_the_work_is_that_of_the_present_job(rig: Rig) -> None:
 
 async def test_hashes_are_told_as_people_write_them(rig: Rig) -> None:
     rig.mining.solo.take_template(template(prev_hash=bytes(range(32))))
-    assert work_status(rig.mining, NOW).prev_hash == bytes(reversed(range(32))).hex()
+    assert work_status(works(rig), NOW).prev_hash == bytes(reversed(range(32))).hex()
 
 
 async def test_without_a_job_nothing_is_served(rig: Rig) -> None:
     assert work_status(None, NOW) == WorkStatus(serving=False)
-    assert work_status(rig.mining, NOW) == WorkStatus(serving=False)
+    assert work_status(works(rig), NOW) == WorkStatus(serving=False)
     rig.mining.solo.take_template(template())
     rig.mining.solo.withdraw()
-    assert work_status(rig.mining, NOW) == WorkStatus(serving=False)
+    assert work_status(works(rig), NOW) == WorkStatus(serving=False)
 
 
 async def test_ready_is_who_has_work(rig: Rig) -> None:
     rig.mining.solo.take_template(template())
-    assert readiness(rig.mining, rig.nodes) == Ready()
+    assert readiness(works(rig), rig.nodes) == Ready()
 
 
 async def test_who_is_not_ready_for_want_of_a_node_says_what_ails_each(rig: Rig) -> None:
     first, _ = rig.nodes
     first.up, first.error = False, "connection refused"
     reason = "no bitcoind answers: a: connection refused; b: not asked yet"
-    assert readiness(rig.mining, rig.nodes) == NotReady(reason)
+    assert readiness(works(rig), rig.nodes) == NotReady(reason)
     assert readiness(None, rig.nodes) == NotReady(reason)
 
 
 async def test_a_node_without_a_template_is_another_thing_than_no_node(rig: Rig) -> None:
     _, second = rig.nodes
     second.up = True
-    assert readiness(rig.mining, rig.nodes) == NotReady(
+    assert readiness(works(rig), rig.nodes) == NotReady(
         "no bitcoind has given a template for the present tip yet"
     )
 

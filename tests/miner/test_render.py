@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from controller import flip
 from miner import render
 from miner.checks import CheckRow
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, PoolShareSums, ShareRow
 
 NOON = 1768219200.0  # 2026-01-12 12:00:00 UTC
 
@@ -66,6 +67,16 @@ HASHPRICE: dict[str, Any] = {
     "gross_hashprice_usd_per_ph_day": 38.829,
     "gross_hashprice_btc_per_ph_day": 0.00043142,
     "power_usd_per_kwh": -0.004,
+    "earnings": {
+        "pool": "pool.example:3333",
+        "scheme": "pps",
+        "earned_ratio": 0.9786,
+        "pool_fee_ratio": 0.01,
+        "rejected_ratio": 0.0015,
+        "rejected_is_measured": True,
+        "paid_reward_ratio": 0.995,
+        "pool_work_ratio": 0.75,
+    },
     "retarget": {
         "at_s": NOON + 86400,
         "at_low_s": NOON,
@@ -155,12 +166,26 @@ def test_a_long_path_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_hashprice_shows_now_then_and_the_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, *render.hashprice(HASHPRICE))
-    assert "Hashprice  $38.00/PH/day after fee and stale work, $38.83/PH/day before (0.00043142 BTC)" in text
+    assert "Hashprice  $38.00/PH/day as it is paid, $38.83/PH/day before (0.00043142 BTC)" in text
     assert "Power      -0.4 ct/kWh" in text
     assert "in 1,200 blocks, about 2026-01-13 12:00:00Z: difficulty x 1.0210" in text
     assert "then $37.20/PH/day" in text
     assert "146,472,570,619,931" in text
     assert "3.3 min" in text
+
+
+def test_what_is_paid_of_hashprice_is_told_with_what_the_rest_goes_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pool = printed(capsys, *render.hashprice(HASHPRICE))
+    assert (
+        "Paid       97.86% of it by pool.example:3333 (pps): 1.00% fee, 0.15% of the work rejected, "
+        "99.50% of the reward, without transaction fees, 25.00% of the work mined solo"
+        in " ".join(pool.split("\n"))
+    )
+    usual = {"pool": None, "rejected_is_measured": False, "paid_reward_ratio": 1.0, "pool_work_ratio": 1.0}
+    solo = printed(capsys, *render.hashprice({**HASHPRICE, "earnings": {**HASHPRICE["earnings"], **usual}}))
+    assert "Paid       97.86% of it: 1.00% fee, 0.15% of the work expected to be late" in solo
 
 
 def test_bench_shows_rates_and_cycles(capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,3 +324,22 @@ def test_a_mode_pays_where_its_last_step_does_and_some_never(capsys: pytest.Capt
     assert "$68.00/PH/day" in out
     assert "$40.00/PH/day" not in out
     assert "never best" in out
+
+
+def test_shares_handed_to_pools_show_the_pool_s_word_and_how_long_it_took(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = PoolShareRow(1, NOON, "main", 1, "account", "5f", "ab" * 32, 9000.5, 4096.0, unit_name="rack[1]")
+    rejected = replace(row, result="rejected", code=21, detail="stale [job]", answered_at=NOON + 0.0421)
+    render.show(render.pool_shares([rejected, row]))
+    shown = capsys.readouterr().out
+    for told in ("rack[1]", "rejected 21 stale [job]", "0.042 s", "waiting", "4,096", "9,000.5", "ab" * 32):
+        assert told in shown
+
+
+def test_sums_of_a_pool_show_its_rejected_part_once_it_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    render.show(render.pool_sums({"main": PoolShareSums(1999, 1, 2, 0, 3999.0, 1.0), "new": PoolShareSums()}))
+    shown = capsys.readouterr().out
+    assert "2,002" in shown
+    assert shown.count("%") == 1
+    assert "0.03%" in shown

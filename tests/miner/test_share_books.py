@@ -6,6 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from miner.kernel import RECORD, ShareBuffer
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError, LedgerFullError, ShareMinuteRow, ShareRow, TipRow, UnitRow
 from miner.ledger.store import Store, Write
-from miner.share_books import REASONS, ShareBooks, restore
+from miner.share_books import DEEPEST, REASONS, ShareBooks, restore
 from miner.work.job import Job, JobBook
 from miner.work.roster import FORGET_AFTER_S, HashingUnit, Roster
 from miner.work.share import Accepted, Reason, Rejected, judge
@@ -285,6 +286,88 @@ class TestSums:
         (row,) = (await office.minutes()).values()
         assert (row.accepted, len(store.shares())) == (3, 3)
 
+    async def test_sums_behind_records_that_failed_are_handed_in_again_and_a_crash_counts_nothing_twice(
+        self, office: Office, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.books.write(office.share() + office.share())
+        refuse_once(store, monkeypatch)
+        office.reject("cpu", Reason.STALE)
+        records = office.share()
+        with store._lock:
+            written = office.books.write(records)
+            for _ in range(2):  # the batch is under way while two minutes end
+                office.clock.now += 60
+                office.books.end_minute()
+                office.reject("cpu", Reason.STALE)
+        with pytest.raises(LedgerError):
+            await written
+        await until(lambda: office.books._owed)
+        assert await office.minutes() == {}
+        await office.books.write(records)
+        found = await office.minutes()
+        assert sum(row.accepted for row in found.values()) == 3
+        assert [row.rejected for row in found.values()] == [{"stale": 1}, {"stale": 1}, {"stale": 1}]
+        assert store.roll_up() == 0
+        # Nothing was handed in since: an end without news owes nothing either.
+        office.books.end_minute()
+        await office.minutes()
+        assert sum(row.accepted for row in store.share_minutes()) == len(store.shares(1000)) == 3
+
+    async def test_after_records_failed_a_crash_counts_what_is_on_the_disk(
+        self, office: Office, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.books.write(office.share())
+        refuse_once(store, monkeypatch)
+        records = office.share()
+        with store._lock:
+            written = office.books.write(records)
+            office.clock.now += 60
+            office.books.end_minute()
+        with pytest.raises(LedgerError):
+            await written
+        monkeypatch.setattr(
+            office.books, "_write_minute", lambda: None
+        )  # killed before the sums could follow
+        await office.books.write(records)
+        assert store.roll_up() == 2
+        assert sum(row.accepted for row in store.share_minutes()) == len(store.shares(1000)) == 2
+
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_whatever_fails_and_whenever_sums_and_shares_agree(
+        self, seed: int, office: Office, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chance, real, records = random.Random(seed), store.commit, b""
+
+        def commit(group: Sequence[Write]) -> None:
+            if len(group) == 1 and "batch" in getattr(group[0], "keywords", {}) and chance.random() < 0.3:
+                raise LedgerError("no such column")
+            if len(group) > 1:
+                raise LedgerError("one at a time")
+            real(group)
+
+        monkeypatch.setattr(store, "commit", commit)
+        for _ in range(40):
+            records += office.share(chance.choice(["cpu", "a"]))
+            written = office.books.write(records)
+            for _ in range(chance.randrange(3)):
+                office.clock.now += 20
+                office.books.end_minute()
+                await asyncio.sleep(chance.choice([0, 0.001]))
+            with suppress(LedgerError):
+                await written
+                records = b""
+            if chance.random() < 0.5:
+                office.books.end_minute()
+        await office.minutes()
+        handed_in = len(store.shares(1000))
+        store.roll_up()
+        assert sum(row.accepted for row in store.share_minutes()) == handed_in
+        sums: defaultdict[str, int] = defaultdict(int)
+        names = {row.number: row.name for row in store.units()}
+        for row in store.share_minutes():
+            sums[names[row.unit]] += row.accepted
+        assert sums == Counter(row.unit for row in store.shares(1000))
+
     @pytest.mark.parametrize("seed", range(5))
     async def test_a_process_that_is_killed_at_any_moment_owes_just_what_its_sums_do_not_hold(
         self, seed: int, office: Office, store: Store
@@ -401,6 +484,50 @@ class TestRestart:
         new = job("fff", prev_hash=OTHER_TIP, height=305)
         book.add(new, NOW)
         assert book.tip_number(OTHER_TIP) == 5  # no number twice
+
+    async def test_a_clock_that_was_set_back_hides_no_share(self, office: Office, store: Store) -> None:
+        book = self.book(store)
+        book.add(job("1"), NOW)
+        office.books.note_tip(book.tip_number(job().prev_hash), job("1"))
+        office.clock.now -= 3600
+        await self.credit(office, book, job("1"), 1)
+        book = self.book(store)
+        assert restore(book, store) == 1
+
+    async def test_each_origin_has_its_own_tips_and_shares(self, office: Office, store: Store) -> None:
+        numbers = {"solo": 0, "main": 1, "spare": 2}
+        for origin, number in numbers.items():
+            made = replace(job(f"{number + 1:x}"), origin=origin)
+            office.books.note_tip(number, made)
+            for share in range(number + 1):
+                await office.books.write(office.share(tip=number, digest=bytes([number, share]) + bytes(30)))
+        assert [tip.origin for tip in store.tips(origin=None)] == ["spare", "main", "solo"]
+        for origin, number in numbers.items():
+            book = JobBook(60.0, first_tip_number=3)
+            assert restore(book, store, origin) == number + 1
+            assert book.tips() == [(number, job().prev_hash)]
+
+    async def test_tips_that_the_chain_left_far_behind_are_left_alone(
+        self, office: Office, store: Store
+    ) -> None:
+        office.books.note_tip(0, replace(job("1", height=100), origin="main"))
+        await office.books.write(office.share(tip=0))
+        office.books.note_tip(1, job("2", height=100 + DEEPEST - 1))
+        assert restore(JobBook(60.0), store, "main") == 1
+        office.books.note_tip(2, job("3", height=100 + DEEPEST, prev_hash=OTHER_TIP))
+        await office.books.write(office.share(tip=2))
+        book = JobBook(60.0)
+        assert restore(book, store, "main") == 0
+        assert book.tips() == []
+
+    async def test_a_height_that_a_pool_invents_hides_no_share_of_our_own_chain(
+        self, office: Office, store: Store
+    ) -> None:
+        office.books.note_tip(0, job("1", height=100))
+        await office.books.write(office.share(tip=0))
+        office.books.note_tip(1, replace(job("2", height=10**8), origin="main"))
+        await office.books.write(office.share(tip=1))
+        assert restore(JobBook(60.0), store) == 1
 
     async def test_a_second_restart_on_the_same_tip_knows_the_shares_of_both_runs(
         self, office: Office, store: Store

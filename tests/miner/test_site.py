@@ -1,4 +1,4 @@
-"""What the configuration says of the nodes, as the objects that speak with them."""
+"""What the configuration says of nodes and pools, as what speaks with them wants it."""
 
 import hmac
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import pytest
 
 from miner.config import Config
 from miner.node.rpc import CookieFile, UnauthorizedError, UserPassword
-from miner.site import node_set
+from miner.site import node_set, pool_settings
+from miner.stratum.pool_events import PoolLogin
 from regtest.bitcoind import Bitcoind
 from tests.miner.harness import ADDRESS
 
@@ -79,3 +80,40 @@ async def test_a_real_node_lets_in_who_knows_its_password(
                 await node.rpc.call("getblockcount")
     finally:
         await nodes.close()
+
+
+def test_pools_keep_their_order_and_get_what_is_configured() -> None:
+    config = Config.model_validate(
+        {
+            "network": "main",
+            "pool": [
+                {
+                    "url": "stratum+tls://a.example:443",
+                    "user": "me",
+                    "ca_file": "/ca.pem",
+                    "worker_names": True,
+                },
+                {
+                    "url": "stratum+tcp://b.example:3333",
+                    "user": "you",
+                    "password": "secret",
+                    "name": "spare",
+                    "no_work_s": 30.0,
+                    "version_mask": "00ffe000",
+                },
+            ],
+            "upstreams": {"answer_s": 5.0},
+        }
+    )
+    first, second = pool_settings(config, "1.2")
+    assert (first.name, first.address.tls, str(first.ca_file)) == ("a.example:443", True, "/ca.pem")
+    assert first.login.worker_names
+    assert first.login.password == "x"
+    assert (second.name, second.answer_s, second.no_work_s) == ("spare", 5.0, 30.0)
+    assert second.login == PoolLogin("you", "secret", "hashmill/1.2", 0x00FFE000)
+    assert "secret" not in repr(second)
+
+
+def test_there_may_be_no_node_beside_a_pool() -> None:
+    pool = {"url": "stratum+tcp://a.example:3333", "user": "me"}
+    assert len(node_set(Config.model_validate({"network": "main", "pool": [pool]}))) == 0

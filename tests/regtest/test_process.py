@@ -11,7 +11,7 @@ import pytest
 
 from miner.config_file import load
 from regtest.ports import Reservation
-from regtest.process import DaemonError, HashmillProcess, bitcoind_sections
+from regtest.process import DaemonError, HashmillProcess, bitcoind_sections, pool_sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,9 +52,29 @@ def test_its_configuration_is_one_that_hashmill_reads_with_its_own_port_and_ledg
     daemon: HashmillProcess, tmp_path: Path
 ) -> None:
     config = load(daemon.config_file, {})
+    assert config.solo is not None
     assert config.solo.payout_address == ADDRESS
     assert config.http.address == ("127.0.0.1", daemon.http_port)
     assert config.ledger.file == daemon.ledger_file == tmp_path / "hashmill.db"
+
+
+def test_its_ledger_may_be_elsewhere_and_keep_its_other_keys(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://me:hunter2@127.0.0.1:5432/hashmill"
+    for name, ledger in {"elsewhere": {"url": url, "site": "north"}, "here": {"keep_days": 1.0}}.items():
+        (tmp_path / name).mkdir()
+        HashmillProcess(tmp_path / name, sections(ledger=ledger)).close()
+    elsewhere = load(tmp_path / "elsewhere" / "hashmill.toml", {}).ledger
+    assert (elsewhere.full_url, elsewhere.site, elsewhere.file) == (url, "north", None)
+    here = load(tmp_path / "here" / "hashmill.toml", {}).ledger
+    assert (here.file, here.keep_days) == (tmp_path / "here" / "hashmill.db", 1.0)
+
+
+def test_it_may_mine_at_pools(tmp_path: Path) -> None:
+    pools = pool_sections(3333, 3334, user="me", password="hunter2", no_work_s=2.0)
+    HashmillProcess(tmp_path, {"network": "main", "pool": pools, "controller": {"enabled": False}}).close()
+    first, second = load(tmp_path / "hashmill.toml", {}).pool
+    assert (first.label, second.label) == ("127.0.0.1:3333", "127.0.0.1:3334")
+    assert (second.user, second.secret, second.no_work_s) == ("me", "hunter2", 2.0)
 
 
 def test_two_daemons_never_get_the_same_port(daemon: HashmillProcess, doomed: HashmillProcess) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from miner.ledger.engine import engine_at
 from miner.ledger.rollup import RECORD
-from miner.ledger.rows import BlockRow, DecisionRow, TickRow
+from miner.ledger.rows import BlockRow, DecisionRow, PoolShareRow, TickRow
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
 from regtest.postgres import Postgres
-from tests.miner.ledger.schema_0001 import statements
+from tests.miner.ledger import schema_0001, schema_0002
 
 
 @pytest.fixture
@@ -54,7 +54,21 @@ def behind(url: str) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
 @pytest.fixture
 def url_0001(url: str, behind: Callable[[str], list[tuple[Any, ...]]]) -> str:
     """A ledger as Hashmill 0.1 left it."""
-    for statement in statements("sqlite" if url.startswith("sqlite") else "postgresql"):
+    for statement in schema_0001.statements("sqlite" if url.startswith("sqlite") else "postgresql"):
+        behind(statement)
+    return url
+
+
+@pytest.fixture
+def url_0002(url: str, behind: Callable[[str], list[tuple[Any, ...]]], shares: Callable[..., bytes]) -> str:
+    """A ledger as Hashmill left it before it knew pools: a share on tip 1, then two on tip 2."""
+    made = schema_0002.statements(
+        "sqlite" if url.startswith("sqlite") else "postgresql",
+        first=shares(12.0, tip=1),
+        second=shares(21.0, tip=2),
+        third=shares(31.0, tip=2),
+    )
+    for statement in made:
         behind(statement)
     return url
 
@@ -153,5 +167,26 @@ def shares() -> Callable[..., bytes]:
             )
             for at, number in zip(times, numbers, strict=False)
         )
+
+    return make
+
+
+@pytest.fixture
+def pool_share() -> Callable[..., PoolShareRow]:
+    """A share handed to a pool; the n-th has n in its hash."""
+
+    def make(number: int = 1, **changed: Any) -> PoolShareRow:
+        row: dict[str, Any] = {
+            "id": number,
+            "at": 1_700_000_000.25 + number,
+            "pool": "main",
+            "unit": 1,
+            "worker": "account.rack",
+            "job_id": "1f",
+            "hash": f"{number:064x}",
+            "difficulty": 9000.5,
+            "credited": 4096.0,
+        }
+        return PoolShareRow(**{**row, **changed})
 
     return make

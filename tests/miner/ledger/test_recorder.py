@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from miner.ledger import recorder as recorder_module
+from miner.ledger import writer as writer_module
 from miner.ledger import writes
 from miner.ledger.reader import Reader
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import (
     BlockRow,
     DecisionRow,
+    HeldBackError,
     LedgerError,
     LedgerFullError,
     LedgerUnavailableError,
@@ -212,7 +213,7 @@ async def test_a_block_is_written_even_if_its_caller_is_cancelled(
 async def test_a_block_waits_for_a_database_that_another_process_holds(
     url: str, held: Held, block: MakeBlock, decision: MakeDecision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "RETRY_S", 0.05)
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.05)
     with impatient(url) as store:
         async with Recorder(store, block_wait_s=0.3) as recorder:
             with held():
@@ -372,7 +373,7 @@ async def test_shares_stay_queued_whoever_gave_up_waiting_for_them(
 async def test_shares_wait_for_a_database_that_another_process_holds(
     url: str, held: Held, shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.02)
     with impatient(url) as store:
         async with Recorder(store) as recorder:
             with held():
@@ -390,7 +391,7 @@ async def test_shares_wait_for_a_database_that_another_process_holds(
 async def test_no_share_is_lost_or_doubled_when_the_server_is_killed_again_and_again(
     shares: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.02)
     dice = random.Random(8)
     with Postgres() as server, Store.open(server.new_database()) as store:
         async with Recorder(store) as recorder:
@@ -411,6 +412,31 @@ async def test_no_share_is_lost_or_doubled_when_the_server_is_killed_again_and_a
         assert sorted(row.at for row in store.shares(100_000)) == [float(at) for at in range(handed_in)]
         assert store.roll_up() == handed_in - counted
         assert sum(row.accepted for row in store.share_minutes()) == handed_in
+
+
+async def test_sums_are_held_back_behind_shares_that_could_not_be_written(
+    url: str, store: Store, shares: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    sums = [ShareMinuteRow(1, 0, 1, 2.0, 4.0, 9.0)]
+    async with Recorder(store) as recorder:
+        await recorder.add_shares(shares(1.0))
+        with Store.open(url) as other:  # which must not be: a batch of it has the next id
+            other.add_shares(shares(5.0))
+        with stuck(store):
+            lost = recorder.add_shares(shares(2.0))
+            behind = [recorder.add_share_minutes(sums), recorder.add_share_minutes(sums)]
+            later = recorder.add_shares(shares(3.0))
+        with pytest.raises(LedgerError, match="written by another process"):
+            await lost
+        for held in behind:
+            with pytest.raises(HeldBackError):
+                await held
+        await later
+        assert store.share_minutes() == []
+        # Now that it is known, sums may be handed in again; and none was lost, so none is told of.
+        await recorder.add_share_minutes(sums)
+        assert [row.accepted for row in store.share_minutes()] == [1]
+        assert caplog.messages == []
 
 
 async def test_shares_that_never_reached_the_disk_are_told_at_the_end(

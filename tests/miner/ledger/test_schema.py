@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 
 from miner.ledger.engine import engine_at
 from miner.ledger.reader import Reader
-from miner.ledger.rows import LedgerError, NoLedgerError, OutcomeRow, SchemaTooNewError
+from miner.ledger.rows import LedgerError, NoLedgerError, OutcomeRow, SchemaTooNewError, TipRow
 from miner.ledger.schema import HEAD, MIGRATIONS, migrate, revision_of
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
@@ -153,7 +153,7 @@ def test_a_ledger_of_the_first_release_keeps_its_rows_and_gets_the_tables_of_thi
 
 
 def test_a_reader_does_not_read_the_schema_of_an_older_release(url_0001: str) -> None:
-    with pytest.raises(LedgerError, match="the ledger has schema 0001, this Hashmill reads 0002"):
+    with pytest.raises(LedgerError, match="the ledger has schema 0001, this Hashmill reads 0003"):
         Reader.open(url_0001)
 
 
@@ -161,3 +161,27 @@ def test_the_first_release_s_tables_are_those_of_its_migration(url_0001: str, be
     made = {name: behind(f"SELECT * FROM {name}") for name in sorted(tables_in(url_0001))}
     assert set(made) == {"alembic_version", "blocks", "decisions", "outcomes", "ticks"}
     assert all(len(rows) == 1 for rows in made.values())
+
+
+def test_a_ledger_from_before_pools_keeps_its_shares_and_knows_where_those_of_each_tip_begin(
+    url_0002: str, shares: Callable[..., bytes]
+) -> None:
+    with Store.open(url_0002) as store:
+        assert [(tip.number, tip.prev_hash, tip.origin) for tip in store.tips()] == [
+            (2, "bb", "solo"),
+            (1, "aa", "solo"),
+        ]
+        assert [len(records) // 64 for records in store.share_records_on([1, 2])] == [3]
+        assert [len(records) // 64 for records in store.share_records_on([2])] == [2]
+        assert [row.at for row in store.shares(unit="rack.1")] == [31.0, 21.0, 12.0]
+        assert store.roll_up() == 2
+        assert (store.pool_shares(), store.pool_payees("main")) == ([], set())
+        store.add_tips([TipRow(3, "dd", 102, 0.0, "main")])
+        store.add_shares(shares(40.0, tip=3))
+        assert [len(records) // 64 for records in store.share_records_on([3])] == [1]
+    assert differences(url_0002) == []
+
+
+def test_a_reader_does_not_read_the_schema_from_before_pools(url_0002: str) -> None:
+    with pytest.raises(LedgerError, match="the ledger has schema 0002, this Hashmill reads 0003"):
+        Reader.open(url_0002)

@@ -27,6 +27,35 @@ def test_units_and_tips_come_back_by_number(store: Store) -> None:
     assert store.tips(1) == [tips[1]]
 
 
+def test_tips_are_told_apart_by_whose_work_they_were(store: Store) -> None:
+    assert (store.tips(), store.last_tip_number()) == ([], None)
+    solo = [TipRow(number, f"{number:064x}", 100 + number, NOON) for number in (0, 2)]
+    pool = [TipRow(number, f"{number:064x}", 100 + number, NOON, "main") for number in (1, 3)]
+    store.add_tips([solo[0], pool[0], solo[1], pool[1]])
+    assert store.tips() == solo[::-1]
+    assert store.tips(1, origin="main") == [pool[1]]
+    assert store.tips(3, origin=None) == [pool[1], solo[1], pool[0]]
+    assert store.tips(origin="spare") == []
+    assert store.last_tip_number() == 3
+
+
+def test_the_shares_on_a_tip_are_found_whatever_the_clock_said(store: Store, shares: MakeShares) -> None:
+    store.add_shares(shares(NOON, tip=1))
+    store.add_tips([TipRow(2, "bb" * 32, 101, NOON)])
+    # The clock is set back by an hour, and a batch is counted meanwhile.
+    after = [shares(NOON - 3600, tip=2), shares(NOON - 3500, tip=2)]
+    store.add_shares(after[0])
+    store.roll_up()
+    store.add_tips([TipRow(3, "cc" * 32, 102, NOON - 3550)])
+    store.add_shares(after[1])
+    assert b"".join(store.share_records_on([2])) == b"".join(after)
+    assert b"".join(store.share_records_on([3, 2])) == b"".join(after)
+    assert b"".join(store.share_records_on([3])) == after[1]
+    assert list(store.share_records_on([])) == list(store.share_records_on([99])) == []
+    store.add_tips([TipRow(2, "bb" * 32, 101, NOON)])  # as after a restart
+    assert b"".join(store.share_records_on([2])) == b"".join(after)
+
+
 def test_a_share_comes_back_in_words(store: Store) -> None:
     store.add_units([UnitRow(1, "rack.1", NOON)])
     store.add_tips([TipRow(1, "ab" * 32, 100, NOON)])

@@ -14,7 +14,8 @@ from miner.chain.block import Header, header_hash
 from miner.chain.difficulty import bits_to_target, hash_to_int
 from miner.node.blocks import BlockCourier, CourierPacing, FoundBlock
 from miner.node.nodes import Node, NodeSet
-from miner.work.job import Job, block_bytes, solo_job
+from miner.work.job import Job, block_bytes
+from miner.work.solo_job import solo_job
 from miner.work.template import decode_template, parse_template, template_request
 from regtest.bitcoind import Bitcoind
 

@@ -16,7 +16,8 @@ from miner.node.first_jobs import FirstJobs
 from miner.node.nodes import Node, NodeSet
 from miner.node.templates import TemplatePacing, TemplateService
 from miner.node.tips import Pacing, Tip, TipWatcher
-from miner.work.job import Job, block_bytes, solo_job
+from miner.work.job import Job, block_bytes
+from miner.work.solo_job import solo_job
 from miner.work.template import Template, template_request
 from regtest import chain, retarget
 from regtest.bitcoind import Bitcoind

@@ -67,9 +67,10 @@ def test_a_node_that_may_give_no_work_does_not_vouch_for_the_work_of_another(
     assert nodes.silent_s() == 0.0
 
 
-def test_a_set_without_nodes_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one bitcoind"):
-        NodeSet([], "regtest")
+async def test_a_set_without_nodes_has_none_that_is_active() -> None:
+    nodes = NodeSet([], "regtest")
+    assert (list(nodes), len(nodes), nodes.usable(), nodes.active) == ([], 0, [], None)
+    await nodes.close()
 
 
 async def test_closing_the_set_closes_every_client(make: Callable[[str], Node]) -> None:

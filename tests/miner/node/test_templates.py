@@ -21,7 +21,8 @@ from miner.node.templates import (
     validate_payout,
 )
 from miner.node.tips import Pacing, Tip, TipWatcher
-from miner.work.job import block_bytes, solo_job
+from miner.work.job import block_bytes
+from miner.work.solo_job import solo_job
 from miner.work.template import SignetChallengeError, Template, template_request
 from regtest.bitcoind import Bitcoind
 from regtest.chain import ADDRESS_KINDS, AddressKind, fund, mine, new_address, script_of, send_transactions

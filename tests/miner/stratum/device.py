@@ -126,6 +126,9 @@ class OpenHouse:
     def notice(self) -> Notice | None:
         return self.notice_of(self.current) if self.current else None
 
+    def work_mask(self) -> int | None:
+        return self.current.version_mask if self.current else None
+
 
 def sha256d(data: bytes) -> bytes:
     return sha256(sha256(data).digest()).digest()

@@ -3,24 +3,29 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 from miner.chain.difficulty import difficulty_of_hash
 from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
 from miner.payouts import Payee, PayoutRefused
+from miner.stratum.dispatch import MAIN
 from miner.stratum.house import Taker
 from miner.stratum.listener import Port
 from miner.stratum.rules import PortRules
 from miner.stratum.server import Counter, Server, ServerLimits
 from miner.stratum.v1 import Notice
 from miner.work.job import JobBook
+from miner.work.layout import Layout
 from miner.work.roster import HashingUnit, Roster
-from miner.work.share import Accepted, Block, Submission, Verdict, judge
-from tests.miner.harness import NOW, Clock, job
+from miner.work.share import Accepted, Block, Pending, Submission, Verdict, judge
+from miner.work.solo_job import solo_job
+from tests.miner.harness import NOW, PAYOUT, Clock, template
 
+LAYOUT = Layout(4, 8)
 EASY = 1e-10
 """A difficulty that every hash meets."""
 RULES = PortRules(start_difficulty=EASY, min_difficulty=EASY, max_difficulty=EASY, vardiff=False)
@@ -63,6 +68,21 @@ class FakeLedger:
         return sum(len(records) for records in self.durable) // RECORD.size
 
 
+class WallClock(Clock):
+    """Unix seconds; `uptime` goes on with them, but not when they are set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._set = 0.0
+
+    def set_by(self, seconds: float) -> None:
+        self.now += seconds
+        self._set += seconds
+
+    def uptime(self) -> float:
+        return self.now - self._set
+
+
 class NoRate:
     def sample(self, _tally: Any, _now: float) -> None: ...
 
@@ -94,7 +114,7 @@ class Rig:
     ledger: FakeLedger
     book: JobBook
     roster: Roster
-    clock: Clock
+    clock: WallClock
     alerts: dict[str, str]
     served_s: list[float]
     payouts: FakePayouts
@@ -106,13 +126,33 @@ class Rig:
     def port(self) -> int:
         return self.server.addresses[0][1]
 
-    def new_job(self, *, seen_at: float | None = None, **changes: Any) -> Notice:
-        """A new job for everyone; on the same tip unless told otherwise."""
-        made = job(f"{next(self.serials):x}", **{"bits": 0x1D00FFFF, **changes})
+    def new_job(
+        self,
+        *,
+        seen_at: float | None = None,
+        lane: str = MAIN,
+        work: Mapping[str, Any] = MappingProxyType({}),
+        **changes: Any,
+    ) -> Notice:
+        """A new job for everyone on the lane; on the same tip and of the present layout unless told otherwise.
+
+        `changes` are of its template, `work` is what else is odd about the job.
+        """
+        sizes = self.server.layout.extranonce1_size, self.server.layout.extranonce2_size
+        made = solo_job(
+            template(**{"bits": 0x1D00FFFF, **changes}),
+            f"{next(self.serials):x}",
+            PAYOUT.script,
+            PAYOUT.tag,
+            *sizes,
+            clean=True,
+            now=NOW,
+        )
+        made = replace(made, **work)
         clean = self.book.tip != made.prev_hash
         self.book.add(made, self.clock())
         notice = Notice(made, clean=clean)
-        self.server.serve(notice, seen_at)
+        self.server.serve(notice, seen_at, lane)
         return notice
 
 
@@ -123,16 +163,19 @@ async def rig_of(
     ports: list[Port] | None = None,
     worker_mode: bool = False,
     with_job: bool = True,
+    reserved: Iterable[bytes] = (),
+    take: Callable[[Submission, int], Verdict | Pending] | None = None,
+    lane_of: Callable[[HashingUnit], str] = lambda _unit: MAIN,
     write: Callable[[bytes], asyncio.Future[None]] | None = None,
     **roster: Any,
 ) -> AsyncIterator[Rig]:
     """A server that serves while the context lasts."""
-    book, buffer, clock, ledger = JobBook(60.0), ShareBuffer(), Clock(), FakeLedger()
+    book, buffer, clock, ledger = JobBook(60.0), ShareBuffer(), WallClock(), FakeLedger()
     units, payouts = roster_of(**roster), FakePayouts()
     alerts: dict[str, str] = {}
     served_s: list[float] = []
 
-    def take(submission: Submission, share_target: int) -> Verdict:
+    def judged(submission: Submission, share_target: int) -> Verdict:
         verdict = judge(book, submission, share_target, clock())
         unit = units.by_id(submission.unit_id)
         assert unit is not None
@@ -160,13 +203,17 @@ async def rig_of(
         )
 
     server = Server(
-        Counter(take, taker, buffer, write or ledger.write),
+        Counter(take or judged, taker, buffer, write or ledger.write),
         units,
         limits or ServerLimits(connections=1000),
+        layout=LAYOUT,
+        lane_of=lane_of,
+        reserved=reserved,
         payouts=payouts if worker_mode else None,
         on_alert=alerts.__setitem__,
         on_tip_served=served_s.append,
         clock=clock,
+        uptime=clock.uptime,
     )
     server.open(ports or [Port("127.0.0.1", 0, RULES)])
     rig = Rig(server, ledger, book, units, clock, alerts, served_s, payouts, asyncio.Event())
@@ -208,8 +255,9 @@ class Miner:
     @classmethod
     async def mining(cls, rig: Rig, name: str = "farm.1", **options: Any) -> Self:
         """One that has logged in and has a job."""
+        wants_extranonce = options.pop("wants_extranonce", False)
         miner = await cls.connect(rig, **options)
-        await miner.log_in(name)
+        await miner.log_in(name, wants_extranonce=wants_extranonce)
         await miner.note("mining.notify")
         return miner
 
@@ -250,7 +298,11 @@ class Miner:
         subscriptions, self.extranonce1, _ = (await self.call("mining.subscribe", *params))["result"]
         self.session = subscriptions[0][1]
 
-    async def log_in(self, name: str = "farm.1", *, resume: str | None = None) -> dict[str, Any]:
+    async def log_in(
+        self, name: str = "farm.1", *, resume: str | None = None, wants_extranonce: bool = False
+    ) -> dict[str, Any]:
+        if wants_extranonce:
+            await self.call("mining.extranonce.subscribe")
         await self.subscribe("test/1", *([] if resume is None else [resume]))
         return await self.call("mining.authorize", name, "x")
 
@@ -258,8 +310,21 @@ class Miner:
         """Hand in a share nobody else hands in; the number of the call."""
         nonce = next(self._nonces)
         return self.send(
-            "mining.submit", name, notice.job.id, "00" * 8, f"{notice.job.ntime_s:08x}", f"{nonce:08x}"
+            "mining.submit",
+            name,
+            notice.job.id,
+            "00" * notice.job.extranonce2_size,
+            f"{notice.job.ntime_s:08x}",
+            f"{nonce:08x}",
         )
+
+    def submit_late(self, name: str = "farm.1") -> int:
+        """Hand in a share with a time that the C core leaves to Python."""
+        return self.send("mining.submit", name, "1", "00" * 8, "ffffffff", "00000000")
+
+    def told_of(self, method: str) -> list[dict[str, Any]]:
+        """What was told unasked by this name, and not looked at."""
+        return [message for message in self.told if message.get("method") == method]
 
     async def ended(self) -> None:
         """Wait until the server has closed the connection."""

@@ -123,3 +123,38 @@ async def test_nobody_waits_for_one_that_has_gone() -> None:
     hall.broadcast.forget(hall.ears[1])
     await asyncio.sleep(0)
     assert hall.served_s == [0.0]
+
+
+async def test_who_comes_from_elsewhere_is_told_the_current_job_in_its_turn() -> None:
+    hall = Hall(3)
+    late = [Ear(), Ear()]
+    hall.broadcast.tell(late)
+    assert [ear.heard for ear in late] == [[], []]
+    hall.broadcast.serve(notice(1))
+    hall.broadcast.tell(late)
+    await until(lambda: not hall.broadcast.is_busy)
+    assert hall.heard == [[1]] * 3
+    assert [ear.heard for ear in late] == [[1], [1]]
+    hall.broadcast.tell(late)
+    assert [ear.heard for ear in late] == [[1, 1], [1, 1]]
+
+
+async def test_who_has_gone_elsewhere_hears_nothing_more_and_is_not_waited_for() -> None:
+    hall = Hall(6)
+    hall.ears[0].busy = True
+    hall.broadcast.serve(notice(1), NOW)
+    hall.broadcast.leave({hall.ears[0], hall.ears[3], hall.ears[5]})
+    await until(lambda: hall.served_s)
+    assert hall.heard == [[], [1], [1], [], [1], []]
+    hall.broadcast.late(hall.ears[0])
+    assert hall.ears[0].heard == []
+
+
+async def test_those_who_left_a_lane_with_the_last_of_a_tip_end_its_time() -> None:
+    hall = Hall(4)
+    hall.broadcast.serve(notice(1), NOW)
+    hall.broadcast.leave(set(hall.ears[2:]))
+    await asyncio.sleep(0)
+    assert hall.served_s == [0.0]
+    await until(lambda: not hall.broadcast.is_busy)
+    assert hall.heard == [[1], [1], [], []]

@@ -87,6 +87,41 @@ async def test_an_answer_is_written_when_its_share_is_durable_and_not_before() -
     assert (waiter.written, waiter.pending) == ([b"yes"], 0)
 
 
+async def test_what_must_be_held_without_a_share_waits_for_a_commit_without_records() -> None:
+    office, waiter = Office(), Waiter()
+    office.ledger.holding = True
+    office.committer.hold(waiter, b"block", 0, holds=True)
+    await until(lambda: office.ledger.held)
+    assert (office.ledger.held[0][0], waiter.written) == (b"", [])
+    office.ledger.release()
+    await until(lambda: waiter.written)
+    assert waiter.written == [b"block"]
+    office.committer.hold(waiter, b"words", 0)
+    await until(lambda: len(waiter.written) == 2)
+    assert len(office.ledger.durable) == 1
+
+
+async def test_what_must_be_held_goes_with_the_shares_there_are() -> None:
+    office, waiter, other = Office(), Waiter(), Waiter()
+    office.ledger.holding = True
+    office.committer.hold(waiter, b"block", 0, holds=True)
+    office.share(other, b"yes")
+    await until(lambda: office.ledger.held)
+    assert [len(records) for records, _ in office.ledger.held] == [RECORD_SIZE]
+    assert waiter.written == other.written == []
+    office.ledger.release()
+    await until(lambda: waiter.written and other.written)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_ledger_that_refuses_what_must_be_held_answers_nobody() -> None:
+    office, waiter = Office(), Waiter()
+    office.ledger.refuses = LedgerError("full")
+    office.committer.hold(waiter, b"block", 0, holds=True)
+    await until(lambda: waiter.dropped)
+    assert (waiter.dropped, waiter.written) == (STALLED, [])
+
+
 async def test_what_comes_within_one_commit_is_written_at_once_and_in_order() -> None:
     office, waiter = Office(), Waiter()
     for data in (b"1", b"2", b"3"):

@@ -10,9 +10,12 @@ import pytest
 from miner.stratum import connection as connection_module
 from miner.stratum.broadcast import Broadcast
 from miner.stratum.commits import ShareCommitter
-from miner.stratum.connection import WRITE_LIMIT, Connection
+from miner.stratum.connection import MOST_AWAITED, WRITE_LIMIT, Connection
 from miner.stratum.house import Closing, LoginWanted, Output, Refused
 from miner.stratum.v1 import Notice
+from miner.work.extranonce import ExtranonceExhaustedError
+from miner.work.layout import Layout
+from miner.work.share import Pending, Reason, Rejected, Submission
 from tests.miner.harness import NOW, Clock, job
 from tests.miner.stratum.server_harness import RULES, FakeLedger, until
 from tests.miner.stratum.test_commits import Buffer
@@ -56,6 +59,8 @@ class Session:
     def __init__(self, *_: Any) -> None:
         self.says: list[Output | Exception] = []
         self.ended = False
+        self.is_mining = self.wants_extranonce = True
+        self.awaited: set[int] = set()
         self.settled: list[Any] = []
 
     def receive(self, _data: bytes, _now: float) -> Output:
@@ -64,7 +69,7 @@ class Session:
             raise said
         return said
 
-    def tick(self, now: float) -> Output:
+    def tick(self, now: float, _uptime: float) -> Output:
         return self.receive(b"", now)
 
     def login_settled(self, outcome: Any, now: float) -> Output:
@@ -75,6 +80,18 @@ class Session:
         if self.says:
             self.receive(b"", now)
         return b"job %x" % (notice.serial or 0)
+
+    def answered(self, token: int, error: tuple[int, str] | None) -> bytes:
+        self.awaited.discard(token)
+        return b"%d %s" % (token, b"good" if error is None else error[1].encode())
+
+    def change_extranonce(self, place: str, _now: float, notice: Notice) -> bytes:
+        if self.says:
+            self.receive(b"", NOW)
+        return b"%s with job %x" % (place.encode(), notice.serial)
+
+    def reconnect(self) -> bytes:
+        return b"come back"
 
     def farewell(self, message: str) -> bytes:
         return message.encode()
@@ -94,21 +111,34 @@ class Table:
         self.ledger.holding = True
         self.looked_up: list[LoginWanted] = []
         self.left: list[str] = []
+        self.verdict: Any = None
+        self.waiting: list[Any] = []
+        self.is_full = False
         committer = ShareCommitter(self.buffer, self.ledger.write, on_alert=lambda *_: None, stall_s=0.0)
         self.broadcast = Broadcast(
             lambda: [self.connection], clock=Clock(), on_tip_served=lambda _seconds: None
         )
         hub: Any = SimpleNamespace(
             clock=Clock(),
+            uptime=Clock(),
             committer=committer,
-            broadcast=self.broadcast,
+            layout=Layout(2, 3),
+            take=lambda *_: self.verdict,
+            wait=lambda token, guest: self.waiting.append((token, guest)),
+            move=lambda _guest: self.move(),
             look_up=lambda _guest, wanted: self.looked_up.append(wanted),
             entered=lambda _guest: None,
             left=lambda _guest, reason: self.left.append(reason),
         )
         self.committer = committer
         self.connection = Connection(hub, RULES, "192.0.2.1", "192.0.2.1")
+        self.connection.lane = self.broadcast
         self.connection.connection_made(self.wire)  # type: ignore[arg-type]  # as much of a transport as is used
+
+    def move(self) -> str:
+        if self.is_full:
+            raise ExtranonceExhaustedError
+        return "new place"
 
     @property
     def session(self) -> Session:
@@ -212,7 +242,7 @@ async def test_with_nothing_pending_it_is_closed_at_once(table: Callable[[], Tab
     at.hear(Output(b"goodbye", close=Closing.NOT_STRATUM))
     assert (at.wire.written, at.wire.closed) == ([b"goodbye"], "closed")
     assert at.connection.offer(Notice(job("1"), clean=False), NOW)
-    at.connection.tick(NOW)
+    at.connection.tick(NOW, NOW)
     at.connection.farewell("again", "gate")
     at.connection.settle(Refused(24, "late"))
     assert at.wire.written == [b"goodbye"]
@@ -244,7 +274,7 @@ async def test_answers_for_one_that_has_gone_are_dropped(table: Callable[[], Tab
     assert at.connection.ending == "lost"
 
 
-@pytest.mark.parametrize("what", ["data", "tick", "offer", "login"])
+@pytest.mark.parametrize("what", ["data", "tick", "offer", "login", "layout"])
 async def test_a_session_that_breaks_costs_its_own_connection_and_no_more(
     what: str, table: Callable[[], Table], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -254,9 +284,11 @@ async def test_a_session_that_breaks_costs_its_own_connection_and_no_more(
         case "data":
             at.connection.data_received(b"...")
         case "tick":
-            at.connection.tick(NOW)
+            at.connection.tick(NOW, NOW)
         case "offer":
             assert at.connection.offer(Notice(job("1"), clean=False), NOW)
+        case "layout":
+            assert at.connection.change_over(Notice(job("1"), clean=False), NOW)
         case "login":
             at.connection.settle(Refused(24, "no"))
     assert at.wire.closed == "aborted"
@@ -277,8 +309,8 @@ async def test_a_login_that_waits_is_looked_up_and_settled(table: Callable[[], T
 async def test_time_that_passes_may_make_a_session_speak(table: Callable[[], Table]) -> None:
     at = table()
     at.session.says += [Output(b"new difficulty"), Output()]
-    at.connection.tick(NOW)
-    at.connection.tick(NOW)
+    at.connection.tick(NOW, NOW)
+    at.connection.tick(NOW, NOW)
     assert at.wire.written == [b"new difficulty"]
 
 
@@ -290,6 +322,119 @@ async def test_farewell_words_come_after_answers_that_wait(table: Callable[[], T
     at.ledger.release()
     await until(lambda: at.wire.closed)
     assert b"".join(at.wire.written) == b"yesgoodbye"
+
+
+# ---- The pool's word -----------------------------------------------------------------------------------------------
+
+SUBMISSION = Submission("u", "1", b"", b"", 0, 0)
+
+
+async def test_a_share_that_waits_is_told_of_and_others_are_not(table: Callable[[], Table]) -> None:
+    at = table()
+    at.verdict = Rejected(Reason.STALE)
+    assert at.connection.take(SUBMISSION, 1) == at.verdict
+    assert at.waiting == []
+    at.verdict = Pending(7)
+    assert at.connection.take(SUBMISSION, 1) == Pending(7)
+    assert at.waiting == [(7, at.connection)]
+
+
+async def test_the_pools_word_is_told_once_the_share_is_durable_and_later_lines_need_not_wait_for_it(
+    table: Callable[[], Table],
+) -> None:
+    at = table()
+    at.hear(Output(b"", 1, holds=True))
+    await until(lambda: at.ledger.held)
+    at.connection.answered(7, None)
+    assert at.wire.written == []
+    at.hear(Output(b"pong"))
+    at.ledger.release()
+    await until(lambda: b"".join(at.wire.written) == b"7 goodpong")
+    at.hear(Output(b"", 1, holds=True))
+    at.ledger.holding = False
+    await until(lambda: not at.connection.pending)
+    at.hear(Output(b"pong"))
+    at.connection.answered(8, (23, "low"))
+    assert b"".join(at.wire.written) == b"7 goodpongpong8 low"
+
+
+async def test_what_is_held_for_a_row_alone_is_written_after_it(table: Callable[[], Table]) -> None:
+    at = table()
+    at.hear(Output(b"block", holds=True))
+    await until(lambda: at.ledger.held)
+    assert (at.wire.written, at.ledger.held[0][0]) == ([], b"")
+    at.ledger.release()
+    await until(lambda: at.wire.written)
+    assert at.wire.written == [b"block"]
+
+
+async def test_one_for_which_too_many_answers_wait_is_not_read_until_they_come(
+    table: Callable[[], Table],
+) -> None:
+    at = table()
+    at.session.awaited |= set(range(MOST_AWAITED))
+    at.hear(Output(b"", 1, holds=True))
+    assert at.wire.reads
+    at.session.awaited.add(-1)
+    at.hear(Output(b"", 1, holds=True))
+    assert not at.wire.reads
+    at.connection.answered(0, None)
+    assert at.wire.reads
+
+
+async def test_nobody_is_told_after_goodbye(table: Callable[[], Table]) -> None:
+    at = table()
+    at.connection.farewell("goodbye", "gate")
+    at.connection.answered(7, None)
+    assert at.wire.written == [b"goodbye"]
+
+
+# ---- Another layout ------------------------------------------------------------------------------------------------
+
+
+async def test_who_takes_another_extranonce_gets_it_with_the_job(table: Callable[[], Table]) -> None:
+    at = table()
+    assert at.connection.change_over(Notice(job("1"), clean=False), NOW)
+    assert at.wire.written == [b"new place with job 1"]
+    assert at.connection.layout == Layout(2, 3)
+
+
+async def test_who_does_not_is_told_to_come_back_and_closed_when_all_is_written(
+    table: Callable[[], Table],
+) -> None:
+    at = table()
+    at.hear(Output(b"yes", 1))
+    at.session.wants_extranonce = False
+    assert at.connection.change_over(Notice(job("1"), clean=False), NOW)
+    assert at.connection.change_over(Notice(job("1"), clean=False), NOW)
+    assert at.wire.closed == ""
+    await until(lambda: at.ledger.held)
+    at.ledger.release()
+    await until(lambda: at.wire.closed)
+    assert b"".join(at.wire.written) == b"yescome back"
+    assert at.connection.ending == Closing.LAYOUT
+
+
+async def test_who_finds_no_room_is_sent_away(table: Callable[[], Table]) -> None:
+    at = table()
+    at.is_full = True
+    assert at.connection.change_over(Notice(job("1"), clean=False), NOW)
+    assert (at.wire.written, at.wire.closed) == ([b"No room for another session"], "closed")
+    assert at.connection.ending == Closing.NO_EXTRANONCE
+
+
+async def test_who_logs_in_or_must_hear_something_else_first_changes_over_later(
+    table: Callable[[], Table],
+) -> None:
+    at = table()
+    at.session.is_mining = False
+    assert not at.connection.change_over(Notice(job("1"), clean=False), NOW)
+    at.session.is_mining = True
+    at.hear(Output(b'{"method":"mining.notify"}\n', 1))
+    assert not at.connection.change_over(Notice(job("1"), clean=False), NOW)
+    at.ledger.holding = False
+    await until(lambda: not at.connection.pending)
+    assert at.connection.change_over(Notice(job("1"), clean=False), NOW)
 
 
 async def test_a_connection_leaves_no_circle_behind(table: Callable[[], Table]) -> None:

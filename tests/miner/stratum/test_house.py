@@ -9,12 +9,13 @@ from miner.work.vardiff import Vardiff
 def test_an_output_that_says_nothing_wants_nothing() -> None:
     assert Output() == NOTHING
     assert (NOTHING.data, NOTHING.credited, NOTHING.close, NOTHING.login) == (b"", 0, "", None)
+    assert not NOTHING.holds
 
 
 def test_the_reasons_for_closing_keep_their_names() -> None:
     assert {str(reason) for reason in Closing} == {
         "", "not_stratum", "line_too_long", "too_many_lines", "too_much_held", "no_extranonce", "refused", "gone",
-        "login_timeout", "idle",
+        "login_timeout", "idle", "layout",
     }  # fmt: skip
 
 

@@ -65,3 +65,11 @@ def test_there_is_a_level_for_every_job_and_every_number_given_out(
         levels.change(difficulty, at)
     assert levels.of(serial, None) is not None
     assert (levels.of(serial, number) is None) == (number > len(changes))
+
+
+def test_all_that_are_kept_can_be_had_the_oldest_first() -> None:
+    levels = Levels(1.0)
+    assert levels.kept == (levels.newest,)
+    for step in range(1, 12):
+        levels.change(1.0 + step, from_serial=100 * step)
+    assert [level.number for level in levels.kept] == list(range(4, 12))

@@ -18,13 +18,16 @@ from miner.ledger.rows import LedgerError
 from miner.ledger.store import Store
 from miner.payouts import Payee, PayoutRefused
 from miner.stratum import server as server_module
+from miner.stratum.dispatch import MAIN
 from miner.stratum.listener import ListenError, Port
 from miner.stratum.places import RESUME_S
 from miner.stratum.rules import PortRules
 from miner.stratum.server import ServerLimits
 from miner.stratum.tls import Certificate
-from tests.miner.harness import NOW
-from tests.miner.stratum.server_harness import RULES, Miner, rig_of, until
+from miner.work.layout import Layout
+from miner.work.share import Pending, PoolShare, Reason, Rejected, Verdict
+from tests.miner.harness import NOW, job
+from tests.miner.stratum.server_harness import EASY, LAYOUT, RULES, Miner, Rig, rig_of, until
 from tests.miner.stratum.test_tls import make_certificate
 
 
@@ -266,6 +269,222 @@ async def test_another_process_goes_on_with_the_sessions_of_this_one() -> None:
             await back.log_in(resume=miner.session)
             assert back.extranonce1 == miner.extranonce1
             back.close()
+
+
+async def test_a_clock_that_is_set_sends_nobody_away_and_forgets_no_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "SWEEP_STEP_S", 0.001)
+    async with rig_of() as rig:
+        gone, miner, fresh = await Miner.mining(rig), await Miner.mining(rig), await Miner.connect(rig)
+        gone.close()
+        await until(lambda: rig.server.connections == 2)
+        for step in (10 * 3600.0, -20 * 3600.0):
+            rig.clock.set_by(step)
+            await asyncio.sleep(0.3)  # every session was looked at, and the places
+            assert (await miner.call("mining.ping"))["error"] is None
+            assert (await fresh.call("mining.ping"))["error"] is None
+        back = await Miner.connect(rig)
+        await back.log_in(resume=gone.session)
+        assert back.extranonce1 == gone.extranonce1
+        for each in (miner, fresh, back):
+            each.close()
+
+
+# ---- Whose work ----------------------------------------------------------------------------------------------------
+
+
+async def test_each_unit_mines_the_work_of_its_lane_and_is_given_the_others_at_once_when_it_changes() -> None:
+    lanes = {"farm.2": "solo"}
+    async with rig_of(lane_of=lambda unit: lanes.get(unit.name, MAIN)) as rig:
+        own = rig.new_job(lane="solo", cur_time_s=1_700_000_701)
+        pools = rig.new_job(work={"origin": "pool"})
+        one, other = await Miner.mining(rig), await Miner.mining(rig, "farm.2")
+        assert await accepted(one, one.submit(pools))
+        assert await accepted(other, other.submit(own, "farm.2"))
+        lanes |= {"farm.1": "solo", "farm.2": MAIN}
+        units = [rig.roster.named(name) for name in lanes]
+        rig.server.reassign(unit for unit in units if unit is not None)
+        notify = (await one.note("mining.notify"))["params"]
+        assert (notify[0].partition(".")[0], notify[8]) == (own.job.id, True)
+        notify = (await other.note("mining.notify"))["params"]
+        assert (notify[0], notify[8]) == (pools.job.id, True)
+        assert await accepted(one, one.submit(own))
+        assert await accepted(other, other.submit(pools, "farm.2"))
+        assert await accepted(one, one.submit(pools))  # found before it heard of that
+        assert rig.ledger.shares == 5
+
+
+async def test_which_bits_may_be_rolled_is_what_all_work_leaves_then_what_its_own_does() -> None:
+    async with rig_of(with_job=False, lane_of=lambda unit: unit.name) as rig:
+        rig.new_job(lane="farm.1", work={"version_mask": 0x0FFF_E000})
+        rig.new_job(lane="farm.2", work={"version_mask": 0x1FFF_0000})
+        miner = await Miner.connect(rig)
+        asked = ("mining.configure", ["version-rolling"], {"version-rolling.mask": "ffffffff"})
+        assert (await miner.call(*asked))["result"]["version-rolling.mask"] == "0fff0000"
+        await miner.log_in()
+        await miner.note("mining.notify")
+        assert (await miner.call(*asked))["result"]["version-rolling.mask"] == "0fffe000"
+        assert miner.told_of("mining.set_version_mask") == []
+
+
+# ---- Another layout ------------------------------------------------------------------------------------------------
+
+
+async def test_who_takes_another_extranonce_mines_on_and_who_does_not_comes_back() -> None:
+    async with rig_of(ports=[Port("127.0.0.1", 0, PortRules(start_difficulty=1e-9))]) as rig:
+        supple = await Miner.mining(rig, wants_extranonce=True)
+        stiff = await Miner.mining(rig, "farm.2")
+        await stiff.call("mining.suggest_difficulty", EASY)
+        rig.server.set_layout(Layout(2, 3))
+        late = await Miner.connect(rig)
+        await late.log_in("farm.3")
+        assert len(late.extranonce1) == 4
+        notice = rig.new_job()
+        assert (await supple.note("mining.set_extranonce"))["params"][1] == 3
+        assert (await supple.note("mining.notify"))["params"][8] is True
+        assert (await stiff.note("client.reconnect"))["params"] == []
+        await stiff.ended()
+        assert rig.server.traffic.in_all["went", "layout"] == 1
+        back = await Miner.connect(rig)
+        await back.log_in("farm.2", resume=stiff.session)
+        assert len(back.extranonce1) == 4
+        assert (await back.note("mining.set_difficulty"))["params"] == [EASY]
+        assert await accepted(back, back.submit(notice, "farm.2"))
+        assert (await late.note("mining.notify"))["params"][0] == notice.job.id
+
+
+async def test_shares_of_the_new_layout_are_judged_by_the_new_extranonce() -> None:
+    async with rig_of() as rig:
+        miner = await Miner.mining(rig, wants_extranonce=True)
+        rig.server.set_layout(Layout(1, 2))
+        notice = rig.new_job()
+        await miner.note("mining.notify")
+        assert await accepted(miner, miner.submit(notice))
+        rig.server.set_layout(LAYOUT)
+        notice = rig.new_job()
+        await miner.note("mining.notify")
+        assert await accepted(miner, miner.submit(notice))
+
+
+async def test_one_who_has_only_subscribed_when_the_layout_changes_gets_no_work_it_cannot_hash() -> None:
+    async with rig_of() as rig:
+        miner = await Miner.connect(rig)
+        await miner.subscribe("test/1")
+        rig.server.set_layout(Layout(2, 2))
+        rig.new_job()
+        assert (await miner.call("mining.authorize", "farm.1", "x"))["result"] is True
+        await miner.note("client.reconnect")
+        await miner.ended()
+        assert miner.told_of("mining.notify") == []
+
+
+async def test_the_same_layout_again_is_none_and_the_last_one_leaves_sessions_to_come_back_to(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with rig_of() as rig:
+        miner = await Miner.mining(rig)
+        rig.server.set_layout(LAYOUT)
+        assert rig.server.layout == LAYOUT
+        assert (await miner.call("mining.ping"))["error"] is None
+        miner.close()
+        await until(lambda: rig.server.connections == 0)
+        rig.server.set_layout(Layout(3, 3))
+        rig.server.set_layout(LAYOUT)
+        rig.new_job()
+        back = await Miner.connect(rig)
+        await back.log_in(resume=miner.session)
+        assert back.extranonce1 == miner.extranonce1
+    assert sum(record.message == "extranonce_layout" for record in caplog.records) == 2
+
+
+async def test_extranonces_that_hash_without_a_connection_are_nobody_elses_in_any_layout() -> None:
+    reserved = [b"\x01\x02\x03\x04", b"\x01\xff\x00\x00"]
+    async with rig_of(reserved=reserved) as rig:
+        rig.server.set_layout(Layout(1, 2))
+        rig.new_job()
+        miners = [await Miner.connect(rig) for _ in range(256)]
+        for miner in miners[:255]:
+            await miner.subscribe("test/1")
+        assert "01" not in {miner.extranonce1 for miner in miners}
+        answer = await miners[255].call("mining.subscribe")
+        assert answer["error"][1] == "No room for another session"
+
+
+# ---- The pool's word -----------------------------------------------------------------------------------------------
+
+
+async def test_a_share_is_answered_as_the_pool_has_it_when_it_is_durable_and_others_meanwhile() -> None:
+    said: list[Verdict | Pending] = [Pending(1), Pending(2), Rejected(Reason.DUPLICATE)]
+    async with rig_of(take=lambda *_: said.pop(0)) as rig:
+        miner = await Miner.mining(rig)
+        rig.ledger.holding = True
+        first, second, third = (miner.submit_late() for _ in range(3))
+        await until(lambda: rig.ledger.held)
+        rig.server.answered(1, None)
+        assert (await other_answer(rig))["error"] is None
+        rig.ledger.release()
+        assert {(await miner.line())["id"] for _ in range(2)} == {first, third}
+        rig.server.answered(9, None)
+        rig.server.answered(1, (20, "again"))
+        rig.server.answered(2, (23, "above target"))
+        answer = await miner.line()
+        assert (answer["id"], answer["result"], answer["error"]) == (second, None, [23, "above target", None])
+
+
+async def other_answer(rig: Rig) -> dict[str, Any]:
+    """What somebody else hears who asks now."""
+    other = await Miner.connect(rig)
+    return await other.call("mining.ping")
+
+
+async def test_an_answer_that_comes_before_the_share_is_out_of_our_hands_is_not_lost() -> None:
+    rigs: list[Rig] = []
+
+    def take(*_: Any) -> Pending:
+        rigs[0].server.answered(1, (20, "the pool is gone"))
+        return Pending(1)
+
+    async with rig_of(take=take) as rig:
+        rigs.append(rig)
+        miner = await Miner.mining(rig)
+        assert (await miner.answer(miner.submit_late()))["error"][1] == "the pool is gone"
+
+
+async def test_nobody_minds_an_answer_to_one_that_has_gone() -> None:
+    async with rig_of(take=lambda *_: Pending(1)) as rig:
+        miner = await Miner.mining(rig)
+        miner.submit_late()
+        assert (await miner.call("mining.ping"))["error"] is None
+        miner.close()
+        await until(lambda: rig.server.connections == 0)
+        rig.server.answered(1, None)
+        assert (await other_answer(rig))["error"] is None
+
+
+async def test_a_stop_waits_a_while_for_the_pools_word() -> None:
+    async with rig_of(take=lambda *_: Pending(1)) as rig:
+        miner = await Miner.mining(rig)
+        submitted = miner.submit_late()
+        assert (await miner.call("mining.ping"))["error"] is None
+        rig.closing.set()
+        await asyncio.sleep(0.01)
+        rig.server.answered(1, None)
+        assert await accepted(miner, submitted)
+        await miner.ended()
+
+
+async def test_a_share_for_a_pool_that_is_worth_nothing_here_is_answered_when_its_row_is_durable() -> None:
+    share = PoolShare(bytes(32), 1.0, job("1"), 0.0, is_block=False)
+    async with rig_of(take=lambda *_: share) as rig:
+        miner = await Miner.mining(rig)
+        rig.ledger.holding = True
+        submitted = miner.submit_late()
+        await until(lambda: rig.ledger.held)
+        assert rig.ledger.held[0][0] == b""
+        rig.ledger.release()
+        assert await accepted(miner, submitted)
 
 
 # ---- Who may mine --------------------------------------------------------------------------------------------------

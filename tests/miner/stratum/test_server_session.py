@@ -1,6 +1,7 @@
 """One connection: every call answered once and in order, whatever comes, and however it is cut."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from miner.stratum.house import Closing, Granted, LoginWanted, Refused, Waiting
 from miner.stratum.rules import PortRules
 from miner.stratum.server_session import ServerSession
+from miner.work.share import Accepted, Block, Pending, PoolShare, Reason, Rejected
 from tests.miner.harness import NOW
 from tests.miner.stratum.device import EASY, FIXED, Device, OpenHouse, mining, unit_named, work
 
@@ -302,6 +304,82 @@ class TestWaitingLogins:
         assert mining(house).session.login_settled(Refused(24, "No"), NOW).data == b""
 
 
+class TestPoolsWord:
+    """Shares that go up to a pool, and their answers; what is held until the ledger has it."""
+
+    def verdict(self, house: OpenHouse, *verdicts: Any) -> Device:
+        device, said = mining(house), list(verdicts)
+        house.take = lambda *_: said.pop(0)  # type: ignore[method-assign]  # what the test wants
+        return device
+
+    def submit(self, device: Device, *ids: object) -> list[str]:
+        params = ["rig", "1a2", "00" * 8, "ffffffff", "00000000"]  # so late that the core leaves it alone
+        return device.send(
+            *(json.dumps({"id": each, "method": "mining.submit", "params": params}) for each in ids)
+        )
+
+    def pool_share(self, credited: float) -> PoolShare:
+        return PoolShare(bytes(32), 5.0, work(), credited, is_block=False)
+
+    def test_a_share_that_goes_up_is_a_good_one_and_held_whatever_it_is_worth_here(
+        self, house: OpenHouse
+    ) -> None:
+        device = self.verdict(house, self.pool_share(1e-9), self.pool_share(0.0))
+        assert self.submit(device, 4) == ['{"id":4,"result":true,"error":null}']
+        assert (device.output.credited, device.output.holds) == (1, True)
+        assert self.submit(device, 5) == ['{"id":5,"result":true,"error":null}']
+        assert (device.output.credited, device.output.holds) == (0, True)
+
+    def test_a_block_that_is_no_share_is_held_all_the_same(self, house: OpenHouse) -> None:
+        block = Block(bytes(32), bytes(80), 5.0, stale=False, job=work(), credited=0.0)
+        device = self.verdict(house, block, replace(block, stale=True))
+        assert self.submit(device, 4) == ['{"id":4,"result":true,"error":null}']
+        assert (device.output.credited, device.output.holds) == (0, True)
+        assert self.submit(device, 5) == [refusal(21, "Stale share", "5")]
+        assert not device.output.holds
+        assert not device.session.receive(b'{"id":6,"method":"mining.ping"}\n', NOW).holds
+
+    def test_a_share_may_wait_for_the_pools_word_while_others_are_answered(self, house: OpenHouse) -> None:
+        device = self.verdict(
+            house, Pending(70, 1e-9), Rejected(Reason.DUPLICATE), Pending(71), Accepted(bytes(32), 1e-9)
+        )
+        assert self.submit(device, 4, 5, '"6"', 7) == [
+            refusal(22, "Duplicate share", "5"),
+            '{"id":7,"result":true,"error":null}',
+        ]
+        assert (device.output.credited, device.output.holds) == (2, True)
+        assert list(device.session.awaited) == [70, 71]
+        assert device.hear(device.session.answered(71, None)) == [
+            json.dumps({"id": '"6"', "result": True, "error": None}, separators=(",", ":"))
+        ]
+        assert device.hear(device.session.answered(70, (23, "above\x07target" + "!" * 100))) == [
+            refusal(23, "above?target" + "!" * 52, "4")
+        ]
+        assert list(device.session.awaited) == []
+
+    def test_each_share_is_answered_once_and_none_that_never_was(self, house: OpenHouse) -> None:
+        device = self.verdict(house, Pending(70))
+        self.submit(device, 4)
+        assert device.session.answered(69, None) == b""
+        assert device.session.answered(70, None) == b'{"id":4,"result":true,"error":null}\n'
+        assert device.session.answered(70, (20, "no")) == b""
+
+    def test_a_session_that_is_closing_says_nothing_of_it(self, house: OpenHouse) -> None:
+        device = self.verdict(house, Pending(70))
+        self.submit(device, 4)
+        device.send(b"GET / HTTP/1.1")
+        assert device.session.answered(70, None) == b""
+
+    def test_a_share_that_waits_counts_for_the_difficulty_at_once(self, house: OpenHouse) -> None:
+        device = Device(house, PortRules(start_difficulty=1e-9))
+        device.log_in()
+        house.take = lambda *_: Pending(70, 1e-9)  # type: ignore[method-assign]  # as above
+        for number in range(1, 40):
+            device.now = NOW + number / 10
+            self.submit(device, number)
+        assert device.difficulty > 1e-9
+
+
 class TestLimits:
     @pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"[1,2]", b"7", b"\x16\x03\x01\x02\x00", b"{"])
     def test_what_is_no_stratum_is_answered_and_closed(self, house: OpenHouse, line: bytes) -> None:
@@ -388,6 +466,13 @@ class TestLimits:
             PortRules(start_difficulty=EASY, min_difficulty=EASY, max_difficulty=EASY, idle_timeout_s=0.0),
         )
         assert patient.session.tick(NOW + 1e6).close == ""
+
+    def test_a_clock_that_is_set_ahead_closes_nothing(self, house: OpenHouse) -> None:
+        fresh, settled = Device(house), mining(house)
+        for device in (fresh, settled):
+            assert device.session.tick(NOW + 1e6, NOW + 59.0).close == ""
+        assert fresh.session.tick(NOW, NOW + 60.0).close == Closing.LOGIN_TIMEOUT
+        assert settled.session.tick(NOW + 1e6, NOW + 3600.0).close == Closing.IDLE
 
     def test_a_clock_that_steps_back_closes_nothing(self, house: OpenHouse) -> None:
         assert Device(house).session.tick(NOW - 1e6).close == ""

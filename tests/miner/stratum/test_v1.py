@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from miner.chain.difficulty import difficulty_of_target, target_of_difficulty
 from miner.stratum import v1
-from miner.work.job import Job, JobBook
+from miner.work.job import Job, JobBook, UpstreamWork
 from miner.work.share import Reason
 from tests.miner.harness import job
 
@@ -337,6 +337,38 @@ class TestJobs:
             ceiling = v1.Notice(work, clean=True).ceiling
             assert target_of_difficulty(ceiling) >= work.network_target
             assert ceiling == pytest.approx(difficulty_of_target(work.network_target), rel=1e-5)
+
+    def test_no_share_is_asked_to_be_harder_than_the_pool_wants_them(self) -> None:
+        for difficulty in (1e-9, 0.3, 7.5, 2.0**40):
+            target = target_of_difficulty(difficulty)
+            work = replace(job("2f"), bits=0x170331DB, upstream=UpstreamWork("x", target, b"", 1))
+            ceiling = v1.Notice(work, clean=True).ceiling
+            assert target_of_difficulty(ceiling) >= target
+            assert ceiling <= difficulty
+
+    def test_a_session_sees_at_a_glance_whether_another_job_is_only_the_next_one(self) -> None:
+        first = v1.Notice(job("2f"), clean=True).terms
+        assert v1.Notice(replace(job("30"), prev_hash=bytes(32)), clean=False).terms is first
+        upstream = UpstreamWork("x", 2**200, b"", 1)
+        others = [
+            {"bits": 0x1D00FFFF},
+            {"version_mask": 0x00C0_0000},
+            {"origin": "pool", "upstream": upstream},
+            {"origin": "other", "upstream": upstream},
+            {"origin": "other", "upstream": replace(upstream, epoch=2)},
+            {"origin": "other", "upstream": replace(upstream, share_target=2**201)},
+            {"extranonce1_size": 3},
+            {"extranonce2_size": 3},
+        ]
+        terms = [first, *(v1.Notice(replace(job("2f"), **other), clean=True).terms for other in others)]
+        assert len(set(terms)) == len(terms)
+        assert [each.source for each in terms[2:7]] == [
+            ("solo", 0),
+            ("pool", 1),
+            ("other", 1),
+            ("other", 2),
+            ("other", 1),
+        ]
 
     def test_a_job_id_that_is_no_serial_cannot_be_sent(self) -> None:
         work = job("job7")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, ShareRow
 from miner.web.status import (
     Alert,
     BlockCounts,
@@ -13,6 +13,9 @@ from miner.web.status import (
     DecisionStatus,
     MarketStatus,
     NodeStatus,
+    PoolFailure,
+    PoolShares,
+    PoolStatus,
     StatusDocument,
     StratumStatus,
     UnitStatus,
@@ -28,6 +31,7 @@ class FakeLedger:
     decision_rows: list[DecisionRow] = field(default_factory=list)
     outcome_rows: dict[str, list[OutcomeRow]] = field(default_factory=dict)
     share_rows: list[ShareRow] = field(default_factory=list)
+    pool_share_rows: list[PoolShareRow] = field(default_factory=list)
     asked: dict[str, object] = field(default_factory=dict)
 
     async def blocks(self, limit: int, *, since: float) -> list[BlockRow]:
@@ -44,6 +48,10 @@ class FakeLedger:
     async def shares(self, limit: int, *, unit: str | None, since: float) -> list[ShareRow]:
         self.asked = {"limit": limit, "unit": unit, "since": since}
         return self.share_rows[:limit]
+
+    async def pool_shares(self, limit: int, *, pool: str | None, since: float) -> list[PoolShareRow]:
+        self.asked = {"limit": limit, "pool": pool, "since": since}
+        return self.pool_share_rows[:limit]
 
 
 @pytest.fixture
@@ -62,6 +70,7 @@ def status() -> StatusDocument:
         nodes=(NodeStatus(name="main", up=True), NodeStatus(name="spare", up=False, error="refused")),
         work=WorkStatus(
             serving=True,
+            origin="main-pool",
             height=101,
             prev_hash="00" * 32,
             bits="207fffff",
@@ -94,6 +103,31 @@ def status() -> StatusDocument:
             sessions=4,
             units=3,
             units_by_state={"hashing": 2, "unreachable": 1},
+        ),
+        pools=(
+            PoolStatus(
+                name="main-pool",
+                url="stratum+tls://pool.example:443",
+                state="active",
+                up=True,
+                active=True,
+                since=1_700_000_000.0,
+                difficulty=4096.0,
+                extranonce2_size=8,
+                version_mask="1fffe000",
+                latency_s=0.0421,
+                shares=PoolShares(found=12, accepted=9, rejected=1, in_doubt=2, rejected_ratio=0.1),
+                suspicions={"left_behind": 3},
+            ),
+            PoolStatus(
+                name="<b>spare</b>",
+                url="stratum+tcp://127.0.0.1:3333",
+                state="waiting_for_work",
+                up=False,
+                active=False,
+                since=1_700_000_000.25,
+                failure=PoolFailure(kind="tls", text="the certificate has expired", at=1_700_000_000.25),
+            ),
         ),
         blocks=BlockCounts(found=3, accepted=1, mature=2),
         market=MarketStatus(hashprice_usd_per_ph_day=39.8, btc_usd=90_000.0, ages_s={"btc_usd": 3.0}),

@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, ShareRow
+from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, ShareRow
 from miner.ledger.store import Store
 from miner.metrics import Metrics
 from miner.web.app import LedgerReader, NoUnits, UnitReader, WebError, make_app, serve
@@ -26,6 +26,10 @@ DECISION = DecisionRow(
     "01", 6.0, "cpu", "all", "off", "unprofitable", {"kwh": 0.08}, "below 5.9 ct", dry_run=False
 )
 SHARE = ShareRow("rack.07", 7.0, 512.0, 9000.5, "cc", "1f", "bb")
+POOL_SHARE = PoolShareRow(
+    *(7, 8.0, "main", 3, "account.rack", "5f", "dd", 9000.5, 4096.0, "rejected", 21, "stale", 8.25),
+    unit_name="rack.07",
+)
 OUTCOME = OutcomeRow("01", 6.1, "confirmed", mode_read="off")
 
 
@@ -192,6 +196,38 @@ async def test_shares_are_asked_for_by_the_name_in_the_ledger_and_told_by_the_un
     assert (share["unit"], share["difficulty"], share["share_difficulty"]) == ("rack1-07", 512.0, 9000.5)
 
 
+async def test_pools_are_those_of_the_status(client: aiohttp.ClientSession, status: StatusDocument) -> None:
+    async with client.get("/api/v1/pools") as response:
+        assert response.content_type == "application/json"
+        document = await response.json()
+    assert document == {"pools": msgspec.to_builtins(status.pools)}
+    assert document["pools"][0]["shares"]["accepted"] == 9
+
+
+async def test_shares_handed_to_pools_come_with_the_pool_s_word(
+    client: aiohttp.ClientSession, ledger: Any
+) -> None:
+    ledger.pool_share_rows = [POOL_SHARE]
+    async with client.get("/api/v1/pools/shares?limit=5&pool=main&since=1.5") as response:
+        (share,) = (await response.json())["shares"]
+    assert ledger.asked == {"limit": 5, "pool": "main", "since": 1.5}
+    assert share == {
+        "id": 7,
+        "at": 8.0,
+        "pool": "main",
+        "unit": "rack1-07",
+        "worker": "account.rack",
+        "job_id": "5f",
+        "hash": "dd",
+        "difficulty": 9000.5,
+        "credited": 4096.0,
+        "result": "rejected",
+        "code": 21,
+        "detail": "stale",
+        "answered_at": 8.25,
+    }
+
+
 def test_before_there_are_units_there_are_none() -> None:
     units: UnitReader = NoUnits()
     assert (units.page(10, "").total, units.one("cpu")) == (0, None)
@@ -208,6 +244,9 @@ async def test_a_real_ledger_fits_behind_the_api(tmp_path: Path, status: StatusD
                 assert [block["hash"] for block in (await response.json())["blocks"]] == ["aa"]
             async with client.get("/api/v1/shares") as response:
                 assert (await response.json())["shares"] == []
+            await recorder.add_pool_shares([POOL_SHARE])
+            async with client.get("/api/v1/pools/shares?pool=main") as response:
+                assert [share["detail"] for share in (await response.json())["shares"]] == ["stale"]
             async with client.get("/api/v1/decisions?unit=cpu") as response:
                 (decision,) = (await response.json())["decisions"]
     assert (decision["id"], decision["outcomes"][0]["outcome"]) == ("01", "confirmed")
@@ -221,6 +260,7 @@ async def test_a_real_ledger_fits_behind_the_api(tmp_path: Path, status: StatusD
         "/api/v1/blocks?since=soon",
         "/api/v1/units?since=1",
         "/api/v1/shares?after=x",
+        "/api/v1/pools/shares?unit=cpu",
     ],
 )
 async def test_a_query_that_is_not_understood_is_refused(client: aiohttp.ClientSession, path: str) -> None:

@@ -71,3 +71,26 @@ def test_a_daemon_without_work_says_so(status: StatusDocument) -> None:
 def test_a_decision_without_a_flip_point_shows_its_reason_only(status: StatusDocument) -> None:
     unit = UnitStatus(id="cpu", last_decision=DecisionStatus(at=1.0, to_mode="all", reason="hold"))
     assert "hold;" not in render_page(msgspec.structs.replace(status, units=(unit,)))
+
+
+def test_the_page_says_where_each_pool_stands(status: StatusDocument) -> None:
+    page = render_page(status)
+    for told in (
+        "for main-pool",
+        "main-pool (stratum+tls://pool.example:443)",
+        "9 accepted, 1 rejected, 2 in doubt",
+        "10.00%",
+        "42 ms",
+        "left_behind: 3",
+        "waiting for work",
+        "tls: the certificate has expired",
+        "&lt;b&gt;spare&lt;/b&gt;",
+    ):
+        assert told in page
+
+
+def test_without_pools_the_page_does_not_speak_of_them(status: StatusDocument) -> None:
+    solo = msgspec.structs.replace(status, pools=(), work=msgspec.structs.replace(status.work, origin="solo"))
+    page = render_page(solo)
+    assert "<h2>Pools</h2>" not in page
+    assert "BTC, solo" in page

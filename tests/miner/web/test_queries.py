@@ -41,6 +41,16 @@ def test_a_value_that_is_not_understood_is_named(name: str, value: str) -> None:
     assert [error.parameter for error in caught.value.errors] == [name]
 
 
+def test_a_list_by_pool_knows_pools_and_no_units() -> None:
+    assert list_query({"pool": "main", "limit": "5"}, by_pool=True) == ListQuery(limit=5, pool="main")
+    with pytest.raises(BadQueryError, match="unit: unknown parameter"):
+        list_query({"unit": "cpu"}, by_pool=True)
+    with pytest.raises(BadQueryError, match="pool: unknown parameter"):
+        list_query({"pool": "main"}, by_unit=True)
+    with pytest.raises(BadQueryError, match="pool: a pool's name"):
+        list_query({"pool": ""}, by_pool=True)
+
+
 def test_a_page_begins_after_the_last_id_of_the_one_before() -> None:
     assert page_query({}) == PageQuery(limit=100, after="")
     assert page_query({"limit": "7", "after": "rack/1.07"}) == PageQuery(limit=7, after="rack/1.07")

@@ -19,6 +19,7 @@ def test_the_document_has_every_part_that_dashboards_read(status: StatusDocument
         "work",
         "units",
         "stratum",
+        "pools",
         "blocks",
         "market",
         "controller",

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from miner.chain.merkle import sha256d, witness_commitment
-from miner.work.job import Job, solo_job
+from miner.work.job import Job
+from miner.work.solo_job import solo_job
 from miner.work.template import Template, TemplateTx
 
 RAW_TXS = (b"one", b"two")

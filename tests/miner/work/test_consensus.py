@@ -17,7 +17,8 @@ from miner.chain.block import Header, assemble_block, header_hash
 from miner.chain.coinbase import HALVING_INTERVAL, subsidy_sat, with_witness
 from miner.chain.difficulty import hash_to_int
 from miner.chain.merkle import sha256d, witness_commitment
-from miner.work.job import Job, block_bytes, solo_job
+from miner.work.job import Job, block_bytes
+from miner.work.solo_job import solo_job
 from miner.work.template import Template, TemplateTx
 
 GENESIS_HASH = bytes.fromhex("0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206")[::-1]

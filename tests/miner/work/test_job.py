@@ -4,14 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from bitcoin.core import CTransaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.chain.block import Header, header_hash
-from miner.chain.difficulty import MAX_TARGET, bits_to_target
+from miner.chain.difficulty import MAX_TARGET
 from miner.chain.merkle import merkle_root, sha256d
-from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
+from miner.kernel import RECORD, Board, ShareBuffer, SubmitTaker, Tally
 from miner.work.job import (
     DEFAULT_VERSION_MASK,
     KEPT_PAYEES,
@@ -21,10 +20,12 @@ from miner.work.job import (
     JobBook,
     Past,
     Stale,
+    TipNumbers,
+    UpstreamWork,
     block_bytes,
     ntime_at,
-    solo_job,
 )
+from miner.work.solo_job import solo_job
 from miner.work.template import Template
 
 E1, E2 = b"\x00\x00\x00\x07", b"\x00\x01\x02\x03\x04\x05\x06\x07"
@@ -36,26 +37,7 @@ def tip(n: int) -> bytes:
     return bytes((n,)) * 32
 
 
-class TestSoloJob:
-    def test_a_job_is_the_template_with_its_coinbase_cut_around_the_extranonce(
-        self, template: Template
-    ) -> None:
-        job = solo_job(template, "2a", b"\x51", b"/tag/", 4, 8, clean=True, now=1000.0)
-        coinbase = CTransaction.deserialize(job.coinbase1 + E1 + E2 + job.coinbase2)
-        assert E1 + E2 in coinbase.vin[0].scriptSig
-        assert (job.id, job.origin, job.height, job.clean) == ("2a", "solo", 300, True)
-        assert (job.prev_hash, job.bits) == (template.prev_hash, template.bits)
-        assert (job.ntime_s, job.min_time_s) == (template.cur_time_s, template.min_time_s)
-        assert job.reward_sat == coinbase.vout[0].nValue == template.reward_sat
-        assert job.payout_script == coinbase.vout[0].scriptPubKey
-        assert job.txs == (b"one", b"two")
-        assert job.network_target == bits_to_target(template.bits)
-
-    def test_jobs_go_out_with_the_masked_version_bits_clear(self, template: Template) -> None:
-        job = solo_job(template, "1", b"\x51", b"", 4, 8, DEFAULT_VERSION_MASK, clean=False, now=0.0)
-        assert (template.version, job.version, job.version_mask) == (0x20002004, 0x20000004, 0x1FFFE000)
-        assert solo_job(template, "1", b"\x51", b"", 4, 8, 0, clean=False, now=0.0).version == 0x20002004
-
+class TestJob:
     def test_a_header_of_the_job_is_the_one_that_hashlib_and_the_merkle_tree_give(
         self, template: Template, make_job: MakeJob
     ) -> None:
@@ -90,7 +72,22 @@ class TestSoloJob:
 
     def test_two_jobs_are_never_the_same_thing(self, make_job: MakeJob) -> None:
         assert make_job() != make_job()
-        assert "one" not in repr(make_job())
+        assert "two" not in repr(make_job())
+
+
+class TestUpstream:
+    WORK = UpstreamWork("4f", 2**240, bytes(2), epoch=3)
+
+    def test_a_block_s_hash_is_handed_on_by_us_and_a_pool_s_share_by_the_pool_s_target(
+        self, make_job: MakeJob
+    ) -> None:
+        assert make_job().handed_on_target == make_job().network_target
+        assert make_job(upstream=self.WORK).handed_on_target == 2**240
+
+    @pytest.mark.parametrize("target", [-1, 0, 2**256])
+    def test_a_target_that_is_none_is_refused(self, target: int) -> None:
+        with pytest.raises(ValueError, match="target"):
+            replace(self.WORK, share_target=target)
 
 
 class TestNtime:
@@ -340,6 +337,39 @@ class TestJobBook:
         book.add(successor, 90)
         assert book.current is successor
 
+    def test_retired_jobs_are_good_for_nothing_however_soon_their_shares_come(
+        self, make_job: MakeJob
+    ) -> None:
+        book = JobBook(grace_s=60)
+        past, current = make_job("1"), make_job("2")
+        book.add(past, 10)
+        book.add(current, 20)
+        book.retire(21)
+        assert book.current is None
+        assert book.lookup("1", 21) == Stale(past, tip_lost=False)
+        assert book.lookup("2", 21) == Stale(current, tip_lost=False)
+        successor = make_job("3")
+        book.add(successor, 21)
+        book.add(make_job("4"), 22)
+        assert book.lookup("3", 23) == Past(successor)
+        assert isinstance(book.lookup("2", 23), Stale)
+
+    def test_a_retired_job_is_not_good_again_when_its_tip_comes_back(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        old = make_job("1", prev_hash=tip(1))
+        book.add(old, 10)
+        book.retire(11)
+        book.set_tip(tip(2), 12)
+        book.set_tip(tip(1), 13)
+        assert book.lookup("1", 13) == Stale(old, tip_lost=False)
+
+    def test_a_book_knows_which_jobs_it_holds(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, capacity=1)
+        book.add(make_job("1"), 1)
+        assert "1" in book
+        book.add(make_job("2"), 1)
+        assert ("1" in book, "2" in book) == (False, True)
+
     def test_the_book_is_bounded_and_the_oldest_jobs_go_first(self, make_job: MakeJob) -> None:
         book = JobBook(grace_s=1e9, capacity=2)
         for n in range(5):
@@ -385,6 +415,20 @@ class TestTips:
         for n in (1, 2, 1, 3):
             book.set_tip(tip(n), 0)
         assert book.tips() == [(1, tip(2)), (0, tip(1)), (2, tip(3))]
+
+    def test_books_that_share_their_numbers_give_none_twice(self) -> None:
+        numbers = TipNumbers(7)
+        books = [JobBook(60, numbers=numbers) for _ in range(2)]
+        for n in (1, 2, 2, 3):
+            for book in books:
+                book.set_tip(tip(n), 0)
+        assert [book.tips() for book in books] == [
+            [(7, tip(1)), (9, tip(2)), (11, tip(3))],
+            [(8, tip(1)), (10, tip(2)), (12, tip(3))],
+        ]
+        books[0].restore(tip(9), 40, b"")
+        books[1].set_tip(tip(4), 0)
+        assert books[1].tip_number(tip(4)) == 41
 
     def test_a_tip_that_was_forgotten_comes_back_under_another_number(self) -> None:
         book = JobBook(grace_s=60)
@@ -460,6 +504,32 @@ class TestBoard:
             assert taker.take(self.line(job), 0, 1.0) == len(self.line(job))
             known = [taker.take(self.line(older), 0, 1.0) > 0 for older in jobs]
             assert known == [n - 2 < older <= n for older in range(4)]
+
+    def test_books_may_share_a_board(self, make_job: MakeJob) -> None:
+        board = Board()
+        one, other = JobBook(grace_s=60, board=board), JobBook(grace_s=60, board=board)
+        jobs = make_job("1", bits=0x1D00FFFF), make_job("2", bits=0x1D00FFFF)
+        one.add(jobs[0], 1.0)
+        other.add(jobs[1], 1.0)
+        taker = self.taker(one)
+        for job in jobs:
+            taker.take(self.line(job), 0, 1.0)
+            assert taker.accepted == 1
+
+    def test_what_is_handed_on_is_left_to_python_by_the_pool_s_target(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        job = make_job(bits=0x1D00FFFF, upstream=UpstreamWork("4f", MAX_TARGET, b"", epoch=1))
+        book.add(job, 1.0)
+        assert self.taker(book).take(self.line(job), 0, 1.0) == 0
+
+    def test_the_core_knows_a_retired_job_as_stale(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60)
+        job = make_job(bits=0x1D00FFFF)
+        book.add(job, 1.0)
+        book.retire(1.0)
+        taker = self.taker(book)
+        assert taker.take(self.line(job), 0, 1.0) == len(self.line(job))
+        assert b"Stale share" in taker.answers
 
     def test_a_job_whose_id_is_no_number_is_not_on_it(self, make_job: MakeJob) -> None:
         book = JobBook(grace_s=60, capacity=1)

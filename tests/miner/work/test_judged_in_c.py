@@ -1,7 +1,8 @@
-"""The C core's verdicts on submit lines against `judge`, on two books that see the same things happen.
+"""The C core's verdicts on submit lines against `judge`, on two shelves that see the same things happen.
 
-One book's sessions hand their lines to a SubmitTaker first and judge in Python what it leaves, the other's judge
-everything in Python. Whoever decides, verdict, answer and what is remembered are the same.
+One shelf's sessions hand their lines to a SubmitTaker first and judge in Python what it leaves, the other's judge
+everything in Python. Whoever decides, verdict, answer and what is remembered are the same. On each shelf there is a book
+of solo work and one of a pool's, with different jobs of both at any time.
 """
 
 import json
@@ -14,15 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.chain.difficulty import MAX_TARGET, difficulty_of_hash, difficulty_of_target, hash_to_int
-from miner.kernel import RECORD, ShareBuffer, SubmitTaker, Tally
-from miner.work.job import KEPT_TIPS, MAX_FUTURE_S, Job, JobBook
-from miner.work.share import Accepted, Reason, Rejected, Submission, Verdict, judge
+from miner.kernel import BOARD_JOBS, RECORD, ShareBuffer, SubmitTaker, Tally
+from miner.work.job import KEPT_TIPS, MAX_FUTURE_S, Job, UpstreamWork
+from miner.work.share import Accepted, PoolShare, Reason, Rejected, Submission, Verdict, judge
+from miner.work.shelf import SOLO, Shelf
 
 GRACE_S = 60.0
 CAPACITY = 6
 FIRST_SERIAL = 0xF0
 KEPT_LEVELS = 8
 NTIME_S = 1_700_000_100
+ORIGINS = (SOLO, "pool")
 TARGETS = (2**253, 2**255, 3 * 2**254, MAX_TARGET)
 REASONS = list(Reason)
 ERRORS = {
@@ -160,14 +163,18 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.books = JobBook(GRACE_S, CAPACITY), JobBook(GRACE_S, CAPACITY)
-        self.serial = FIRST_SERIAL
+        self.shelves = Shelf(FIRST_SERIAL + 1), Shelf(FIRST_SERIAL + 1)
+        self.books = {
+            origin: [shelf.add(origin, GRACE_S, CAPACITY) for shelf in self.shelves] for origin in ORIGINS
+        }
+        self.serial = FIRST_SERIAL  # of the last job
+        self.places: dict[int, int] = {}  # of the board: the serials that were put there last
         self.sessions = [replace(session, levels=[]) for session in SESSIONS]
         self.buffer = ShareBuffer(1)
         self.tally, self.expected = Tally(), Tally()
         self.takers = [
             SubmitTaker(
-                self.books[0].board,
+                self.shelves[0].board,
                 self.buffer,
                 self.tally,
                 unit=9,
@@ -183,25 +190,40 @@ class World:
         self.history: list[Sent] = []
         self.records: list[bytes] = []
 
-    def new_job(self, tip: int, variant: int, more: dict[str, Any], suffix: str) -> None:
-        self.serial += 1
+    def new_job(
+        self, origin: str, tip: int, variant: int, more: dict[str, Any], suffix: str, pools: int
+    ) -> None:
+        """A job; a pool's wants shares of the target `pools`, and one of either kind may be like one of the other."""
+        (job_id,) = {shelf.next_id() for shelf in self.shelves}
+        self.serial = int(job_id, 16)
         job = replace(
             BASE,
-            id=f"{self.serial:x}{suffix}",
+            id=job_id + suffix,
+            origin=origin,
             prev_hash=bytes((tip,)) * 32,
             coinbase1=BASE.coinbase1 + bytes((variant,)),
+            upstream=None if origin == SOLO else UpstreamWork("4f", pools, b"", epoch=1),
             **more,
         )
-        for book in self.books:
+        if not suffix:
+            self.places[self.serial % BOARD_JOBS] = self.serial
+        for book in self.books[origin]:
             book.add(job, self.now)
 
-    def new_tip(self, tip: int) -> None:
-        for book in self.books:
+    def new_tip(self, origin: str, tip: int) -> None:
+        for book in self.books[origin]:
             book.set_tip(bytes((tip,)) * 32, self.now)
 
-    def withdraw(self) -> None:
-        for book in self.books:
+    def withdraw(self, origin: str) -> None:
+        for book in self.books[origin]:
             book.withdraw(self.now)
+
+    def retire(self, origin: str) -> None:
+        for book in self.books[origin]:
+            book.retire(self.now)
+
+    def verdict(self, shelf: Shelf, submission: Submission, target: int) -> Verdict:
+        return judge(shelf.of(submission.job_id), submission, target, self.now)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -231,14 +253,14 @@ class World:
         target = session.target(int(sent.job_id, 16), sent.level)
         by_python: Verdict | None = None
         if target is not None:
-            by_python = judge(self.books[1], session.submission(sent), target, self.now)
+            by_python = self.verdict(self.shelves[1], session.submission(sent), target)
         end = taker.take(line, 0, self.now)
         assert end in {0, len(line)}
         assert (end > 0) == self.is_decided_in_c(session, sent, by_python)
         if end == 0:
             assert (taker.answers, taker.accepted, taker.rejected) == (b"", 0, 0)
             if target is not None:
-                also = judge(self.books[0], session.submission(sent), target, self.now)
+                also = self.verdict(self.shelves[0], session.submission(sent), target)
                 assert repr(also) == repr(by_python)  # the jobs in them are two, and equal
             return
         match by_python:
@@ -257,22 +279,30 @@ class World:
                 self.expected.reject(REASONS.index(reason))
 
     def is_decided_in_c(self, session: Session, sent: Sent, verdict: Verdict | None) -> bool:
-        """What the fast path is for: shares of the usual form, good or bad, that are no blocks."""
-        if not NTIME_S - 100 <= sent.ntime_s <= NTIME_S + MAX_FUTURE_S:
-            return False
-        if sent.bits is not None and session.mask is None:
+        """What the fast path is for: shares of the usual form, good or bad, that nobody but we want."""
+        serial = int(sent.job_id, 16)
+        is_on_board = self.places.get(serial % BOARD_JOBS) == serial
+        is_in_time = NTIME_S - 100 <= sent.ntime_s <= NTIME_S + MAX_FUTURE_S
+        may_roll = sent.bits is None or session.mask is not None
+        if not (is_on_board and is_in_time and may_roll):
             return False
         match verdict:
             case Accepted():
+                assert not self.is_handed_on(session.submission(sent))
                 return True
+            case PoolShare():
+                assert self.is_handed_on(session.submission(sent))
+                return False
             case Rejected(reason=reason) if reason in ERRORS:
-                return not self.is_block(session.submission(sent))
+                return not self.is_handed_on(session.submission(sent))
             case _:
                 return False
 
-    def is_block(self, submission: Submission) -> bool:
-        """Whether the hash meets the network's target, which makes it a block, or a duplicate of one."""
-        found = self.books[1].lookup(submission.job_id, self.now)
+    def is_handed_on(self, submission: Submission) -> bool:
+        """Whether the hash meets the network's target, or the pool's, which makes it worth more, or a duplicate of such."""
+        book = self.shelves[1].of(submission.job_id)
+        assert book is not None
+        found = book.lookup(submission.job_id, self.now)
         assert found is not None
         job = found.job.paying(submission.payout_script)
         _, digest = job.header(
@@ -282,10 +312,13 @@ class World:
             nonce=submission.nonce,
             version=job.version | ((submission.version_bits or 0) & job.version_mask),
         )
-        return hash_to_int(digest) <= job.network_target
+        return hash_to_int(digest) <= (
+            job.network_target if job.upstream is None else job.upstream.share_target
+        )
 
     def record(self, sent: Sent, accepted: Accepted) -> None:
-        book = self.books[0]
+        book = self.shelves[0].of(sent.job_id)
+        assert book is not None
         found = book.lookup(sent.job_id, self.now)
         assert found is not None
         self.records.append(
@@ -302,7 +335,7 @@ class World:
         assert book.is_duplicate(found.job.prev_hash, accepted.hash)
 
     def both_books_remember_the_same(self) -> None:
-        assert self.books[0].tips() == self.books[1].tips()
+        assert self.shelves[0].tips() == self.shelves[1].tips()
         for name in ("accepted", "work", "work_squared", "last_share_at"):
             assert getattr(self.tally, name) == getattr(self.expected, name)
         assert (
@@ -324,9 +357,11 @@ def mostly(usual: st.SearchStrategy[Any], other: st.SearchStrategy[Any]) -> st.S
     return st.integers(0, 9).flatmap(lambda one: other if one == 9 else usual)
 
 
-WHICH, TIPS = st.integers(0, 2), st.integers(1, KEPT_TIPS + 1)
+WHICH, TIPS, ORIGIN = st.integers(0, 2), st.integers(1, KEPT_TIPS + 1), st.sampled_from(ORIGINS)
 NEW_JOB = doing(
     "new_job",
+    origin=ORIGIN,
+    pools=st.sampled_from([2**252, 2**254, MAX_TARGET]),
     tip=mostly(st.integers(1, 2), TIPS),
     variant=st.integers(0, 1),
     more=mostly(
@@ -354,7 +389,12 @@ SUBMIT = doing(
 AGAIN = doing("submit_again", which=WHICH, age=st.integers(0, 9), style=STYLES)
 LEVEL = doing("new_level", which=WHICH, target=st.sampled_from(TARGETS), times=st.integers(1, 2))
 WAIT = doing("wait", seconds=st.sampled_from([0.5, 30.0, 60.0]))
-RARE = st.one_of(doing("new_tip", tip=TIPS), doing("withdraw"), NEW_JOB)
+RARE = st.one_of(
+    doing("new_tip", origin=ORIGIN, tip=TIPS),
+    doing("withdraw", origin=ORIGIN),
+    doing("retire", origin=ORIGIN),
+    NEW_JOB,
+)
 EVENTS = st.lists(
     st.sampled_from([*[SUBMIT] * 12, *[AGAIN] * 4, *[NEW_JOB] * 3, *[LEVEL] * 2, WAIT, RARE]).flatmap(
         lambda e: e

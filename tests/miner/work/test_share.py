@@ -19,11 +19,13 @@ from miner.chain.difficulty import (
     hash_to_int,
     target_of_difficulty,
 )
-from miner.work.job import Job, JobBook, block_bytes
+from miner.work.job import Job, JobBook, UpstreamWork, block_bytes
 from miner.work.share import (
     MAX_FUTURE_S,
     Accepted,
     Block,
+    Pending,
+    PoolShare,
     Reason,
     Rejected,
     Submission,
@@ -248,6 +250,96 @@ class TestReasons:
             "bad_extranonce",
             "table_full",
         }
+
+
+class TestPoolShares:
+    """On a pool's job, what meets the pool's target goes up, once, and nothing else does."""
+
+    POOLS = MAX_TARGET // 16
+
+    @pytest.fixture
+    def job(self, book: JobBook, make_job: MakeJob) -> Job:
+        job = make_job("1", bits=HARD_BITS, origin="pool", upstream=UpstreamWork("4f", self.POOLS, b"", 1))
+        book.add(job, 1000.0)
+        return job
+
+    def share(self, job: Job, least: int = 0, most: int = POOLS) -> Submission:
+        return next(submission for submission, value in tries(job) if least < value <= most)
+
+    def test_a_hash_that_meets_the_pool_s_target_goes_up_and_is_credited_as_any_other(
+        self, book: JobBook, job: Job
+    ) -> None:
+        submission = self.share(job)
+        verdict = judge(book, submission, EASY, 1000.0)
+        assert isinstance(verdict, PoolShare)
+        assert verdict.job is job
+        assert verdict.difficulty == difficulty_of_hash(verdict.hash)
+        assert (verdict.credited, verdict.is_block) == (difficulty_of_target(EASY), False)
+
+    def test_a_hash_equal_to_the_pool_s_target_goes_up_and_one_above_it_is_a_share_of_ours(
+        self, make_job: MakeJob
+    ) -> None:
+        submission, value = next(tries(make_job("1", bits=HARD_BITS)))
+        for job_id, target, kind in (("1", value, PoolShare), ("2", value - 1, Accepted)):
+            other = JobBook(grace_s=60)
+            other.add(make_job(job_id, bits=HARD_BITS, upstream=UpstreamWork("4f", target, b"", 1)), 1000.0)
+            assert type(judge(other, replace(submission, job_id=job_id), MAX_TARGET, 1000.0)) is kind
+
+    def test_a_hash_that_only_the_pool_wants_goes_up_without_credit(self, book: JobBook, job: Job) -> None:
+        verdict = judge(book, self.share(job), 1, 1000.0)
+        assert isinstance(verdict, PoolShare)
+        assert verdict.credited == 0.0
+
+    def test_a_hash_that_misses_both_targets_is_of_low_difficulty(self, book: JobBook, job: Job) -> None:
+        submission = self.share(job, self.POOLS, MAX_TARGET)
+        assert judge(book, submission, self.POOLS, 1000.0) == Rejected(Reason.LOW_DIFFICULTY)
+        assert isinstance(judge(book, submission, MAX_TARGET, 1000.0), Accepted)
+
+    def test_a_block_is_the_pool_s_and_says_so(self, book: JobBook, make_job: MakeJob) -> None:
+        job = make_job("2", bits=EASY_BITS, upstream=UpstreamWork("4f", MAX_TARGET, b"", 1))
+        book.add(job, 1000.0)
+        verdict = judge(book, block_of(job), MAX_TARGET, 1000.0)
+        assert isinstance(verdict, PoolShare)
+        assert verdict.is_block
+
+    def test_it_goes_up_once(self, book: JobBook, job: Job) -> None:
+        submission = self.share(job)
+        assert isinstance(judge(book, submission, 1, 1000.0), PoolShare)
+        for target in (1, MAX_TARGET):
+            assert judge(book, submission, target, 1000.0) == Rejected(Reason.DUPLICATE)
+
+    def test_within_the_grace_time_a_superseded_job_s_share_goes_up(
+        self, book: JobBook, job: Job, make_job: MakeJob
+    ) -> None:
+        book.add(make_job("2"), 1001.0)
+        assert isinstance(judge(book, self.share(job), EASY, 1061.0), PoolShare)
+        assert judge(book, self.share(job, self.POOLS // 2), EASY, 1061.1) == Rejected(Reason.STALE)
+
+    @pytest.mark.parametrize("how", ["tip", "retired"])
+    def test_nothing_goes_up_on_a_stale_job_not_even_a_block(
+        self, book: JobBook, make_job: MakeJob, how: str
+    ) -> None:
+        job = make_job("2", bits=EASY_BITS, upstream=UpstreamWork("4f", MAX_TARGET, b"", 1))
+        book.add(job, 1000.0)
+        if how == "tip":
+            book.set_tip(b"\x02" * 32, 1000.0)
+        else:
+            book.retire(1000.0)
+        assert judge(book, block_of(job), MAX_TARGET, 1000.0) == Rejected(Reason.STALE)
+
+    def test_what_cannot_be_remembered_cannot_go_up(self, make_job: MakeJob) -> None:
+        book = JobBook(grace_s=60, duplicates=1)
+        job = make_job("1", bits=HARD_BITS, upstream=UpstreamWork("4f", MAX_TARGET, b"", 1))
+        book.add(job, 1000.0)
+        numbered = tries(job)
+        assert isinstance(judge(book, next(numbered)[0], EASY, 1000.0), PoolShare)
+        assert judge(book, next(numbered)[0], EASY, 1000.0) == Rejected(Reason.TABLE_FULL)
+
+    def test_a_job_that_no_book_holds_is_not_found(self, job: Job) -> None:
+        assert judge(None, share_of(job), EASY, 1000.0) == Rejected(Reason.JOB_NOT_FOUND)
+
+    def test_what_waits_for_the_pool_s_word_says_what_it_is_worth_here(self) -> None:
+        assert Pending(7) == Pending(7, 0.0) != Pending(7, 1.0)
 
 
 class TestVersionRolling:

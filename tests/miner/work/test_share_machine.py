@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from miner.chain.block import Header, header_hash
 from miner.chain.difficulty import MAX_TARGET, bits_to_target, difficulty_of_target, hash_to_int
 from miner.chain.merkle import root_from_branch, sha256d
-from miner.work.job import KEPT_TIPS, Job, JobBook
-from miner.work.share import Accepted, Block, Reason, Rejected, Submission, judge
+from miner.work.job import KEPT_TIPS, Job, JobBook, UpstreamWork
+from miner.work.share import Accepted, Block, PoolShare, Reason, Rejected, Submission, judge
 
 GRACE_S = 60
 CAPACITY = 6
@@ -44,6 +44,7 @@ class Known:
 
     job: Job
     superseded_at: float | None = None
+    retired: bool = False
 
 
 class ShareMachine(RuleBasedStateMachine):
@@ -62,13 +63,18 @@ class ShareMachine(RuleBasedStateMachine):
             if known.superseded_at is None:
                 known.superseded_at = self.now
 
-    @rule(tip=st.integers(1, KEPT_TIPS), variant=st.integers(0, 1))
-    def new_job(self, tip: int, variant: int) -> None:
+    @rule(
+        tip=st.integers(1, KEPT_TIPS),
+        variant=st.integers(0, 1),
+        pools=st.sampled_from([None, None, 2**252, 2**254, MAX_TARGET]),
+    )
+    def new_job(self, tip: int, variant: int, pools: int | None) -> None:
         job = replace(
             BASE,
             id=str(len(self.known)),
             prev_hash=bytes((tip,)) * 32,
-            coinbase1=BASE.coinbase1 + bytes((variant,)),
+            coinbase1=BASE.coinbase1 + bytes((variant, pools is None)),
+            upstream=None if pools is None else UpstreamWork("4f", pools, b"", epoch=1),
         )
         self.supersede()
         self.known.append(Known(job))
@@ -86,6 +92,13 @@ class ShareMachine(RuleBasedStateMachine):
     def withdraw(self) -> None:
         self.supersede()
         self.book.withdraw(self.now)
+
+    @rule()
+    def retire(self) -> None:
+        self.supersede()
+        for known in self.known:
+            known.retired = True
+        self.book.retire(self.now)
 
     @rule(seconds=st.sampled_from([0.5, 30.0, 60.0]))
     def wait(self, seconds: float) -> None:
@@ -159,9 +172,22 @@ class ShareMachine(RuleBasedStateMachine):
     def check(self, verdict: object, known: Known, digest: bytes, share_target: int) -> None:
         """The only verdict that the model allows."""
         on_tip = known.job.prev_hash == self.tip
-        in_time = known.superseded_at is None or self.now <= known.superseded_at + GRACE_S
+        in_time = not known.retired and (
+            known.superseded_at is None or self.now <= known.superseded_at + GRACE_S
+        )
         good = on_tip and in_time and hash_to_int(digest) <= share_target
-        if hash_to_int(digest) <= bits_to_target(BITS):
+        is_block = hash_to_int(digest) <= bits_to_target(BITS)
+        if known.job.upstream is not None and hash_to_int(digest) <= known.job.upstream.share_target:
+            if not (on_tip and in_time):
+                assert verdict == Rejected(Reason.STALE)
+            elif digest in self.credited:
+                assert verdict == Rejected(Reason.DUPLICATE)
+            else:
+                assert isinstance(verdict, PoolShare)
+                assert (verdict.hash, verdict.job, verdict.is_block) == (digest, known.job, is_block)
+                assert verdict.credited == (difficulty_of_target(share_target) if good else 0.0)
+                self.credited.add(digest)
+        elif known.job.upstream is None and is_block:
             if digest in self.credited:
                 assert verdict == Rejected(Reason.DUPLICATE)
                 return

@@ -1,0 +1,108 @@
+"""Where the controller's numbers come from in the daemon: tape, configuration, node or pool, and what the pool pays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controller.earnings import Earnings, Scheme
+from controller.sources.base import Source, SourceError
+from controller.sources.fixed import FixedSource
+from controller.sources.node import NodeSource
+from controller.sources.pool import PoolSource
+from controller.sources.tape import TapeSource
+from controller.ticks import BTC_USD, POWER
+from miner.chain.coinbase import HALVING_INTERVAL
+from miner.config import Config
+from miner.ledger.rows import PoolShareSums
+from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
+from miner.node.nodes import NodeSet
+from miner.node.rpc import RpcError
+from miner.work.job import Job
+from miner.work.pay import PoolPay, rejected_ratio
+
+
+def sources(
+    config: Config, nodes: NodeSet, tape: TapeSource | None, pool_job: Callable[[], Job | None] | None = None
+) -> list[Source]:
+    """Where prices come from: the tape before what is written in the configuration, that before the node.
+
+    Without a node the chain is what `pool_job` says, the job of the pool that is mined, where there is one.
+    """
+    found: list[Source] = [] if tape is None else [tape]
+    fixed = {BTC_USD: config.market.btc_usd, POWER: config.power.usd_per_kwh}
+    given = {series: value for series, value in fixed.items() if value is not None}
+    if given:
+        found.append(FixedSource(given, "configuration"))
+    if config.bitcoind:
+        found.append(NodeSource(Facts(nodes)))
+    elif pool_job is not None:
+        found.append(PoolSource(_PoolFacts(pool_job), HALVING_INTERVAL[config.network]))
+    return found
+
+
+class Facts:
+    """Reads the chain from the node that gives work."""
+
+    def __init__(self, nodes: NodeSet) -> None:
+        self._nodes = nodes
+        self._fees = FeeCache()
+
+    async def __call__(self) -> ChainFacts:
+        """The facts at the tip; SourceError where no node tells them."""
+        node = self._nodes.active
+        if node is None:
+            raise SourceError("no bitcoind answers")
+        try:
+            return await chain_facts(node.rpc, self._fees)
+        except RpcError as error:
+            raise SourceError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _JobFacts:
+    """A pool's job as the controller's source takes it."""
+
+    height: int
+    bits: int
+    reward_sat: int
+    at: float
+
+
+class _PoolFacts:
+    """Reads the chain from the job of the pool that is mined."""
+
+    def __init__(self, pool_job: Callable[[], Job | None]) -> None:
+        self._pool_job = pool_job
+
+    def __call__(self) -> _JobFacts | None:
+        job = self._pool_job()
+        return None if job is None else _JobFacts(job.height, job.bits, job.reward_sat, job.created_at)
+
+
+def earnings_of(pay: PoolPay | None) -> Earnings | None:
+    """What a pool pays, as the controller reckons with it."""
+    if pay is None:
+        return None
+    return Earnings(Scheme(pay.scheme), pay.fee, pay.rejected_ratio, pay.pool_work_ratio, pay.pool)
+
+
+def expected_pay(config: Config, sums: Mapping[str, PoolShareSums]) -> PoolPay | None:
+    """What is to be expected where no pool is connected: the first pool's terms, and what it rejected lately by `sums`.
+
+    None without a pool.
+    """
+    if not config.pool:
+        return None
+    pool = config.pool[0]
+    known = sums.get(pool.label, PoolShareSums())
+    return PoolPay(
+        pool=pool.label,
+        scheme=pool.scheme,
+        fee=pool.fee,
+        rejected_ratio=rejected_ratio(
+            known.accepted + known.rejected,
+            known.work_accepted,
+            known.work_rejected,
+            config.controller.stale_ratio,
+        ),
+        pool_work_ratio=1 - config.solo_share,
+    )
