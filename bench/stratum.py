@@ -98,9 +98,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(
-    node: Bitcoind, *, ledger_url: str | None = None, difficulty: float = EVERY_HASH
-) -> Iterator[Site]:
+def site(node: Bitcoind, *, ledger_url: str | None = None, difficulty: float = EVERY_HASH) -> Iterator[Site]:
     """A daemon that serves miners and hashes nothing itself; without `ledger_url` its ledger is an SQLite file of its own."""
     with tempfile.TemporaryDirectory(prefix="hashmill-bench-") as folder, Reservation(1) as reserved:
         (port,) = reserved.ports

@@ -175,6 +175,9 @@ class Daemon:
         )
         store = await asyncio.to_thread(Store.open, ledger.full_url, site=ledger.site, lock=lock)
         stack.callback(store.close)
+        doubted = await asyncio.to_thread(store.doubt_pool_shares, self._clock())
+        if doubted:
+            log.warning("pool_shares_in_doubt", extra={"shares": doubted})
         counted = await asyncio.to_thread(store.roll_up)
         if counted:
             log.info("shares_counted", extra={"shares": counted})

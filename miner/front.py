@@ -62,7 +62,11 @@ def version_bits(config: Config) -> int:
 
 def standard_layout(config: Config) -> Layout:
     """Sizes of the extranonces where no pool has a say."""
-    return STANDARD_LAYOUT if config.stratum is None else Layout(EXTRANONCE1_SIZE, config.stratum.extranonce2_size)
+    return (
+        STANDARD_LAYOUT
+        if config.stratum is None
+        else Layout(EXTRANONCE1_SIZE, config.stratum.extranonce2_size)
+    )
 
 
 def make_roster(config: Config, known: Iterable[UnitRow], now: float) -> Roster:

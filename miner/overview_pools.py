@@ -12,7 +12,7 @@ def pool_statuses(pools: Pools | None) -> tuple[PoolStatus, ...]:
     if pools is None:
         return ()
     return tuple(
-        _status(upstream, pools.sums(upstream.name), dict(pools.suspicions(upstream.name)))
+        _status(upstream, pools.sums(upstream.name), dict(pools.guard.suspicions(upstream.name)))
         for upstream in pools.upstreams.statuses()
     )
 

@@ -28,6 +28,7 @@ from miner.solo import Payout
 from miner.stratum.listener import Port
 from miner.work.job import Job
 from miner.work.layout import Layout
+from miner.work.pay import KEPT_S
 from miner.work.roster import Roster
 from miner.work.shelf import SOLO, Shelf
 
@@ -150,11 +151,13 @@ class Plant:
             layout=self._layout,
             known={pool.label: store.pool_payees(pool.label) for pool in self._config.pool},
             sums=store.pool_share_sums(),
+            lately=store.pool_share_sums(self._clock() - KEPT_S),
             first_id=store.last_pool_share_id() + 1,
             on_work=self.foreman.pool_work,
             on_layout=self._set_layout,
             on_answered=self.front.answered,
             on_alert=self._on_alert,
+            pool_ratio=lambda: self.foreman.lanes.pool_work_ratio,
             clock=self._clock,
         )
 

@@ -26,6 +26,7 @@ LAYERS = (
     ("miner.mining", 6),
     ("miner.delivery", 6),
     ("miner.pools", 6),
+    ("miner.pool_guard", 6),
     ("miner.foreman", 7),
     ("miner.plant", 7),
     ("miner.web", 6),

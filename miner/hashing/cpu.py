@@ -171,9 +171,7 @@ class CpuUnit:
         while generation == self._generation:
             extranonce2 = next(slices)
             ntime_s = ntime_at(job, self._clock())
-            header, _ = kernel.share_header(
-                job.share_job, extranonce1, extranonce2, ntime_s, 0, job.version
-            )
+            header, _ = kernel.share_header(job.share_job, extranonce1, extranonce2, ntime_s, 0, job.version)
             scan_job = kernel.ScanJob(header, versions, work.share_target)
             until = time.monotonic() + HEADER_SECONDS
             nonce = 0

@@ -1,10 +1,15 @@
 """What a pool pays for work, as the controller is to reckon with it; pure."""
 
 from dataclasses import dataclass
+from math import exp
 from typing import Final
 
 PRIOR_SHARES: Final = 100
 """How many shares of the usual kind are taken to have come before the first: one that is rejected out of two is no half."""
+
+
+KEPT_S: Final = 86_400.0
+"""A pool that refused everything for an hour is not to look worthless for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class PoolPay:
     pool_work_ratio: float = 1.0
 
 
-def rejected_ratio(shares: int, accepted: float, rejected: float, expected: float = 0.0) -> float | None:
+def rejected_ratio(shares: float, accepted: float, rejected: float, expected: float = 0.0) -> float | None:
     """The part of the work that is not paid, from sums of difficulties over `shares` answered shares; None without a share.
 
     Few shares say little: `expected` (from 0 to below 1) counts as much as `PRIOR_SHARES` shares, so that 1 is never reached.
@@ -31,3 +36,36 @@ def rejected_ratio(shares: int, accepted: float, rejected: float, expected: floa
         return None
     prior = (accepted + rejected) / shares * PRIOR_SHARES
     return (rejected + expected * prior) / (accepted + rejected + prior)
+
+
+class PaidLately:
+    """The work that a pool has judged, the older the less it counts: after KEPT_S seconds a third."""
+
+    def __init__(self, accepted: float, rejected: float, shares: float, now: float) -> None:
+        self._accepted, self._rejected, self._shares = accepted, rejected, shares
+        self._at = now
+
+    def add(self, result: str, work: float, now: float) -> None:
+        """A share worth `work` was "accepted" or "rejected"; anything else says nothing."""
+        if result not in {"accepted", "rejected"}:
+            return
+        self._fade(now)
+        self._shares += 1
+        if result == "accepted":
+            self._accepted += work
+        else:
+            self._rejected += work
+
+    def rejected_ratio(self, expected: float, now: float) -> float | None:
+        """The part of the work that is not paid; as the function of that name."""
+        self._fade(now)
+        return rejected_ratio(self._shares, self._accepted, self._rejected, expected)
+
+    def _fade(self, now: float) -> None:
+        factor = exp(-max(now - self._at, 0.0) / KEPT_S)
+        self._accepted, self._rejected, self._shares = (
+            self._accepted * factor,
+            self._rejected * factor,
+            self._shares * factor,
+        )
+        self._at = now

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 from miner.ledger.store import Store
 from regtest import chain
 from regtest.ports import Reservation
-from regtest.process import HashmillProcess, bitcoind_sections, pool_sections
+from regtest.process import HashmillProcess, bitcoind_sections
 from tests.end_to_end.asic import Asic
 from tests.end_to_end.test_stratum import await_work, document, outputs_of
 from tests.miner.stratum.scripted_pool import PoolThread
@@ -29,6 +30,8 @@ EASY = 1e-6
 CPU_EASY = 1e-3
 """About 4.3 million hashes: ten a second of one thread."""
 LIMIT_S = 20.0
+POOL_TAG = b"/scripted/"
+"""In the coinbase of a scripted pool."""
 
 
 @pytest.fixture
@@ -110,6 +113,13 @@ def all_accepted(pool: ScriptedPool) -> int:
     return len(pool.accepted)
 
 
+def wait_for_work_of(asic: Asic, tag: bytes) -> None:
+    """Until the miner's job is one whose coinbase holds that tag."""
+    end = time.monotonic() + LIMIT_S
+    while asic.job is None or tag.hex() not in asic.job[2] + asic.job[3]:
+        asic.listen(end - time.monotonic(), "mining.notify")
+
+
 def mine_some(asic: Asic, count: int) -> list[dict[str, Any]]:
     """The answers to so many shares."""
     answers = []
@@ -138,7 +148,9 @@ def test_our_own_server_is_the_pool_and_takes_every_share_of_a_client_with_a_cpu
         make_client(
             pool.url,
             name="house",
-            stratum=served(ports[0], start_difficulty=CPU_EASY, min_difficulty=CPU_EASY, max_difficulty=CPU_EASY),
+            stratum=served(
+                ports[0], start_difficulty=CPU_EASY, min_difficulty=CPU_EASY, max_difficulty=CPU_EASY
+            ),
         )
     )
     guest = start(make_client(f"stratum+tcp://127.0.0.1:{ports[0]}", name="guest", cpu={"threads": 1}))
@@ -191,10 +203,12 @@ def test_miners_share_one_upstream_connection_and_each_hashes_its_own_slice(
             assert [answer["result"] for answer in mine_some(asic, 5)] == [True] * 5
         pool.do(lambda each: each.until(lambda: all_accepted(each) == 10))
     assert len({share.hash for share in pool.do(lambda each: each.accepted)}) == 10
-    assert pool.do(lambda each: [*each.users]) == ["site"]
+    assert pool.do(lambda each: set(each.users())) == {"site"}
 
 
-def test_worker_names_go_up_where_that_is_wished(make_client: Any, pool: PoolThread, ports: Sequence[int]) -> None:
+def test_worker_names_go_up_where_that_is_wished(
+    make_client: Any, pool: PoolThread, ports: Sequence[int]
+) -> None:
     daemon = make_client(
         stratum=served(ports[0]), pool=[{"url": pool.url, "user": "site", "worker_names": True}]
     )
@@ -231,7 +245,9 @@ def test_a_miner_hears_what_the_operator_chose_and_the_ledger_knows_both_verdict
 def test_a_pool_that_never_answers_shares_leaves_them_in_doubt_and_no_miner_hears_accepted(
     make_client: Any, pool: PoolThread, ports: Sequence[int]
 ) -> None:
-    daemon = start(make_client(pool.url, stratum=served(ports[0], answers="pool"), upstreams={"answer_s": 1.0}))
+    daemon = start(
+        make_client(pool.url, stratum=served(ports[0], answers="pool"), upstreams={"answer_s": 1.0})
+    )
     pool.do(lambda each: each.script.silent.add("mining.submit"))
     with Asic(ports[0], "rack1.07") as asic:
         asic.login()
@@ -245,9 +261,7 @@ def test_a_pool_that_never_answers_shares_leaves_them_in_doubt_and_no_miner_hear
 def test_mining_goes_on_at_the_next_pool_and_comes_back(
     make_client: Any, pool: PoolThread, second: PoolThread, ports: Sequence[int]
 ) -> None:
-    daemon = start(
-        make_client(pool.url, second.url, stratum=served(ports[0]), upstreams={"return_s": 2.0})
-    )
+    daemon = start(make_client(pool.url, second.url, stratum=served(ports[0]), upstreams={"return_s": 2.0}))
     with Asic(ports[0], "rack1.07") as asic:
         asic.login()
         extranonce1 = asic.extranonce1
@@ -290,8 +304,7 @@ def test_where_no_pool_is_well_the_own_node_is_mined_and_left_again(
         daemon.wait_until(lambda: bitcoind.rpc("getblockcount") > before, "bring the block home")
         pool.do(lambda each: each.revive())
         daemon.wait_until(lambda: active(daemon) == name_of(pool), "mine at the pool", LIMIT_S)
-        asic.listen(LIMIT_S, "mining.notify")
-        time.sleep(0.2)
+        wait_for_work_of(asic, POOL_TAG)
         blocks = bitcoind.rpc("getblockcount")
         assert mine_some(asic, 3)[2]["result"] is True
         assert bitcoind.rpc("getblockcount") == blocks
@@ -307,8 +320,8 @@ def test_solo_and_pool_at_once_each_unit_where_it_belongs(
         solo={"payout_address": chain.new_address(bitcoind)},
         stratum=served(ports[0]),
         unit=[
-            {"id": "s", "worker": "for.solo", "mines": "solo"},
-            {"id": "p", "worker": "for.pool", "mines": "pool"},
+            {"id": "s", "worker": "for.solo", "control": "none", "mines": "solo"},
+            {"id": "p", "worker": "for.pool", "control": "none", "mines": "pool"},
         ],
     )
     start(daemon)
@@ -330,9 +343,9 @@ def test_the_state_of_pools_is_told_by_api_metrics_and_check(make_client: Any, p
     assert (first["up"], first["failure"]["kind"]) == (False, "refused")
     assert (other["up"], other["state"]) == (True, "active")
     _, metrics = daemon.http("/metrics")
-    assert f'hashmill_pool_up{{pool="{name_of(pool)}"}} 1.0' in metrics.decode()
-    assert 'hashmill_pool_up{pool="127.0.0.1:1"} 0.0' in metrics.decode()
-    told = daemon.command("check")
+    assert f'hashmill_pool_up{{pool="{name_of(pool)}"}} 1.0' in metrics
+    assert 'hashmill_pool_up{pool="127.0.0.1:1"} 0.0' in metrics
+    command = [sys.executable, "-m", "miner", "check", "--config", str(daemon.config_file)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 1
-    assert "nobody listens" in told.stdout.lower() or "refused" in told.stdout.lower(), told.stdout
-    assert json.loads(document.__name__ and "{}") == {}
+    assert "nobody listens" in told.stdout, told.stdout

@@ -274,7 +274,7 @@ class TestWithAServer:
     async def test_a_miner_never_gets_the_extranonce_of_this_machine(self, face: Callable[..., Any]) -> None:
         async with face(ANY_PORT) as facing:
             with pytest.raises(ValueError, match="00000007"):
-                facing.front.server._places._extranonces.reserve(OWN)
+                facing.front.server._places._allocator(4).reserve(OWN)
 
     async def test_a_session_goes_on_in_the_next_process_on_the_same_socket(
         self, face: Callable[..., Any]

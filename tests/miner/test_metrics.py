@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from miner.metrics import Metrics, render_as
+from miner.metrics_pools import PoolMetrics
 from miner.metrics_units import OTHERS, ServerCounts, UnitCounts
 
 NOW = 1_700_000_100.0
@@ -213,6 +216,12 @@ def test_the_catalogue_holds_every_metric_there_is(metrics: Metrics) -> None:
     metrics.follow_units(lambda: [counts("cpu", 1)], 1)
     metrics.follow_server(lambda: ServerCounts(3, {("came", ""): 4}))
     metrics.follow_ledger(lambda: 5)
+    pools = PoolMetrics(metrics.registry)
+    pools.follow(
+        lambda: [SimpleNamespace(name="main", state="active", is_up=True, difficulty=1.0, failovers=0)]
+    )
+    pools.answered("main", "accepted", 1.0, 0.1)
+    pools.suspected("main", "left_behind")
     families = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
         for family in text_string_to_metric_families(metrics.render().decode())

@@ -29,9 +29,12 @@ def pools(metrics: Metrics) -> PoolMetrics:
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    """Every sample of pools by its name and the values of its labels, as Prometheus reads them."""
+    """Every sample of pools by its name, pool and the values of other labels, as Prometheus reads them."""
     return {
-        (sample.name.removeprefix("hashmill_pool_"), *sample.labels.values()): sample.value
+        (
+            sample.name.removeprefix("hashmill_pool_"),
+            *sorted(sample.labels.values(), key=lambda value: value != sample.labels["pool"]),
+        ): sample.value
         for family in text_string_to_metric_families(metrics.render().decode())
         for sample in family.samples
         if sample.name.startswith("hashmill_pool_")

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import cast
 
 from miner.ledger.rows import PoolShareSums
 from miner.overview_pools import pool_statuses
-from miner.pools import Pools
 from miner.stratum.pool_events import Failure
 from miner.stratum.upstreams import UpstreamStatus
 from miner.web.status import PoolFailure, PoolShares, PoolStatus
@@ -65,7 +63,7 @@ class Known:
 
 
 def told(*statuses: UpstreamStatus, **sums: PoolShareSums) -> tuple[PoolStatus, ...]:
-    return pool_statuses(cast(Pools, Known(statuses, sums)))
+    return pool_statuses(Known(statuses, sums))  # type: ignore[arg-type] # what it asks of them
 
 
 def test_without_pools_nothing_is_told() -> None:
