@@ -161,14 +161,13 @@ class Channel:
             notice.terms is self._terms
             and before is not None
             and notice.serial > self._highest
-            and self.script is None
             and not vardiff.pending
             # The first job on this tip, the clean one, may have been superseded before it came this far.
             and (notice.clean or notice.prev_hash == before.prev_hash)
         ):
             self._notice = notice
             self._highest = notice.serial
-            return notice.line
+            return notice.line if self.script is None else notice.line_for(None, self.script)
         return self._offer_other(notice, now)
 
     def _offer_other(self, notice: Notice, now: float) -> bytes:

@@ -126,7 +126,7 @@ class ShareCommitter:
             waiter.drop(STALLED)
             self.wake()
             return
-        batch = self._collecting
+        batch = self._collecting if credited or holds else self._batch_of(waiter)
         held = batch.answers.get(waiter)
         if held is None:
             waiter.pending += 1
@@ -140,6 +140,13 @@ class ShareCommitter:
         if len(data) > MOST_HELD or batch.credited >= self._most_waiting:
             waiter.pause_reading()
             self._paused.append(waiter)
+
+    def _batch_of(self, waiter: Waiter) -> _Batch:
+        """What has no share of its own goes out with the answers before it, also if they wait for the commit under way."""
+        committing = self._committing
+        if committing is None or waiter in self._collecting.answers:
+            return self._collecting
+        return committing if waiter in committing.answers else self._collecting
 
     def wake(self) -> None:
         """There is something to commit: see to it, at once if the ledger is idle."""

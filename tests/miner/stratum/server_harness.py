@@ -21,7 +21,7 @@ from miner.stratum.v1 import Notice
 from miner.work.job import JobBook
 from miner.work.layout import Layout
 from miner.work.roster import HashingUnit, Roster
-from miner.work.share import Accepted, Block, Pending, Submission, Verdict, judge
+from miner.work.share import Accepted, Block, Pending, PoolShare, Submission, Verdict, judge
 from miner.work.solo_job import solo_job
 from tests.miner.harness import NOW, PAYOUT, Clock, template
 
@@ -180,9 +180,11 @@ async def rig_of(
         unit = units.by_id(submission.unit_id)
         assert unit is not None
         match verdict:
-            case Accepted(hash=digest, difficulty=credited) | Block(hash=digest, credited=credited) if (
-                credited
-            ):
+            case (
+                Accepted(hash=digest, difficulty=credited)
+                | Block(hash=digest, credited=credited)
+                | PoolShare(hash=digest, credited=credited)
+            ) if credited:
                 unit.tally.accept(credited, difficulty_of_hash(digest), clock())  # type: ignore[attr-defined]  # a kernel's
                 serial = int(submission.job_id, 16)
                 buffer.add(unit.number, 0, clock(), credited, serial, digest)

@@ -147,16 +147,31 @@ async def test_what_comes_during_a_commit_waits_for_the_next() -> None:
     assert waiter.written == [b"1", b"2"]
 
 
-async def test_words_without_a_share_wait_behind_the_answers_before_them_and_need_no_commit() -> None:
+async def test_words_without_a_share_go_out_right_behind_the_answers_before_them_and_need_no_commit() -> None:
     office, waiter = Office(), Waiter()
     office.ledger.holding = True
     office.share(waiter, b"1")
     await until(lambda: office.ledger.held)
     office.committer.hold(waiter, b"2", 0)
     office.ledger.held[0][1].set_result(None)
+    await until(lambda: waiter.written)
+    assert waiter.written == [b"12"]
+    assert (waiter.pending, len(office.ledger.held)) == (0, 1)
+
+
+async def test_words_without_a_share_wait_for_the_next_commit_if_an_answer_before_them_does() -> None:
+    office, waiter = Office(), Waiter()
+    office.ledger.holding = True
+    office.share(waiter, b"1")
+    await until(lambda: office.ledger.held)
+    office.share(waiter, b"2")
+    office.committer.hold(waiter, b"3", 0)
+    office.ledger.held[0][1].set_result(None)
+    await until(lambda: len(office.ledger.held) == 2)
+    assert waiter.written == [b"1"]
+    office.ledger.held[1][1].set_result(None)
     await until(lambda: len(waiter.written) == 2)
-    assert waiter.written == [b"1", b"2"]
-    assert len(office.ledger.held) == 1
+    assert waiter.written == [b"1", b"23"]
 
 
 async def test_the_loop_gets_its_turn_between_slices_of_many_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from miner.chain.difficulty import target_of_difficulty
 from miner.kernel import RECORD
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError
@@ -24,8 +25,9 @@ from miner.stratum.places import RESUME_S
 from miner.stratum.rules import PortRules
 from miner.stratum.server import ServerLimits
 from miner.stratum.tls import Certificate
+from miner.work.job import UpstreamWork
 from miner.work.layout import Layout
-from miner.work.share import Pending, PoolShare, Reason, Rejected, Verdict
+from miner.work.share import Pending, PoolShare, Reason, Rejected, Submission, Verdict
 from tests.miner.harness import NOW, job
 from tests.miner.stratum.server_harness import EASY, LAYOUT, RULES, Miner, Rig, rig_of, until
 from tests.miner.stratum.test_tls import make_certificate
@@ -313,6 +315,27 @@ async def test_each_unit_mines_the_work_of_its_lane_and_is_given_the_others_at_o
         assert await accepted(other, other.submit(pools, "farm.2"))
         assert await accepted(one, one.submit(pools))  # found before it heard of that
         assert rig.ledger.shares == 5
+
+
+async def test_shares_that_a_pool_wants_and_those_it_does_not_are_good_and_recorded_alike() -> None:
+    upstream = UpstreamWork("7", target_of_difficulty(1e-9), b"", 1)  # every fourth hash
+    verdicts: list[Verdict | Pending] = []
+    async with rig_of(with_job=False) as rig:
+        judged = rig.server.take
+
+        def take(submission: Submission, share_target: int) -> Verdict | Pending:
+            verdicts.append(judged(submission, share_target))
+            return verdicts[-1]
+
+        rig.server.take = take
+        notice = rig.new_job(work={"origin": "pool", "upstream": upstream})
+        miner = await Miner.mining(rig)
+        numbers = [miner.submit(notice) for _ in range(100)]
+        for number in numbers:
+            assert await accepted(miner, number)
+        assert 0 < len(verdicts) < 100
+        assert all(isinstance(verdict, PoolShare) for verdict in verdicts)
+        assert rig.ledger.shares == 100
 
 
 async def test_which_bits_may_be_rolled_is_what_all_work_leaves_then_what_its_own_does() -> None:
