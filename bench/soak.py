@@ -162,7 +162,7 @@ class Day:
         self.roster.sample(self.now)
         self.books.end_minute()
         for connection, _ in self.miners:
-            connection.tick(self.now)
+            connection.tick(self.now, self.now)
 
     def shares(self, job: Job, miner: int) -> bytes:
         """One packet with half a minute's submissions of one miner."""

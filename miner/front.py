@@ -93,7 +93,6 @@ def _port(stratum: StratumConfig, port: StratumPort, version_mask: int) -> Port:
         target_shares_per_minute=port.target_shares_per_minute,
         vardiff=port.vardiff,
         version_mask=port.version_bits & version_mask,
-        extranonce2_size=stratum.extranonce2_size,
         login_timeout_s=stratum.login_timeout_s,
         idle_timeout_s=stratum.idle_timeout_s,
     )

@@ -126,13 +126,15 @@ class Mining:
                 group.create_task(self.payouts.run(), name="payout addresses")
 
     def set_layout(self, layout: Layout) -> None:
-        """Extranonces are of these sizes from now on: the present work is made anew."""
+        """Extranonces are of these sizes from now on: the present work is made anew, or there is none until the next."""
         if layout == self.solo.layout:
             return
         self.solo.layout = layout
         template = self._templates.current
         if template is not None and self.book.tip == template.prev_hash:
             self.solo.take_template(template)
+        elif self.book.current is not None:  # the empty job on a new tip; the node's own template is on its way
+            self.solo.withdraw()
 
     @property
     def tip_seen(self) -> tuple[bytes, float] | None:

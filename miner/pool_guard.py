@@ -13,7 +13,7 @@ from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerError
 from miner.metrics_pools import PoolMetrics
 from miner.node.nodes import NodeSet
-from miner.node.rpc import RpcError, RpcRefusedError
+from miner.node.rpc import NOT_FOUND, RpcError, RpcRefusedError, internal_hash
 from miner.node.templates import PayoutAddressError, validate_payout
 from miner.work.job import Job
 from miner.work.pool_job import outputs_of
@@ -25,6 +25,12 @@ CHAIN_CHECK_S: Final = 5.0
 """How often the own node is asked about the block that a pool's work builds on."""
 NODE_LIMIT_S: Final = 3.0
 ALERT: Final = "pool_suspicious"
+
+
+class _ChainReply(msgspec.Struct):
+    blocks: int
+    bestblockhash: str
+    initialblockdownload: bool
 
 
 class _HeaderReply(msgspec.Struct):
@@ -50,7 +56,6 @@ class PoolGuard:
         on_alert: Callable[[str, str], None],
         clock: Callable[[], float],
     ) -> None:
-        self._rules = config.upstreams
         self._pools = {pool.label: pool for pool in config.pool}
         self._recorder = recorder
         self._metrics = metrics
@@ -61,10 +66,7 @@ class PoolGuard:
         self._tip: tuple[bytes, float] | None = None  # of the own node, and since when
         self._suspicion: dict[str, str] = {}  # the last one against each pool, until a good job
         self._watches = {
-            pool.label: _watch(
-                self._rules, pool.payee_scripts or known.get(pool.label, ()), fixed=bool(pool.payee_scripts)
-            )
-            for pool in config.pool
+            pool.label: _watch(config.upstreams, pool, known.get(pool.label, ())) for pool in config.pool
         }
 
     async def run(self, current: Callable[[], Job | None]) -> None:
@@ -87,7 +89,7 @@ class PoolGuard:
         findings = watch.job(job, outputs_of(job), difficulty, now)
         if self._is_condemned(name, findings):
             return False
-        if not findings and self._suspicion.pop(name, ""):
+        if not watch.is_suspicious and self._suspicion.pop(name, ""):
             self._on_alert(f"{ALERT}:{name}", "")
         scripts = watch.new_payees()
         if scripts:
@@ -133,7 +135,7 @@ class PoolGuard:
         except RpcError as error:
             log.debug("pool_payees_untranslated", extra={"pool": pool.label, "error": str(error)})
             return False
-        self._watches[pool.label] = _watch(self._rules, (*pool.payee_scripts, *scripts), fixed=True)
+        self._watches[pool.label].fix_payees((*pool.payee_scripts, *scripts))
         return True
 
     # ---- The chain ---------------------------------------------------------------------------------------------
@@ -154,24 +156,37 @@ class PoolGuard:
             self._is_condemned(job.origin, findings)  # without a new finding, too: one that lasts is enough
 
     async def _ask_node(self, prev_hash: bytes) -> bool | None:
-        """Whether our node has that block, noting its tip; None while it does not say, or is the one that lags behind."""
+        """Whether our node has that block, noting its tip; None while it cannot tell, or is not ahead of it itself."""
         rpc = (self._nodes.active or next(iter(self._nodes))).rpc
         try:
-            tip = await rpc.call("getbestblockhash", decode=str, timeout_s=NODE_LIMIT_S)
-            best = await rpc.call("getblockheader", tip, decode=_HeaderReply, timeout_s=NODE_LIMIT_S)
-            tip_hash = bytes.fromhex(tip)[::-1]
-            if self._tip is None or self._tip[0] != tip_hash:
-                self._tip = tip_hash, self._clock()
+            chain = await rpc.call("getblockchaininfo", decode=_ChainReply, timeout_s=NODE_LIMIT_S)
+            if self._nodes.needs_sync and (
+                chain.initialblockdownload
+                or not await rpc.call("getconnectioncount", decode=int, timeout_s=NODE_LIMIT_S)
+            ):
+                self._tip = None
+                return None
+            tip = internal_hash(chain.bestblockhash)
+            if self._tip is None or self._tip[0] != tip:
+                self._tip = tip, self._clock()
             header = await rpc.call(
                 "getblockheader", prev_hash[::-1].hex(), decode=_HeaderReply, timeout_s=NODE_LIMIT_S
             )
-        except RpcRefusedError:
-            return False
-        except (RpcError, ValueError):
+        except RpcError as error:
+            if isinstance(error, RpcRefusedError) and error.code == NOT_FOUND:
+                return False
             self._tip = None
             return None
-        return None if header.height > best.height else True
+        # Of two blocks of one height either may win: who builds on the other one has not been left behind.
+        return True if prev_hash == tip or header.height < chain.blocks else None
 
 
-def _watch(rules: UpstreamsConfig, payees: Iterable[bytes], *, fixed: bool) -> PoolWatch:
-    return PoolWatch(payees, fixed=fixed, limit=rules.suspicions, difficulty_factor=rules.difficulty_factor)
+def _watch(rules: UpstreamsConfig, pool: PoolConfig, known: Iterable[bytes]) -> PoolWatch:
+    """The watch over a pool; scripts alone do not say whom it pays while addresses beside them are not translated."""
+    named = () if pool.payee_addresses else pool.payee_scripts
+    return PoolWatch(
+        named or known,
+        fixed=bool(named),
+        limit=rules.suspicions,
+        difficulty_factor=rules.difficulty_factor,
+    )

@@ -56,7 +56,6 @@ class _Pool:
     sums: PoolShareSums
     lately: PaidLately
     epoch: int = 0
-    difficulty: float = 0.0
     refused: int = 0  # in a row
     refused_since: float = 0.0
 
@@ -219,7 +218,6 @@ class Pools:
         if work.notify.clean:
             pool.book.retire(now)
         pool.book.add(job, now)
-        pool.difficulty = work.difficulty
         self._on_work(job)
 
     def _job_of(self, pool: _Pool, work: Work, now: float) -> Job:
@@ -258,7 +256,7 @@ class Pools:
         pool = self._pools[job.origin]
         token, submission = next(self._ids), find.submission
         credited = difficulty_of_target(upstream.share_target)
-        worker = find.unit.name.removeprefix(f"{pool.config.user}.") if pool.config.worker_names else ""
+        worker = _worker_of(find.unit.name, pool.config)
         row = PoolShareRow(
             id=token,
             at=find.found_at,
@@ -328,6 +326,13 @@ class Pools:
         if pool.refused >= REFUSED_IN_A_ROW and abs(now - pool.refused_since) >= REFUSED_FOR_S:
             pool.refused = 0
             self.upstreams.condemn(pool.config.label, f"it refuses every share: {why}")
+
+
+def _worker_of(unit: str, config: PoolConfig) -> str:
+    """What the pool is to call a unit beside its user; empty: the user itself."""
+    if not config.worker_names or unit == config.user:
+        return ""
+    return unit.removeprefix(f"{config.user}.")
 
 
 def _lately(sums: PoolShareSums, now: float) -> PaidLately:

@@ -80,16 +80,19 @@ class ShareBooks:
         """Queue records for the ledger, all that the buffer held; the future is done when they are durable.
 
         Records that were refused (LedgerError), or whose future failed, are offered again at the beginning of the next.
-        Where a block was found that is not on the disk yet, they follow its row.
+        Where a block was found that is not on the disk yet, they follow its row. No records at all: the future is done when
+        what was queued before is durable.
         """
         blocks = self._blocks_unwritten()
         if not blocks:
             return self._hand_over(records)
-        self._unhanded = True
+        self._unhanded = self._unhanded or bool(records)
         return self._after(blocks, records)
 
     def _hand_over(self, records: bytes) -> asyncio.Future[None]:
         """Queue records, their new units before them; sums that are due follow if they hold nothing else."""
+        if not records:
+            return self._recorder.add_units([])
         fresh = self._roster.drain_new()
         if fresh:
             self._recorder.add_units([UnitRow(*unit) for unit in fresh])

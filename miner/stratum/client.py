@@ -27,6 +27,8 @@ from miner.stratum.pool_events import (
 
 log = logging.getLogger(__name__)
 
+WRITE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes that a pool may leave unread before its connection is closed: seconds of the shares of any fleet."""
 TICK_S: Final = 0.25
 """How often a session learns what time it is."""
 MOST_REDIRECTS: Final = 3
@@ -94,12 +96,20 @@ class _Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Log in."""
         self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
         self._transport.write(self._session.start(self._loop.time()))
 
     def data_received(self, data: bytes) -> None:
         """Hear the pool."""
         if not self.ended.done():
             self._act(self._session.receive, data)
+
+    def pause_writing(self) -> None:
+        """The pool does not read what it is told: it must not cost more memory than this."""
+        # In the loop's next round: whoever writes goes on until the session has its answers.
+        self._loop.call_soon(
+            self.end, Ended(Failure.UNANSWERED, f"{self._place}: it does not read what it is sent")
+        )
 
     def connection_lost(self, error: Exception | None) -> None:
         """It has ended, by the pool or by us."""

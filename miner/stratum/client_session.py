@@ -42,9 +42,14 @@ MOST_HELD: Final = 1000
 REFUSED_LIMIT: Final = 3
 """So many shares in a row refused as of nobody who is logged in: the pool has forgotten us."""
 
+MOST_LINES: Final = 250
+"""So many lines in ten seconds, beside answers to what was asked: each may cost a write to every miner, and no pool has
+so much to say."""
+
 MOST_WORDS: Final = 10
 """Of the pool's words to the operator so many are passed on a minute."""
 
+_LINES_S: Final = 10.0
 _MINUTE_S: Final = 60.0
 _SHOWN: Final = 60
 
@@ -98,8 +103,9 @@ class ClientSession:
         self._host = host
         self._answer_s = answer_s
         self._no_work_s = no_work_s
-        self._heard_at = self._work_at = self._words_since = now
+        self._heard_at = self._work_at = self._words_since = self._lines_since = now
         self._words = 0
+        self._lines = 0
         self._rest = bytearray()
         self._searched = 0  # so many bytes of the rest hold no newline
         self._out: list[bytes] = []
@@ -199,6 +205,13 @@ class ClientSession:
         if len(line) > LONGEST_LINE:
             self._refuse_line()
             return
+        if now - self._lines_since >= _LINES_S:
+            self._lines_since = now
+            self._lines = 0
+        self._lines += 1
+        if self._lines > MOST_LINES:
+            self._fail(Failure.GARBAGE, f"the pool sent more than {MOST_LINES} lines within {_LINES_S:g} s")
+            return
         if not line.strip():
             return
         try:
@@ -228,6 +241,7 @@ class ClientSession:
         if asked is None:
             self.ignored += 1
         else:
+            self._lines -= 1
             _ANSWERS[asked.method](self, asked, result, error, now)
 
     def _ask(

@@ -19,7 +19,7 @@ class Pace:
     minimum-difficulty; what a device suggests is a start, since most suggest the same whatever they can do.
     """
 
-    __slots__ = ("_demand", "_floor", "_levels", "_resumed", "_rules", "_suggested", "network", "vardiff")
+    __slots__ = ("_demand", "_floor", "_levels", "_resumed", "_rules", "_suggested", "_wanted", "network", "vardiff")
 
     def __init__(self, rules: PortRules) -> None:
         self._rules = rules
@@ -27,9 +27,10 @@ class Pace:
         self._demand: float | None = None
         self._suggested: float | None = None
         self._resumed: VardiffState | None = None
+        self._wanted = rules.start_difficulty  # where nothing varies, as far as port and work allow it
         self._levels = Levels(wire_difficulty(rules.start_difficulty))
         self.network = NETWORK_UNKNOWN
-        """A block's difficulty, as rounded for the wire: no share is asked to be harder."""
+        """A block's difficulty, or a pool's share's, as rounded for the wire: no share is asked to be harder."""
         self.vardiff: Vardiff | None = None
         """There is one from `start` on."""
 
@@ -86,6 +87,7 @@ class Pace:
         self.network = network
         state = self._resumed if self._demand is None else None
         wanted = self._demand or self._suggested or self._rules.start_difficulty
+        self._wanted = wanted if state is None else state.difficulty
         self.vardiff = self._make(wanted, state, now)
         self._levels = Levels(wire_difficulty(self.vardiff.difficulty), self._levels.newest.number)
         return self._levels.newest
@@ -105,8 +107,14 @@ class Pace:
         if vardiff is None:
             return None
         if network != self.network:
+            known_floor, _ = self._rules.limits(self._floor, self.network)
+            floor, ceiling = self._rules.limits(self._floor, network)
             self.network = network
-            _, ceiling = self._rules.limits(self._floor, network)
+            if not self._rules.vardiff or floor != known_floor:
+                # A pool's easy shares may have been below what the port wants: that holds again as soon as it can.
+                state = vardiff.state() if self._rules.vardiff else None
+                self.vardiff = self._make(self._wanted, state, now)
+                return self.change(self.vardiff.difficulty, serial)
             vardiff.set_ceiling(ceiling)
         wanted = vardiff.next_job(now)
         return None if wanted is None else self.change(wanted, serial)

@@ -19,6 +19,9 @@ LONGEST_JOB_ID: Final = 128
 LONGEST_EXTRANONCE: Final = 32
 """Bytes of either extranonce; the script they stand in holds at most 100, with everything."""
 
+LONGEST_COINBASE: Final = 20_000
+"""Bytes of a coinbase. The most patient firmware takes 16,000; whatever is longer would only cut off every miner."""
+
 LONGEST_WAIT_S: Final = 60.0
 """No pool makes us wait longer before we connect again: who may say "in a year" may switch us off."""
 
@@ -150,10 +153,15 @@ def parse_set_version_mask(params: list[Any]) -> int:
 
 
 def parse_job(params: list[Any]) -> Notify:
-    """The params of mining.notify, if its job id is one that can be kept. Raises ProtocolError."""
+    """The params of mining.notify, if its job id can be kept, and its coinbase given to miners. Raises ProtocolError."""
     notify = parse_notify(params)
     if len(notify.job_id) > LONGEST_JOB_ID or not notify.job_id.isprintable():
         raise ProtocolError(f"the job id of mining.notify is not of at most {LONGEST_JOB_ID} characters")
+    size = len(notify.coinbase1) + len(notify.coinbase2)
+    if size > LONGEST_COINBASE:
+        raise ProtocolError(
+            f"the coinbase of mining.notify has {size} bytes, and miners take {LONGEST_COINBASE} at most"
+        )
     return notify
 
 

@@ -98,6 +98,11 @@ class PoolWatch:
         return self._limit > 0 and (self._suspicious_jobs >= self._limit or self._lasts)
 
     @property
+    def is_suspicious(self) -> bool:
+        """Whether the last job was suspicious, in itself or for what it builds on."""
+        return self._suspicious_jobs > 0
+
+    @property
     def counts(self) -> Mapping[Suspicion, int]:
         """Findings of each kind since the watch began."""
         return self._counts
@@ -106,6 +111,11 @@ class PoolWatch:
         """Scripts learned since the last call, to be remembered and given to the next watch over this pool."""
         learned, self._learned = tuple(self._learned), []
         return learned
+
+    def fix_payees(self, payees: Iterable[bytes]) -> None:
+        """These are the pool's scripts, and nobody else may be paid from now on, whatever was learned."""
+        self._payees, self._fixed = dict.fromkeys(payees), True
+        self._learned.clear()
 
     def reconnected(self) -> None:
         """The pool is connected to anew: its difficulty begins anew, and so does its place on the chain.

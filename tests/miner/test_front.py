@@ -61,7 +61,7 @@ class TestConfiguration:
                 "listener": [{"listen": "[::1]:3334", "version_mask": "1fffe000", **fixed}],
             },
         )
-        common: dict[str, Any] = {"extranonce2_size": 4, "login_timeout_s": 7.0, "idle_timeout_s": 0.0}
+        common: dict[str, Any] = {"login_timeout_s": 7.0, "idle_timeout_s": 0.0}
         common["target_shares_per_minute"] = 20.0
         assert ports(config) == [
             Port("127.0.0.1", 3333, PortRules(start_difficulty=100.0, version_mask=0x0FFF0000, **common)),

@@ -161,6 +161,20 @@ class TestOrder:
         await written
         assert len(await office.shares()) == 1
 
+    async def test_a_block_that_is_no_share_is_waited_for_without_a_record_of_its_own(
+        self, office: Office
+    ) -> None:
+        row: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        office.blocks = [row]
+        written = office.books.write(b"")
+        await asyncio.sleep(0.01)
+        assert not written.done()
+        row.set_result(None)
+        await written
+        office.blocks = []
+        await office.books.write(b"")
+        assert await office.shares() == []
+
     async def test_shares_that_fail_after_a_blocks_row_are_told_of(
         self, office: Office, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from miner.stratum import client
 from miner.stratum.client import Ended, PoolLink, PoolSettings, ProbeResult, Stage, probe
 from miner.stratum.pool_address import PoolAddress, parse_pool_url
 from miner.stratum.pool_events import (
@@ -253,6 +254,32 @@ async def test_a_slow_pool_is_waited_for() -> None:
         await rig.until(lambda: rig.verdicts)
         assert rig.verdicts == {1: PoolAccepted()}
         assert rig.of(Answered)[0].took_s > 0.1
+
+
+async def test_a_pool_that_does_not_read_what_it_is_told_costs_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "WRITE_LIMIT", 64 * 1024)
+    silent = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()  # and nothing more
+        line = b'{"id":"%b","method":"mining.ping"}\n' % (b"7" * 1_000_000)
+        for _ in range(100):
+            writer.write(line)
+        await silent.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, LOOPBACK, 0, limit=1024)
+    port = server.sockets[0].getsockname()[1]
+    link = PoolLink(PoolSettings("deaf", parse_pool_url(f"stratum+tcp://{LOOPBACK}:{port}"), LOGIN), print)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            ended = await link.run()
+        assert (ended.kind, "does not read" in ended.why) == (Failure.UNANSWERED, True)
+    finally:
+        silent.set()
+        server.close()
 
 
 async def test_garbage_ends_the_connection() -> None:

@@ -12,6 +12,7 @@ from miner.chain.difficulty import target_of_difficulty
 from miner.stratum.client_session import (
     LONGEST_LINE,
     MOST_HELD,
+    MOST_LINES,
     MOST_WORDS,
     REFUSED_LIMIT,
     ClientSession,
@@ -369,6 +370,22 @@ class TestShares:
         assert pool.say(*(answer(number) for number in odd)) == []
         assert pool.session.ignored == len(odd)
         assert pool.end() == [Answered(7, PoolSilent("gone"), 0.0)]
+
+    def test_a_pool_that_never_stops_talking_is_left_and_one_that_answers_thousands_of_shares_is_not(
+        self,
+    ) -> None:
+        pool = mining()
+        for token in range(2 * MOST_LINES):
+            pool.submit(token)
+        pool.say(*(answer(line["id"]) for line in pool.said if line["method"] == "mining.submit"))
+        assert not pool.output.close
+        for _ in range(3):
+            pool.pass_time(10.0)
+            pool.say(*(notify(f"{number}") for number in range(MOST_LINES)))
+            assert not pool.output.close
+        events = pool.say(call("mining.ping", id=7), notify("more"))
+        assert failures(events) == [Failure.GARBAGE]
+        assert (works(events), pool.output.close) == ([], True)
 
     def test_a_connection_that_ends_leaves_shares_in_doubt(self) -> None:
         pool = mining(NAMED)

@@ -168,3 +168,32 @@ def test_whatever_is_wished_no_share_is_harder_than_a_block(
         if wanted is not None:
             pace.change(wanted, step)
         assert pace.newest.target >= target_of_difficulty(network)
+
+
+def test_a_floor_that_an_easy_pool_pressed_down_holds_again_after_it() -> None:
+    pace = Pace(PortRules(start_difficulty=1000.0, min_difficulty=500.0))
+    assert pace.start(8.0, 0.0).difficulty == 8.0  # a pool's first, easy shares
+    level = pace.before_job(MAIN, 7, 1.0)
+    assert level is not None
+    assert level[:3] == (1, 7, 500.0)
+    assert pace.vardiff
+    for now in range(5, 125, 5):
+        pace.vardiff.tick(float(now))
+    assert pace.vardiff.difficulty == 500.0
+    level = pace.before_job(8.0, 9, 130.0)
+    assert level is not None
+    assert level.difficulty == 8.0
+
+
+def test_a_port_without_vardiff_has_its_own_difficulty_again_after_an_easy_pool() -> None:
+    pace = Pace(PortRules(start_difficulty=1000.0, vardiff=False))
+    pace.start(8.0, 0.0)
+    level = pace.before_job(MAIN, 7, 1.0)
+    assert level is not None
+    assert level.difficulty == 1000.0
+    assert pace.before_job(MAIN * 2, 8, 2.0) is None
+    assert pace.vardiff
+    for now in range(5, 1250, 5):
+        assert pace.vardiff.credit(100, 100_000.0, float(now)) is None
+        assert pace.vardiff.tick(float(now)) is None
+    assert pace.before_job(MAIN, 9, 1300.0) is None

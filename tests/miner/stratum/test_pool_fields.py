@@ -149,6 +149,15 @@ class TestNotifications:
             with pytest.raises(ProtocolError):
                 pool_fields.parse_job([job_id, *NOTIFY[1:]])
 
+    def test_a_coinbase_that_no_miner_takes_is_refused(self) -> None:
+        for one, two, is_good in [(1, 19_999, True), (10_000, 10_001, False), (0, 500_000, False)]:
+            params = [*NOTIFY[:2], "01" * one, "02" * two, *NOTIFY[4:]]
+            if is_good:
+                assert len(pool_fields.parse_job(params).coinbase2) == two
+            else:
+                with pytest.raises(ProtocolError, match=f"has {one + two} bytes"):
+                    pool_fields.parse_job(params)
+
     @given(st.lists(JSON, max_size=9), JSON, JSON)
     def test_whatever_comes_is_read_or_refused(self, params: list[Any], result: Any, error: Any) -> None:
         assert isinstance(pool_fields.verdict(result, error), PoolAccepted | PoolRejected)
