@@ -56,6 +56,7 @@ class _Pool:
     sums: PoolShareSums
     lately: PaidLately
     epoch: int = 0
+    room: int = 0  # the least bytes of extranonce2 that the connection left so far
     refused: int = 0  # in a row
     refused_since: float = 0.0
 
@@ -201,10 +202,14 @@ class Pools:
             return
         if epoch != pool.epoch:  # a new connection: what was hashed for the old one is worth nothing here
             pool.epoch = epoch
+            pool.room = work.extranonce2_size
             pool.book.retire(now)
             self.guard.reconnected(name)
+        # Never wider again on one connection: each change costs most miners theirs.
+        pool.room = min(pool.room, work.extranonce2_size)
         try:
-            job = self._job_of(pool, work, now)
+            layout = layout_of(pool.room, self._most_extranonce2)
+            job = self._job_of(pool, work, layout, now)
         except PoolJobError as error:
             log.warning("pool_job_refused", extra={"pool": name, "error": str(error)})
             self.upstreams.condemn(name, str(error))
@@ -215,14 +220,14 @@ class Pools:
             return
         if not self.guard.take(job, work.difficulty, now):
             return
+        self._lay_out(layout)
         if work.notify.clean:
             pool.book.retire(now)
         pool.book.add(job, now)
         self._on_work(job)
 
-    def _job_of(self, pool: _Pool, work: Work, now: float) -> Job:
-        """The pool's work as a job. Raises PoolJobError, TooNarrowError."""
-        layout = layout_of(work.extranonce2_size, self._most_extranonce2)
+    def _lay_out(self, layout: Layout) -> None:
+        """Extranonces of all work have these sizes from now on; only for a job that is good."""
         if layout != self._layout:
             log.info(
                 "extranonce_layout",
@@ -230,6 +235,9 @@ class Pools:
             )
             self._layout = layout
             self._on_layout(layout)
+
+    def _job_of(self, pool: _Pool, work: Work, layout: Layout, now: float) -> Job:
+        """The pool's work as a job. Raises PoolJobError."""
         current = pool.book.current
         return pool_job(
             work.notify,

@@ -11,6 +11,7 @@ of that: it is sent as if it were sent again. Work of another source (a pool, a 
 
 from typing import TYPE_CHECKING
 
+from miner.chain.block import MAX_UINT32
 from miner.stratum import v1
 from miner.stratum.fields import CallError, Submit
 from miner.stratum.house import House, Resumable, Subscription, Taker
@@ -227,7 +228,7 @@ class Channel:
         if job.time_sets_bits:
             # Its time may not be changed, so the same headers would be hashed again: the level waits for the next job.
             return told + notice.line_for(_wire_id(notice, level), self.script, clean=True) if clean else told
-        self._ntime_s = max(self._ntime_s + 1, job.ntime_s + 1, ntime_at(job, now))
+        self._ntime_s = min(max(self._ntime_s + 1, job.ntime_s + 1, ntime_at(job, now)), MAX_UINT32)
         return told + notice.line_for(
             _wire_id(notice, level), self.script, ntime_s=self._ntime_s, clean=clean
         )

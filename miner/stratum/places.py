@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import msgspec
 
 from miner.stratum.house import Resumable, Subscription
-from miner.work.extranonce import ExtranonceAllocator
+from miner.work.extranonce import ExtranonceAllocator, ExtranonceExhaustedError
 from miner.work.layout import Layout
 from miner.work.vardiff import VardiffState
 
@@ -170,7 +170,13 @@ class Places:
 
     def _seat(self, guest: Guest, token: str, learned: VardiffState | None = None) -> Subscription:
         """A place with an extranonce1 that nobody had."""
-        extranonce1 = self._allocator(self._layout.extranonce1_size).allocate()
+        size = self._layout.extranonce1_size
+        try:
+            extranonce1 = self._allocator(size).allocate()
+        except ExtranonceExhaustedError:
+            # Who is there goes before who may come back: where there is one byte, 256 names come and gone would take all.
+            self._forget_one(size)
+            extranonce1 = self._allocator(size).allocate()
         self._taken[token] = _Place(guest, extranonce1)
         return Subscription(
             session_id=token,
@@ -178,6 +184,12 @@ class Places:
             extranonce2_size=self._layout.extranonce2_size,
             learned=learned,
         )
+
+    def _forget_one(self, size: int) -> None:
+        """Let go of the session that would be forgotten next of those whose extranonce1 has this size, if there is one."""
+        token = next((token for token, each in self._parked.items() if len(each.session.extranonce1) == size), "")
+        if token:
+            self._release(self._parked.pop(token).session.extranonce1)
 
     @property
     def _sizes(self) -> tuple[int, int]:

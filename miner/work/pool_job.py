@@ -22,6 +22,7 @@ _SHORT_SIZES: Final = 0xFD
 _OP_1: Final = 0x51
 _OP_16: Final = 0x60
 _LONGEST_HEIGHT: Final = 4
+_MAX_MONEY_SAT: Final = 21_000_000 * 100_000_000
 _SIGN: Final = 0x80
 
 
@@ -102,6 +103,9 @@ def pool_job(  # noqa: PLR0913 - the pool's words, and each of what makes them a
     mask = version_mask or 0
     try:
         script_sig, outputs = _parse_coinbase(coinbase1 + bytes(layout.size) + notify.coinbase2)
+        reward_sat = sum(value for value, _ in outputs)
+        if reward_sat > _MAX_MONEY_SAT:
+            raise ValueError(f"its coinbase pays {reward_sat} sat, and there are {_MAX_MONEY_SAT} at most")
         return Job(
             id=job_id,
             origin=origin,
@@ -118,7 +122,7 @@ def pool_job(  # noqa: PLR0913 - the pool's words, and each of what makes them a
             extranonce1_size=layout.extranonce1_size,
             extranonce2_size=layout.extranonce2_size,
             clean=clean,
-            reward_sat=sum(value for value, _ in outputs),
+            reward_sat=reward_sat,
             payout_script=max(outputs)[1],
             created_at=now,
             upstream=UpstreamWork(notify.job_id, share_target, bytes(padding), epoch),

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from regtest import chain
+from regtest.ports import Reservation
 from regtest.process import HashmillProcess, bitcoind_sections
+from tests.end_to_end.pool_client import EASY
+from tests.miner.stratum.scripted_pool import PoolThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,3 +63,42 @@ def start_daemon(make_daemon: Callable[..., HashmillProcess]) -> Callable[..., H
         return daemon
 
     return start
+
+
+@pytest.fixture
+def ports() -> Iterator[Sequence[int]]:
+    with Reservation(3) as reserved:
+        yield reserved.ports
+
+
+@pytest.fixture
+def make_client(tmp_path: Path) -> Iterator[Callable[..., HashmillProcess]]:
+    """Makes a daemon that mines for the pools at these URLs; all are stopped at the end."""
+    with contextlib.ExitStack() as daemons:
+
+        def make(*urls: str, name: str = "client", **sections: Any) -> HashmillProcess:
+            folder = tmp_path / name
+            folder.mkdir(exist_ok=True)
+            settings: dict[str, Any] = {
+                "network": "regtest",
+                "pool": [{"url": url, "user": "site"} for url in urls],
+                "controller": {"enabled": False},
+                **sections,
+            }
+            daemon = HashmillProcess(folder, settings)
+            daemons.callback(daemon.close)
+            return daemon
+
+        yield make
+
+
+@pytest.fixture
+def pool() -> Iterator[PoolThread]:
+    with PoolThread("a", difficulty=EASY) as thread:
+        yield thread
+
+
+@pytest.fixture
+def second() -> Iterator[PoolThread]:
+    with PoolThread("b", difficulty=EASY) as thread:
+        yield thread

@@ -2,131 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from miner.ledger.store import Store
 from regtest import chain
-from regtest.ports import Reservation
-from regtest.process import HashmillProcess, bitcoind_sections
+from regtest.process import bitcoind_sections
 from tests.end_to_end.asic import Asic
-from tests.end_to_end.test_stratum import await_work, document, outputs_of
+from tests.end_to_end.pool_client import (
+    CPU_EASY,
+    LIMIT_S,
+    POOL_TAG,
+    active,
+    all_accepted,
+    mine_some,
+    name_of,
+    served,
+    start,
+    sums,
+    wait_for_work_of,
+)
+from tests.end_to_end.test_stratum import document, outputs_of
 from tests.miner.stratum.scripted_pool import PoolThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from regtest.bitcoind import Bitcoind
     from tests.miner.stratum.scripted_pool import ScriptedPool
-
-EASY = 1e-6
-"""About 4,300 hashes: hashlib finds one in milliseconds."""
-CPU_EASY = 1e-3
-"""About 4.3 million hashes: ten a second of one thread."""
-LIMIT_S = 20.0
-POOL_TAG = b"/scripted/"
-"""In the coinbase of a scripted pool."""
-
-
-@pytest.fixture
-def ports() -> Iterator[Sequence[int]]:
-    with Reservation(3) as reserved:
-        yield reserved.ports
-
-
-@pytest.fixture
-def make_client(tmp_path: Path) -> Iterator[Callable[..., HashmillProcess]]:
-    """Makes a daemon that mines for the pools at these URLs; all are stopped at the end."""
-    with contextlib.ExitStack() as daemons:
-
-        def make(*urls: str, name: str = "client", **sections: Any) -> HashmillProcess:
-            folder = tmp_path / name
-            folder.mkdir(exist_ok=True)
-            settings: dict[str, Any] = {
-                "network": "regtest",
-                "pool": [{"url": url, "user": "site"} for url in urls],
-                "controller": {"enabled": False},
-                **sections,
-            }
-            daemon = HashmillProcess(folder, settings)
-            daemons.callback(daemon.close)
-            return daemon
-
-        yield make
-
-
-@pytest.fixture
-def pool() -> Iterator[PoolThread]:
-    with PoolThread("a", difficulty=EASY) as thread:
-        yield thread
-
-
-@pytest.fixture
-def second() -> Iterator[PoolThread]:
-    with PoolThread("b", difficulty=EASY) as thread:
-        yield thread
-
-
-MakeClient = "Callable[..., HashmillProcess]"
-
-
-def served(port: int, **keys: Any) -> dict[str, Any]:
-    """A [stratum] section whose shares are easy, and as hard as the pool's at most."""
-    fixed = {"start_difficulty": EASY, "min_difficulty": EASY, "max_difficulty": EASY}
-    return {"listen": f"127.0.0.1:{port}", **fixed, **keys}
-
-
-def start(daemon: HashmillProcess) -> HashmillProcess:
-    daemon.start()
-    await_work(daemon)
-    return daemon
-
-
-def sums(daemon: HashmillProcess) -> dict[str, tuple[int, int, int, int]]:
-    """By pool: shares found, accepted, rejected and in doubt, of a ledger whose daemon has ended."""
-    with Store.open(f"sqlite:///{daemon.ledger_file}") as store:
-        return {
-            name: (each.found, each.accepted, each.rejected, each.in_doubt)
-            for name, each in store.pool_share_sums().items()
-        }
-
-
-def active(daemon: HashmillProcess) -> str | None:
-    """The pool that is mined."""
-    pools = document(daemon, "/api/v1/status")["pools"]
-    return next((pool["name"] for pool in pools if pool["state"] == "active"), None)
-
-
-def name_of(pool: PoolThread) -> str:
-    return pool.url.rpartition("/")[2]
-
-
-def all_accepted(pool: ScriptedPool) -> int:
-    """How many shares the pool took; AssertionError if it refused one."""
-    assert not pool.rejected, pool.rejected[:3]
-    return len(pool.accepted)
-
-
-def wait_for_work_of(asic: Asic, tag: bytes) -> None:
-    """Until the miner's job is one whose coinbase holds that tag."""
-    end = time.monotonic() + LIMIT_S
-    while asic.job is None or tag.hex() not in asic.job[2] + asic.job[3]:
-        asic.listen(end - time.monotonic(), "mining.notify")
-
-
-def mine_some(asic: Asic, count: int) -> list[dict[str, Any]]:
-    """The answers to so many shares."""
-    answers = []
-    for _ in range(count):
-        asic.wait_for_job()
-        answers.append(asic.submit(asic.mine()))
-    return answers
 
 
 def test_every_share_of_the_cpu_unit_is_accepted_by_the_pool(make_client: Any) -> None:

@@ -116,14 +116,16 @@ class Site:
         await self.recorder.settle_pool_shares([])  # which is done when all before it is
         return self.store.pool_shares(1000, pool=pool)[::-1]
 
-    async def works_for(self, pool: ScriptedPool, job_id: str | None = None) -> Job:
-        """Wait for work of this pool, or this very job."""
+    async def works_for(
+        self, pool: ScriptedPool, job_id: str | None = None, *, after: Job | None = None
+    ) -> Job:
+        """Wait for work of this pool, for this very job of it, or for another one than `after`."""
 
         def has_it() -> bool:
             job = self.told[-1] if self.told else None
             if not isinstance(job, Job) or job.upstream is None or job.origin != pool.name:
                 return False
-            return job_id in {None, job.upstream.job_id}
+            return job is not after and job_id in {None, job.upstream.job_id}
 
         await until(has_it)
         return self.job

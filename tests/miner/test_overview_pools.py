@@ -58,6 +58,10 @@ class Known:
     def sums(self, name: str) -> PoolShareSums:
         return self.share_sums.get(name, PoolShareSums())
 
+    @property
+    def guard(self) -> "Known":
+        return self
+
     def suspicions(self, name: str) -> Mapping[str, int]:
         return {"left_behind": 2 if name == "main" else 0, "absurd_difficulty": 0}
 

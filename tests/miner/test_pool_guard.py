@@ -70,7 +70,7 @@ class Watch:
     guard: PoolGuard = field(init=False)
     job: Job | None = None
 
-    def take(self, payee: bytes = OURS, difficulty: float = 1.0, **changes: Any) -> bool:
+    def take(self, payee: bytes = OURS, difficulty: float = 10.0, **changes: Any) -> bool:
         self.job = job_of(payee, **changes)
         return self.guard.take(self.job, difficulty, self.clock())
 
@@ -135,7 +135,7 @@ async def asked(watch: Watch, rounds: int = 3) -> None:
 
     watch.guard._ask_node = counting  # type: ignore[method-assign]
     await until(lambda: calls > rounds)
-    del watch.guard._ask_node  # type: ignore[method-assign]
+    del watch.guard._ask_node
 
 
 def behind(proxy: Proxy) -> Node:
@@ -201,8 +201,8 @@ class TestJobs:
 
     async def test_an_absurd_difficulty_is_one_of_the_factor_configured(self, ledger: Path) -> None:
         async with guard_of(config_of(OURS.hex(), difficulty_factor=10), ledger) as watch:
-            watch.take(difficulty=1.0)
-            watch.take(difficulty=11.0)
+            watch.take(difficulty=10.0)
+            watch.take(difficulty=101.0)
             assert watch.counted("absurd_difficulty") == (1, 1.0)
 
 
@@ -240,11 +240,13 @@ class TestPayees:
     async def test_addresses_are_translated_by_the_node_and_what_was_counted_stays(
         self, bitcoind: Bitcoind, ledger: Path
     ) -> None:
-        address = chain.new_address(bitcoind, "segwit")
+        address = chain.new_address(bitcoind, "bech32")
         script = chain.script_of(bitcoind, address)
         config = config_of(address, OURS.hex())
         async with guard_of(config, ledger, [node_of(bitcoind)]) as watch:
-            assert watch.take(script)  # until the node has said so, payees are learned: no script alone decides
+            assert watch.take(
+                script
+            )  # until the node has said so, payees are learned: no script alone decides
             watch.take(script, difficulty=1e5)
             before = watch.counted("absurd_difficulty")
             assert before == (1, 1.0)
@@ -263,7 +265,7 @@ class TestPayees:
     ) -> None:
         proxy = await proxy_of(bitcoind)
         proxy.fail("validateaddress", refuse(-1, "not now"))
-        address = chain.new_address(bitcoind, "segwit")
+        address = chain.new_address(bitcoind, "bech32")
         async with guard_of(config_of(address), ledger, [behind(proxy)]) as watch, running(watch):
             await until(lambda: proxy.seen.count("validateaddress") > 1)
             assert watch.take(THIEFS)
@@ -359,7 +361,10 @@ class TestChain:
             ("getblockheader", refuse(-32601, "Method not found")),
             ("getblockchaininfo", refuse(-28, "Loading block index...")),
             ("getblockchaininfo", refuse(-1, "out of order")),
-            ("getblockchaininfo", result({"blocks": 3, "bestblockhash": "zz", "initialblockdownload": False})),
+            (
+                "getblockchaininfo",
+                result({"blocks": 3, "bestblockhash": "zz", "initialblockdownload": False}),
+            ),
         ],
     )
     async def test_a_node_that_cannot_tell_says_nothing_against_a_pool(
@@ -380,7 +385,7 @@ class TestChain:
 
     @pytest.mark.parametrize("is_syncing", [True, False])
     async def test_a_node_that_is_cut_off_or_still_syncing_knows_nothing_of_new_blocks(
-        self, is_syncing: bool, node: Bitcoind, ledger: Path, proxy_of: MakeProxy
+        self, *, is_syncing: bool, node: Bitcoind, ledger: Path, proxy_of: MakeProxy
     ) -> None:
         """On a public chain; this node has no peers, and of its chain we say that it is the real one."""
         proxy = await proxy_of(node)
@@ -413,18 +418,21 @@ class TestTogether:
     """With the pools, as they are wired."""
 
     async def test_a_hijacked_pool_is_left_for_the_next_one(self, ledger: Path) -> None:
-        async with ScriptedPool("a") as first, ScriptedPool("b") as second:
-            async with mining_at(first, second, ledger=ledger) as site:
-                good = await site.works_for(first)
-                assert good.payout_script == PAYEE
-                theft = {"outputs": ((REWARD, THIEFS),)}
-                for _ in range(2):
-                    await site.works_for(first, first.new_job(**theft).id)
-                assert "hijacked" in site.alerts["pool_suspicious:a"]
-                third = first.new_job(**theft)
-                await site.works_for(second)
-                mined = [job.upstream.job_id for job in site.jobs if job is not None and job.upstream]
-                assert third.id not in mined
-                assert site.pools.guard.suspicions("a")["pays_nobody_we_know"] == 3
-                assert "hijacked" in site.alerts["pool_a"]
-                assert await asyncio.to_thread(site.store.pool_payees, "a") == {PAYEE}
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger) as site,
+        ):
+            good = await site.works_for(first)
+            assert good.payout_script == PAYEE
+            theft: dict[str, Any] = {"outputs": ((REWARD, THIEFS),)}
+            for _ in range(2):
+                await site.works_for(first, first.new_job(**theft).id)
+            assert "hijacked" in site.alerts["pool_suspicious:a"]
+            third = first.new_job(**theft)
+            await site.works_for(second)
+            mined = [job.upstream.job_id for job in site.jobs if job is not None and job.upstream]
+            assert third.id not in mined
+            assert site.pools.guard.suspicions("a")["pays_nobody_we_know"] == 3
+            assert "hijacked" in site.alerts["pool_a"]
+            assert await asyncio.to_thread(site.store.pool_payees, "a") == {PAYEE}

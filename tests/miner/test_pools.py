@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from miner.ledger.rows import PoolShareSums
 from miner.pools import REFUSED_IN_A_ROW, UNANSWERED, first_layout
 from miner.solo import STANDARD_LAYOUT
 from miner.stratum import upstreams, v1
+from miner.stratum.pool_events import PoolSilent
 from miner.work.job import Job
 from miner.work.layout import Layout
 from miner.work.share import Pending, PoolShare, Reason, Rejected, Submission
@@ -113,7 +115,7 @@ class TestShares:
                     old = site.job
                     pool.script.silent.clear()
                     pool.drop()
-                    await until(lambda old=old: isinstance(site.told[-1], Job) and site.job is not old)
+                    await site.works_for(pool, after=old)
                 site.find(number)
                 sums_hold(site, pool)
                 await asyncio.sleep(0.002)
@@ -138,6 +140,48 @@ class TestShares:
                 sample = f'hashmill_pool_shares_total{{pool="pool",result="{result}"}}'
                 assert shown(site.metrics, sample) == getattr(sums, result)
 
+    async def test_the_ledger_and_the_pools_agree_on_every_share_whatever_happens_to_connections(
+        self, ledger: Path
+    ) -> None:
+        chance = Random(5)  # noqa: S311 - the same every time
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger, upstreams={"return_s": 0.05}) as site,
+        ):
+            pools = (first, second)
+            known = [await site.works_for(first)]
+            for number in range(300):
+                current = site.told[-1]
+                if isinstance(current, Job) and current is not known[-1]:
+                    known.append(current)
+                site.find(number, chance.choice(known[-4:]))
+                for pool in pools:
+                    sums_hold(site, pool)
+                match chance.randrange(30):
+                    case 0:
+                        chance.choice(pools).drop()
+                    case 1 | 2:
+                        chance.choice(pools).new_job(clean=chance.random() < 0.5)
+                    case 3:
+                        second.new_block()
+                    case 4:
+                        chance.choice(pools).script.answer_late_s = chance.choice((0.0, 0.05))
+                await asyncio.sleep(chance.choice((0.0, 0.002, 0.02)))
+            await site.settled()
+            for pool in pools:
+                sums_hold(site, pool)
+                rows = {row.hash: row.result for row in await site.rows(pool.name)}
+                seen = {share.hash[::-1].hex(): share.code for share in pool.shares}
+                assert len(rows) == site.pools.sums(pool.name).found
+                assert len(seen) == len(pool.shares)  # none was sent twice
+                assert seen.keys() <= rows.keys()
+                for share, result in rows.items():
+                    if result == "in_doubt":
+                        continue
+                    assert result == ("accepted" if seen[share] == 0 else "rejected")
+                assert "accepted" in rows.values()
+
     async def test_a_second_word_on_a_share_changes_nothing(self, ledger: Path) -> None:
         async with ScriptedPool() as pool, mining_at(pool, ledger=ledger) as site:
             await site.works_for(pool)
@@ -145,7 +189,7 @@ class TestShares:
             await site.settled()
             before = site.pools.sums("pool")
             pool.say({"id": 5, "result": None, "error": [21, "Stale", None]})
-            site.pools._take_answer(1, upstreams.PoolSilent("late"), 0.1)
+            site.pools._take_answer(1, PoolSilent("late"), 0.1)
             assert site.pools.sums("pool") == before
             (row,) = await site.rows()
             assert row.result == "accepted"
@@ -154,7 +198,7 @@ class TestShares:
         async with ScriptedPool() as pool, mining_at(pool, ledger=ledger) as site:
             old = await site.works_for(pool)
             pool.drop()
-            await until(lambda: isinstance(site.told[-1], Job) and site.job is not old)
+            await site.works_for(pool, after=old)
             assert old.upstream is not None
             assert site.job.upstream is not None
             assert site.job.upstream.epoch > old.upstream.epoch
@@ -183,27 +227,31 @@ class TestShares:
 
     async def test_what_the_pool_does_not_answer_before_the_end_is_in_doubt(self, ledger: Path) -> None:
         script = Script(silent={"mining.submit"})
-        async with ScriptedPool(script=script) as pool:
-            async with site_of(pool_config(pool_section(pool)), ledger) as site:
-                async with running(site):
-                    await site.works_for(pool)
-                    site.find()
-                    await pool.until(lambda: pool.shares)
-                (row,) = await site.rows()
-                assert row.result == "in_doubt"
-                assert site.pools.sums("pool") == PoolShareSums(in_doubt=1)
+        async with (
+            ScriptedPool(script=script) as pool,
+            site_of(pool_config(pool_section(pool)), ledger) as site,
+        ):
+            async with running(site):
+                await site.works_for(pool)
+                site.find()
+                await pool.until(lambda: pool.shares)
+            (row,) = await site.rows()
+            assert row.result == "in_doubt"
+            assert site.pools.sums("pool") == PoolShareSums(in_doubt=1)
 
     async def test_the_last_answers_are_waited_for_at_the_end(
         self, ledger: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(upstreams, "DRAIN_S", 5.0)
-        async with ScriptedPool(script=Script(answer_late_s=0.3)) as pool:
-            async with site_of(pool_config(pool_section(pool)), ledger) as site:
-                async with running(site):
-                    await site.works_for(pool)
-                    site.find()
-                (row,) = await site.rows()
-                assert row.result == "accepted"
+        async with (
+            ScriptedPool(script=Script(answer_late_s=0.3)) as pool,
+            site_of(pool_config(pool_section(pool)), ledger) as site,
+        ):
+            async with running(site):
+                await site.works_for(pool)
+                site.find()
+            (row,) = await site.rows()
+            assert row.result == "accepted"
 
     async def test_earlier_shares_are_known_after_a_restart_and_ids_go_on(self, ledger: Path) -> None:
         async with ScriptedPool() as pool:
@@ -350,7 +398,7 @@ class TestAnswers:
             pool.drop()
             await until(lambda: site.answered)
             assert site.answered == [(pending.token, (v1.OTHER, UNANSWERED))]
-            await until(lambda: isinstance(site.told[-1], Job) and site.job is not job)
+            await site.works_for(pool, after=job)
             token = site.pools.take_share(
                 find_of(site, job)
             )  # of a connection that is over: its word comes later
@@ -410,6 +458,35 @@ class TestJobs:
             await site.settled()
             assert len(pool.accepted) == 1
 
+    async def test_a_connection_that_leaves_more_room_again_does_not_change_the_layout_and_the_next_one_does(
+        self, ledger: Path
+    ) -> None:
+        async with ScriptedPool(extranonce2_size=4) as pool, mining_at(pool, ledger=ledger) as site:
+            await site.works_for(pool)
+            pool.set_extranonce(b"\x07\x08", 3)
+            await site.works_for(pool, pool.new_job().id)
+            pool.set_extranonce(b"\x09", 9)
+            wide = await site.works_for(pool, pool.new_job().id)
+            assert (wide.extranonce1_size, wide.extranonce2_size) == (1, 2)
+            site.find()
+            await site.settled()
+            assert (len(pool.accepted), pool.rejected) == (1, [])
+            pool.drop()
+            await site.works_for(pool, after=wide)
+            layouts = [each for each in site.told if isinstance(each, Layout)]
+            assert layouts == [Layout(2, 2), Layout(1, 2), Layout(2, 2)]
+
+    async def test_work_that_is_not_mined_costs_nobody_the_layout(self, ledger: Path) -> None:
+        broken: dict[str, Any] = {"outputs": ()}
+        async with (
+            ScriptedPool("a", extranonce2_size=4, **broken) as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger) as site,
+        ):
+            job = await site.works_for(second)
+            assert "no output" in site.alerts["pool_a"]
+            assert [each for each in site.told if each is not None] == [job]
+
     async def test_what_is_wider_than_the_layout_changes_nothing(self, ledger: Path) -> None:
         async with ScriptedPool(extranonce2_size=12) as pool, mining_at(pool, ledger=ledger) as site:
             await site.works_for(pool)
@@ -418,32 +495,38 @@ class TestJobs:
     async def test_a_pool_without_room_for_miners_is_left_with_what_to_do(
         self, ledger: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with ScriptedPool("tight", extranonce2_size=1) as tight, ScriptedPool("roomy") as roomy:
-            async with mining_at(tight, roomy, ledger=ledger) as site:
-                await site.works_for(roomy)
-                assert {job.origin for job in site.jobs if job is not None} == {"roomy"}
-                assert "pool_too_narrow" in caplog.messages
-                await until(lambda: "ask the pool for a wider one" in site.alerts.get("pool_tight", ""))
+        async with (
+            ScriptedPool("tight", extranonce2_size=1) as tight,
+            ScriptedPool("roomy") as roomy,
+            mining_at(tight, roomy, ledger=ledger) as site,
+        ):
+            await site.works_for(roomy)
+            assert {job.origin for job in site.jobs if job is not None} == {"roomy"}
+            assert "pool_too_narrow" in caplog.messages
+            await until(lambda: "ask the pool for a wider one" in site.alerts.get("pool_tight", ""))
 
     async def test_work_that_nobody_can_hash_is_refused_and_the_next_pool_mined(
         self, ledger: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with ScriptedPool("a") as first, ScriptedPool("b") as second:
-            async with mining_at(first, second, ledger=ledger) as site:
-                good = await site.works_for(first)
-                first.new_job(outputs=())
-                await site.works_for(second)
-                assert "pool_job_refused" in caplog.messages
-                assert "no output" in site.alerts["pool_a"]
-                assert site.find(0, good) == Rejected(Reason.STALE)
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger) as site,
+        ):
+            good = await site.works_for(first)
+            first.new_job(outputs=())
+            await site.works_for(second)
+            assert "pool_job_refused" in caplog.messages
+            assert "no output" in site.alerts["pool_a"]
+            assert site.find(0, good) == Rejected(Reason.STALE)
 
     async def test_while_no_pool_is_well_there_is_no_work(self, ledger: Path) -> None:
         async with ScriptedPool() as pool, mining_at(pool, ledger=ledger) as site:
             job = await site.works_for(pool)
-            assert site.pools.job is job
+            assert (site.pools.job, site.told) == (job, [job])
             await pool.die()
-            await until(lambda: site.told[-1] is None)
-            assert site.pools.job is None
+            await until(lambda: site.told == [job, None])
+            assert site.shelf.now_mined() == {}
             assert site.pools.pay() is None
             assert site.find(0, job) == Rejected(Reason.STALE)
 
@@ -452,16 +535,19 @@ class TestSwitching:
     """From one pool to another and back."""
 
     async def test_jobs_of_a_pool_that_is_gone_are_worth_nothing(self, ledger: Path) -> None:
-        async with ScriptedPool("a") as first, ScriptedPool("b") as second:
-            async with mining_at(first, second, ledger=ledger) as site:
-                old = await site.works_for(first)
-                await first.die()
-                await site.works_for(second)
-                assert site.find(0, old) == Rejected(Reason.STALE)
-                site.find(1)
-                await site.settled()
-                assert (len(first.shares), len(second.accepted)) == (0, 1)
-                assert site.pools.sums("a").found == 0
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger) as site,
+        ):
+            old = await site.works_for(first)
+            await first.die()
+            await site.works_for(second)
+            assert site.find(0, old) == Rejected(Reason.STALE)
+            site.find(1)
+            await site.settled()
+            assert (len(first.shares), len(second.accepted)) == (0, 1)
+            assert site.pools.sums("a").found == 0
 
     async def test_shares_on_the_way_are_still_taken_by_a_pool_that_is_left_for_a_better_one(
         self, ledger: Path
@@ -481,40 +567,48 @@ class TestSwitching:
                 sums_hold(site, second)
 
     async def test_work_of_a_pool_that_is_not_mined_is_not_passed_on(self, ledger: Path) -> None:
-        async with ScriptedPool("a") as first, ScriptedPool("b") as second:
-            async with mining_at(first, second, ledger=ledger) as site:
-                await site.works_for(first)
-                await second.until(lambda: second.users())
-                second.new_job()
-                job = await site.works_for(first, first.new_job().id)
-                assert {each.origin for each in site.jobs if each is not None} == {"a"}
-                assert site.shelf.now_mined() == {"a": job}
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger) as site,
+        ):
+            await site.works_for(first)
+            await second.until(second.users)
+            second.new_job()
+            job = await site.works_for(first, first.new_job().id)
+            assert {each.origin for each in site.jobs if each is not None} == {"a"}
+            assert site.shelf.now_mined() == {"a": job}
 
     async def test_a_pool_that_refuses_everything_is_left(self, ledger: Path) -> None:
-        async with ScriptedPool("a") as first, ScriptedPool("b") as second:
-            async with mining_at(first, second, ledger=ledger) as site:
-                await site.works_for(first)
-                first.script.answer = lambda _share: REFUSED
-                for number in range(REFUSED_IN_A_ROW + 5):
-                    site.find(number)
-                await site.settled()
-                assert site.active == "a"  # so many cross with a new block, too
-                site.clock.ahead_s = 11.0
-                site.find(99)
-                await site.works_for(second)
-                assert "it refuses every share: Low difficulty share" in site.alerts["pool_a"]
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+            mining_at(first, second, ledger=ledger) as site,
+        ):
+            await site.works_for(first)
+            first.script.answer = lambda _share: REFUSED
+            for number in range(REFUSED_IN_A_ROW + 5):
+                site.find(number)
+            await site.settled()
+            assert site.active == "a"  # so many cross with a new block, too
+            site.clock.ahead_s = 11.0
+            site.find(99)
+            await site.works_for(second)
+            assert "it refuses every share: Low difficulty share" in site.alerts["pool_a"]
 
     async def test_a_pool_that_takes_a_share_now_and_then_is_kept(self, ledger: Path) -> None:
         words = cycle([REFUSED] * (REFUSED_IN_A_ROW - 1) + [None])
-        async with ScriptedPool("a", script=Script(answer=lambda _share: next(words))) as pool:
-            async with mining_at(pool, ledger=ledger) as site:
-                await site.works_for(pool)
-                for number in range(2 * REFUSED_IN_A_ROW):
-                    site.find(number)
-                    site.clock.ahead_s += 1.0
-                await site.settled()
-                assert site.pools.sums("a").rejected == 2 * (REFUSED_IN_A_ROW - 1)
-                assert (site.active, pool.connections) == ("a", 1)
+        async with (
+            ScriptedPool("a", script=Script(answer=lambda _share: next(words))) as pool,
+            mining_at(pool, ledger=ledger) as site,
+        ):
+            await site.works_for(pool)
+            for number in range(2 * REFUSED_IN_A_ROW):
+                site.find(number)
+                site.clock.ahead_s += 1.0
+            await site.settled()
+            assert site.pools.sums("a").rejected == 2 * (REFUSED_IN_A_ROW - 1)
+            assert (site.active, pool.connections) == ("a", 1)
 
 
 class TestPay:

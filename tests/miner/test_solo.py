@@ -8,6 +8,8 @@ from bitcoin.core import CBlock, CheckBlock
 
 from miner.solo import Solo
 from miner.work.job import DEFAULT_VERSION_MASK, Active, Job, JobBook, Past, Stale
+from miner.work.layout import Layout
+from miner.work.shelf import Shelf
 from tests.miner.harness import NOW, PAYOUT, Clock, template
 
 OTHER_TIP = b"\xb0" * 32
@@ -26,6 +28,7 @@ class Desk:
             version_mask=DEFAULT_VERSION_MASK,
             on_job=self.hashed.append,
             clock=self.clock,
+            next_id=Shelf().next_id,
         )
 
 
@@ -98,16 +101,22 @@ def test_the_full_work_that_follows_a_first_job_is_told_and_makes_nothing_worthl
     assert desk.book.lookup(first.id, NOW) == Past(first)
 
 
-def test_job_ids_rise_from_the_first_serial() -> None:
+def test_ids_and_the_sizes_of_extranonces_are_those_of_the_house_at_the_time() -> None:
     solo = Solo(
         JobBook(grace_s=60.0),
         PAYOUT,
         version_mask=DEFAULT_VERSION_MASK,
         on_job=lambda _job: None,
         clock=Clock(),
-        first_serial=0xFFF,
+        next_id=Shelf(0xFFF).next_id,
     )
-    assert [solo.job_of(template(), clean=False).id for _ in range(2)] == ["fff", "1000"]
+    jobs = [solo.job_of(template(), clean=False)]
+    solo.layout = Layout(2, 2)
+    jobs.append(solo.job_of(template(), clean=False))
+    assert [(job.id, job.extranonce1_size, job.extranonce2_size) for job in jobs] == [
+        ("fff", 4, 8),
+        ("1000", 2, 2),
+    ]
 
 
 def test_withdrawn_work_is_hashed_no_more_and_its_shares_are_still_good_for_a_while(desk: Desk) -> None:

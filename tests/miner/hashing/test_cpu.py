@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -13,6 +14,7 @@ from miner.hashing.cpu import (
     SLICE_SECONDS,
     CpuUnit,
     Work,
+    again_and_again,
     rolled_versions,
     slice_nonces,
 )
@@ -138,8 +140,7 @@ def test_a_pause_ends_the_hashing_and_a_resume_begins_it_again(unit: CpuUnit) ->
     reading = unit.read()
     assert (reading.hashes, reading.threads, reading.working) == (paused_at, 0, False)
     unit.set_mode("full")
-    eventually(lambda: unit.read().hashes > paused_at)
-    assert unit.read().mode == "full"
+    eventually(lambda: unit.read().mode == "full" and unit.read().hashes > paused_at)
 
 
 def test_the_mode_read_back_is_the_threads_own_account_not_the_wish(unit: CpuUnit) -> None:
@@ -179,6 +180,23 @@ def test_a_job_may_have_another_extranonce_size(unit: CpuUnit, found: Found) -> 
         unit.set_work(Work(job(str(size), size), EASY))
         eventually(lambda size=size: found.submissions != [] and found.submissions[-1].job_id == str(size))  # type: ignore[misc]
         assert len(found.submissions[-1].extranonce2) == size
+
+
+def test_of_a_narrow_extranonce1_the_unit_hashes_its_first_bytes(unit: CpuUnit, found: Found) -> None:
+    unit.start("full")
+    unit.set_work(Work(replace(job("n", 2), extranonce1_size=2), EASY))
+    eventually(lambda: found.submissions)
+    whole = unit._extranonce1
+    assert {submission.extranonce1 for submission in found.submissions} == {whole[:2]}
+
+
+def test_the_extranonces_of_a_thread_begin_anew_after_the_last_one() -> None:
+    taken = list(islice(again_and_again(1, 2, 1), 256))
+    assert taken == [bytes([value]) for value in (*range(1, 256, 2), *range(1, 256, 2))]
+
+
+def test_where_there_are_fewer_extranonces_than_threads_some_share_one() -> None:
+    assert next(again_and_again(300, 1024, 1)) == bytes([300 % 256])
 
 
 def test_an_unknown_mode_is_refused_and_changes_nothing(unit: CpuUnit) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from miner.chain.difficulty import target_of_difficulty
 from miner.config import CpuConfig
 from miner.hashing import station as station_module
 from miner.hashing.station import (
+    MOST_SHARES_PER_SECOND,
     OFF,
     UNIT_ID,
     CpuStation,
@@ -21,6 +22,7 @@ from miner.hashing.station import (
     share_difficulty,
     station_modes,
 )
+from miner.work.job import UpstreamWork
 from miner.work.share import Submission
 from tests.miner.harness import Clock, job
 
@@ -177,6 +179,31 @@ def test_on_a_regtest_where_every_second_hash_is_a_block_the_share_target_sets_t
     station.start("half")
     eventually(lambda: gate.submissions)
     assert {target for _, target in gate.submissions} == {target_of_difficulty(EASY)}
+
+
+def test_what_meets_a_pools_target_is_handed_in_even_where_our_own_shares_are_harder(
+    make_station: Callable[..., CpuStation], gate: Gate
+) -> None:
+    station = make_station(NEVER, paced=True)
+    fastest = max(mode.measured_th_s for mode in station.modes.values()) * 1e12
+    wanted = target_of_difficulty(2 * fastest / MOST_SHARES_PER_SECOND / 2**32)
+    station.set_job(replace(job(bits=SIGNET_BITS), upstream=UpstreamWork("7", wanted, b"", 1)))
+    station.start("half")
+    eventually(lambda: gate.submissions)
+    assert {target for _, target in gate.submissions} == {wanted}
+
+
+def test_a_pool_that_wants_every_hash_is_not_flooded(
+    make_station: Callable[..., CpuStation], gate: Gate
+) -> None:
+    station = make_station(NEVER)
+    every_hash = 2**256 - 1
+    station.set_job(replace(job(bits=SIGNET_BITS), upstream=UpstreamWork("7", every_hash, b"", 1)))
+    station.start("half")
+    eventually(lambda: gate.submissions)
+    (target,) = {target for _, target in gate.submissions}
+    fastest = max(mode.measured_th_s for mode in station.modes.values()) * 1e12
+    assert fastest * target / 2**256 == pytest.approx(MOST_SHARES_PER_SECOND, rel=0.01)
 
 
 def test_without_a_job_the_threads_wait_and_the_unit_says_so(make_station: Callable[..., CpuStation]) -> None:

@@ -267,6 +267,12 @@ class TestChanges:
         device.call("mining.suggest_difficulty", 5e-9)
         assert (device.params[0], int(device.params[7], 16)) == ("1a2.2", house.current.ntime_s + 11)
 
+    def test_a_job_at_the_end_of_time_stays_there(self, house: OpenHouse) -> None:
+        device = mining(house)
+        device.offer(work("1a3", ntime_s=0xFFFF_FFFF, min_time_s=0xFFFF_FFFF))
+        device.call("mining.suggest_difficulty", 5e-9)
+        assert device.params[7] == "ffffffff"
+
     def test_the_old_difficulty_counts_for_the_job_as_it_was_sent_before(self, house: OpenHouse) -> None:
         device = Device(house, PortRules(start_difficulty=1e-9))
         device.log_in()

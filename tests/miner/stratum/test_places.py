@@ -169,15 +169,40 @@ def test_who_finds_no_room_in_the_new_layout_keeps_the_place_it_had() -> None:
     assert Guest().sit(places, guest.place) is not None
 
 
-def test_extranonces_of_sessions_that_may_come_back_are_not_given_to_others() -> None:
+def test_extranonces_of_sessions_that_may_come_back_are_given_to_others_only_where_there_is_no_room_else() -> (
+    None
+):
     places = places_of(size=1)
-    for _ in range(256):
-        guest = Guest()
+    gone = [Guest() for _ in range(256)]
+    for guest in gone[:200]:
         guest.sit(places)
+    for guest in gone[:200]:
         places.leave(guest.place, guest, NOW)
+    for guest in gone[200:]:
+        guest.sit(places, None, NOW)
+    assert len({guest.extranonce1 for guest in gone}) == 256
+    for guest in gone[200:]:
+        places.leave(guest.place, guest, NOW + 1)
+    there = [Guest() for _ in range(255)]  # 256 that came and went do not keep anybody out
+    for guest in there:
+        guest.sit(places, None, NOW + 1)
+    assert {guest.extranonce1 for guest in there} == {guest.extranonce1 for guest in gone[:255]}
+    assert Guest().sit(places, gone[255].place, NOW + 1) is not None  # the last to have gone
     with pytest.raises(ExtranonceExhaustedError):
-        Guest().sit(places, None, NOW)
-    Guest().sit(places, None, NOW + RESUME_S)
+        Guest().sit(places, None, NOW + 1)
+
+
+def test_room_is_not_made_by_forgetting_sessions_of_another_layout() -> None:
+    places, guest = places_of(size=2), Guest()
+    guest.sit(places)
+    places.leave(guest.place, guest, NOW)
+    places.set_layout(Layout(1, 8))
+    for _ in range(256):
+        Guest().sit(places)
+    with pytest.raises(ExtranonceExhaustedError):
+        Guest().sit(places)
+    places.set_layout(Layout(2, 8))
+    assert Guest().sit(places, guest.place) is not None
 
 
 def test_sessions_that_may_come_back_take_bounded_memory() -> None:

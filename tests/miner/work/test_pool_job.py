@@ -204,6 +204,11 @@ def test_a_pool_that_lets_no_version_roll_gets_its_version_whole() -> None:
         assert (job.version, job.version_mask) == (0x2000_2004, 0)
 
 
+RICH = notify_of(12).coinbase2.replace(
+    (312_500_000).to_bytes(8, "little"), (2_100_000_000_000_001).to_bytes(8, "little")
+)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "why"),
@@ -215,6 +220,7 @@ class TestRefusals:
             ({"branch": (bytes(32),) * 40}, "branch of 40 levels"),
             ({"branch": (bytes(31),)}, "must have 32 bytes"),
             ({"prev_hash": bytes(31)}, "must have 32 bytes"),
+            ({"coinbase2": RICH}, "pays 2100000000000001 sat"),
             ({"bits": 0}, "target of zero"),
             ({"bits": 0xFF80_0001}, "target"),
         ],
