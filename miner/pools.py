@@ -314,6 +314,8 @@ class Pools:
             case PoolSilent(why=why):
                 error = v1.OTHER, UNANSWERED
                 row = PoolShareVerdict(token, self._clock(), "in_doubt", None, why)
+                if pool is not self._active:  # it was left while well, and its connection has ended since
+                    pool.book.retire(row.at)
         pool.sums = _settled(pool.sums, row.result, sent.credited)
         pool.lately.add(row.result, sent.credited, row.at)
         self._metrics.answered(name, row.result, sent.credited, took_s)

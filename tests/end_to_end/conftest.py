@@ -10,7 +10,8 @@ import pytest
 from regtest import chain
 from regtest.ports import Reservation
 from regtest.process import HashmillProcess, bitcoind_sections
-from tests.end_to_end.pool_client import EASY
+from tests.end_to_end.pool_client import ANSWER_S, EASY, served, start
+from tests.end_to_end.rig import Rig
 from tests.miner.stratum.scripted_pool import PoolThread
 
 if TYPE_CHECKING:
@@ -102,3 +103,25 @@ def pool() -> Iterator[PoolThread]:
 def second() -> Iterator[PoolThread]:
     with PoolThread("b", difficulty=EASY) as thread:
         yield thread
+
+
+@pytest.fixture
+def mine_at(
+    make_client: Callable[..., HashmillProcess], ports: Sequence[int]
+) -> Callable[..., HashmillProcess]:
+    """Starts a daemon that mines at these pools, serves at the first port, and tells miners what the pools say."""
+
+    def mine(*pools: PoolThread, keys: dict[str, Any] | None = None, **sections: Any) -> HashmillProcess:
+        rules: dict[str, Any] = {
+            "stratum": served(ports[0], answers="pool"),
+            "upstreams": {"answer_s": ANSWER_S},
+            "pool": [{"url": pool.url, "user": "site", **(keys or {})} for pool in pools],
+        }
+        return start(make_client(**{**rules, **sections}))
+
+    return mine
+
+
+@pytest.fixture
+def rig(ports: Sequence[int]) -> Rig:
+    return Rig(ports[0])

@@ -9,9 +9,12 @@ from miner.ledger.store import Store
 from tests.end_to_end.test_stratum import await_work, document
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from miner.ledger.rows import PoolShareRow
     from regtest.process import HashmillProcess
     from tests.end_to_end.asic import Asic
+    from tests.end_to_end.rig import Rig
     from tests.miner.stratum.scripted_pool import PoolThread, ScriptedPool
     from tests.miner.stratum.scripted_work import SeenShare
 
@@ -20,6 +23,8 @@ EASY = 1e-6
 CPU_EASY = 1e-3
 """About 4.3 million hashes: ten a second of one thread."""
 LIMIT_S = 20.0
+ANSWER_S = 1.0
+"""How long a pool may leave a request unanswered here."""
 POOL_TAG = b"/scripted/"
 """In the coinbase of a scripted pool."""
 
@@ -101,10 +106,18 @@ def taken_by(*pools: PoolThread) -> set[str]:
     return {hash_ for pool in pools for hash_, share in seen_by(pool).items() if share.code == 0}
 
 
-def assert_books_agree(daemon: HashmillProcess, *pools: PoolThread) -> None:
-    """What the ledger of a daemon that has ended says of each share is what its pool said, if it said it."""
+def assert_books_agree(daemon: HashmillProcess, *pools: PoolThread, killed_at: Sequence[float] = ()) -> None:
+    """What the ledger of a daemon that has ended says of each share is what its pool said, if it said it.
+
+    Where it was killed it may not know of shares that it sent within the second before, since their commit was under way.
+    """
     for pool in pools:
-        rows, seen = rows_of(daemon, pool), seen_by(pool)
+        rows = rows_of(daemon, pool)
+        seen = {
+            hash_: share
+            for hash_, share in seen_by(pool).items()
+            if hash_ in rows or not any(moment - 1 < share.at < moment + 1 for moment in killed_at)
+        }
         by_result = {
             result: {hash_ for hash_, row in rows.items() if row.result == result}
             for result in ("accepted", "rejected", "in_doubt", "waiting")
@@ -117,3 +130,27 @@ def assert_books_agree(daemon: HashmillProcess, *pools: PoolThread) -> None:
         if rows:
             found, accepted, rejected, in_doubt = sums(daemon)[name_of(pool)]
             assert found == accepted + rejected + in_doubt == len(rows)
+
+
+def failure_of(daemon: HashmillProcess, pool: PoolThread) -> dict[str, Any]:
+    """Why a pool is not mined at, as the API tells it."""
+    statuses = document(daemon, "/api/v1/pools")["pools"]
+    failure: dict[str, Any] = next(each for each in statuses if each["name"] == name_of(pool))["failure"]
+    return failure
+
+
+def assert_mined_on(daemon: HashmillProcess, rig: Rig, bad: PoolThread, good: PoolThread) -> None:
+    """Mining goes on at the good pool, and nobody was told or remembers anything wrong."""
+    daemon.wait_until(lambda: active(daemon) == name_of(good), "mine at the next pool", LIMIT_S)
+    before = len(taken_by(good))
+    rig.mine_on()
+    assert len(taken_by(good)) > before
+    rig.stop()
+    assert daemon.stop() == 0
+    assert rig.accepted <= taken_by(bad, good)
+    assert_books_agree(daemon, bad, good)
+
+
+def mines_at_first(daemon: HashmillProcess, rig: Rig, pool: PoolThread) -> None:
+    rig.mine_on()
+    assert active(daemon) == name_of(pool)

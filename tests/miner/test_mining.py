@@ -17,6 +17,7 @@ from miner.node.tips import Tip
 from miner.payouts import Payee, PayoutRefused
 from miner.work.claims import BlockFind
 from miner.work.job import Job, Past, block_bytes
+from miner.work.layout import Layout
 from miner.work.share import Block, judge
 from miner.work.template import Template
 from regtest import chain
@@ -293,6 +294,18 @@ class TestWithoutANode:
             assert rig.alerts["template_refused"]
             rig.mining._take_template(template(), first, NOW)
             assert not rig.alerts["template_refused"]
+
+    async def test_another_layout_leaves_no_job_of_the_old_one_to_be_given_out(self, ledger: Path) -> None:
+        told = Told()
+        async with rig_of([nobody()], ledger, on_work=told) as rig:
+            (node,) = rig.nodes
+            rig.mining._take_template(template(), node, NOW)  # as the empty one, while there is no other
+            rig.mining.set_layout(rig.mining.solo.layout)
+            assert told.work[-1] == (rig.current, None)
+            rig.mining.set_layout(Layout(2, 2))
+            assert told.work[-1] == (None, None)
+            rig.mining._take_template(template(), node, NOW)
+            assert (rig.current.extranonce1_size, rig.current.extranonce2_size) == (2, 2)
 
     async def test_withdrawn_work_is_neither_hashed_nor_shown(
         self, ledger: Path, station: CpuStation

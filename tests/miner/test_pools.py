@@ -61,6 +61,18 @@ def sums_hold(site: Site, pool: ScriptedPool) -> None:
     assert sums.found == sums.accepted + sums.rejected + sums.in_doubt + sums.waiting
 
 
+async def ledger_agrees(site: Site, pool: ScriptedPool) -> None:
+    """What the ledger says of each share is what the pool says, or that nobody knows; the pool saw none twice."""
+    rows = {row.hash: row.result for row in await site.rows(pool.name)}
+    seen = {share.hash[::-1].hex(): share.code for share in pool.shares}
+    assert len(rows) == site.pools.sums(pool.name).found
+    assert len(seen) == len(pool.shares)
+    assert seen.keys() <= rows.keys()
+    answered = {share: result for share, result in rows.items() if result != "in_doubt"}
+    assert answered == {share: "rejected" if seen[share] else "accepted" for share in answered}
+    assert "accepted" in answered.values()
+
+
 class TestShares:
     """From the unit that finds one to the pool, and back to the ledger."""
 
@@ -143,7 +155,7 @@ class TestShares:
     async def test_the_ledger_and_the_pools_agree_on_every_share_whatever_happens_to_connections(
         self, ledger: Path
     ) -> None:
-        chance = Random(5)  # noqa: S311 - the same every time
+        chance = Random(5)
         async with (
             ScriptedPool("a") as first,
             ScriptedPool("b") as second,
@@ -171,16 +183,7 @@ class TestShares:
             await site.settled()
             for pool in pools:
                 sums_hold(site, pool)
-                rows = {row.hash: row.result for row in await site.rows(pool.name)}
-                seen = {share.hash[::-1].hex(): share.code for share in pool.shares}
-                assert len(rows) == site.pools.sums(pool.name).found
-                assert len(seen) == len(pool.shares)  # none was sent twice
-                assert seen.keys() <= rows.keys()
-                for share, result in rows.items():
-                    if result == "in_doubt":
-                        continue
-                    assert result == ("accepted" if seen[share] == 0 else "rejected")
-                assert "accepted" in rows.values()
+                await ledger_agrees(site, pool)
 
     async def test_a_second_word_on_a_share_changes_nothing(self, ledger: Path) -> None:
         async with ScriptedPool() as pool, mining_at(pool, ledger=ledger) as site:
@@ -565,6 +568,26 @@ class TestSwitching:
                 assert not second.rejected
                 sums_hold(site, first)
                 sums_hold(site, second)
+
+    async def test_when_a_pool_that_was_left_goes_too_no_more_than_one_share_is_taken_for_nothing(
+        self, ledger: Path
+    ) -> None:
+        async with (
+            ScriptedPool("a") as first,
+            ScriptedPool("b") as second,
+        ):
+            await first.die()
+            async with mining_at(first, second, ledger=ledger, upstreams=QUICK) as site:
+                old = await site.works_for(second)
+                await first.revive()
+                await site.works_for(first)
+                await second.die()
+                await until(lambda: not site.pools.upstreams.statuses()[1].is_up)
+                assert isinstance(site.find(0, old), PoolShare)
+                await site.settled()
+                assert site.find(1, old) == Rejected(Reason.STALE)
+                assert site.pools.sums("b") == PoolShareSums(in_doubt=1)
+                assert isinstance(site.find(2), PoolShare)
 
     async def test_work_of_a_pool_that_is_not_mined_is_not_passed_on(self, ledger: Path) -> None:
         async with (

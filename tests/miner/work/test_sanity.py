@@ -101,6 +101,16 @@ class TestPayees:
         assert see(pool, ((REWARD, COMMITMENT),)) == [Suspicion.PAYS_NOBODY_WE_KNOW]
         assert pool.new_payees() == ()
 
+    def test_payees_that_become_known_count_from_then_on_and_nothing_that_was_learned(self) -> None:
+        pool = watch(fixed=False)
+        see(pool, paying(THIEFS))
+        see(pool, paying(THIEFS), difficulty=1e7)
+        pool.fix_payees([POOLS])
+        assert pool.new_payees() == ()
+        assert see(pool, paying(THIEFS), difficulty=1e7) == [Suspicion.PAYS_NOBODY_WE_KNOW]
+        assert see(pool, paying(POOLS), difficulty=1e7) == []
+        assert pool.counts[Suspicion.ABSURD_DIFFICULTY] == 1
+
     def test_of_a_pool_that_pays_its_miners_itself_the_largest_are_learned_and_all_are_recognised(
         self,
     ) -> None:
@@ -304,9 +314,9 @@ class TestCondemned:
         TestChain.ask(pool, 30, OTHER, known=False)
         for condemned in (False, False, True):
             assert see(pool, prev_hash=OTHER) == []
-            assert pool.condemned is condemned
+            assert (pool.condemned, pool.is_suspicious) == (condemned, True)
         see(pool, prev_hash=THIRD)
-        assert not pool.condemned
+        assert (pool.condemned, pool.is_suspicious) == (False, False)
 
     def test_a_new_connection_does_not_clear_it_but_its_first_good_job_does(self) -> None:
         pool = watch(POOLS)
