@@ -49,7 +49,7 @@ def client(pool: Site, folder: Path) -> Iterator[Site]:
     """A daemon that mines at that pool, and answers its miners with the pool's word."""
     with Reservation(1) as reserved:
         (port,) = reserved.ports
-        easy = {name: EVERY_HASH for name in ("start_difficulty", "min_difficulty", "max_difficulty")}
+        easy = dict.fromkeys(("start_difficulty", "min_difficulty", "max_difficulty"), EVERY_HASH)
         settings: dict[str, Any] = {
             "network": "signet",
             "pool": pool_sections(pool.port, user="site"),
@@ -118,11 +118,14 @@ def only_theirs(node: Bitcoind, count: int, seconds: float) -> list[Series]:
     progress("  a pool that wants every fourth hash")
     part = Series("part of the miners' shares that the pool is handed, a quarter of all hashes", "")
     refused = Series("shares that the pool refuses as too easy", "shares", 0.0)
-    with site(node, difficulty=EVERY_FOURTH) as pool, tempfile.TemporaryDirectory() as folder:
-        with client(pool, Path(folder)) as between:
-            behind = shares(between, count, seconds)
-            assert between.daemon.stop() == 0
-            kept = books(between.daemon)
+    with (
+        site(node, difficulty=EVERY_FOURTH) as pool,
+        tempfile.TemporaryDirectory() as folder,
+        client(pool, Path(folder)) as between,
+    ):
+        behind = shares(between, count, seconds)
+        assert between.daemon.stop() == 0
+        kept = books(between.daemon)
     part.values.append(kept["accepted"] / max(behind["total"]["accepted"], 1))
     refused.values.append(kept["rejected"])
     return [part, refused]

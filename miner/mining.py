@@ -133,7 +133,9 @@ class Mining:
         template = self._templates.current
         if template is not None and self.book.tip == template.prev_hash:
             self.solo.take_template(template)
-        elif self.book.current is not None:  # the empty job on a new tip; the node's own template is on its way
+        elif (
+            self.book.current is not None
+        ):  # the empty job on a new tip; the node's own template is on its way
             self.solo.withdraw()
 
     @property

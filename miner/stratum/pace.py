@@ -19,7 +19,17 @@ class Pace:
     minimum-difficulty; what a device suggests is a start, since most suggest the same whatever they can do.
     """
 
-    __slots__ = ("_demand", "_floor", "_levels", "_resumed", "_rules", "_suggested", "_wanted", "network", "vardiff")
+    __slots__ = (
+        "_demand",
+        "_floor",
+        "_levels",
+        "_resumed",
+        "_rules",
+        "_suggested",
+        "_wanted",
+        "network",
+        "vardiff",
+    )
 
     def __init__(self, rules: PortRules) -> None:
         self._rules = rules

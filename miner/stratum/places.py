@@ -187,7 +187,9 @@ class Places:
 
     def _forget_one(self, size: int) -> None:
         """Let go of the session that would be forgotten next of those whose extranonce1 has this size, if there is one."""
-        token = next((token for token, each in self._parked.items() if len(each.session.extranonce1) == size), "")
+        token = next(
+            (token for token, each in self._parked.items() if len(each.session.extranonce1) == size), ""
+        )
         if token:
             self._release(self._parked.pop(token).session.extranonce1)
 

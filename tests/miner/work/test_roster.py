@@ -136,7 +136,11 @@ def test_names_with_one_share_each_cannot_keep_others_out_and_who_was_here_last_
     units.drain_new()
     units.by_id("w0").joined(NOW + 40)  # type: ignore[union-attr] - it is there
     units.login("new", NOW + MAKE_ROOM_AFTER_S + 61)
-    assert [name for name in (f"w{number}" for number in range(32)) if name not in units] == ["w1", "w2", "w3"]
+    assert [name for name in (f"w{number}" for number in range(32)) if name not in units] == [
+        "w1",
+        "w2",
+        "w3",
+    ]
 
 
 def test_with_room_a_unit_is_shown_until_it_is_gone_for_a_month() -> None:
