@@ -211,11 +211,11 @@ def test_the_cpu_unit_mines_on_at_the_next_pool_and_comes_back(mine_at: Any) -> 
     with PoolThread("a", difficulty=CPU_EASY) as pool, PoolThread("b", difficulty=CPU_EASY) as good:
         daemon = mine_at(pool, good, cpu={"threads": 1}, upstreams={"answer_s": ANSWER_S, "return_s": 1.0})
         for mined, fault in ((pool, "die"), (good, "revive"), (pool, "")):
-            daemon.wait_until(lambda mined=mined: active(daemon) == name_of(mined), "change", LIMIT_S)  # type: ignore[misc] # bound on purpose
+            daemon.wait_until(lambda mined=mined: active(daemon) == name_of(mined), "change", LIMIT_S)
             before = len(taken_by(mined))
             daemon.wait_until(
                 lambda mined=mined, before=before: len(taken_by(mined)) > before + 5, "mine", LIMIT_S
-            )  # type: ignore[misc] # bound on purpose
+            )
             if fault:
                 pool.do(lambda each, fault=fault: getattr(each, fault)())  # type: ignore[misc] # bound on purpose
         assert daemon.stop() == 0

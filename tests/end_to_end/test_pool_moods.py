@@ -116,7 +116,7 @@ def test_a_difficulty_that_moves_by_ten_with_every_job(mine_at: Any, pool: PoolT
         for _ in range(8):
             job = pool.do(lambda each: each.new_job().id)
             pool.do(
-                lambda each, job=job: each.until(lambda: any(share.job_id == job for share in each.shares))
+                lambda each, job=job: each.until(lambda: any(share.job_id == job for share in each.shares))  # type: ignore[misc] # bound on purpose
             )
         assert active(daemon) == name_of(pool)
         rig.stop()
@@ -166,7 +166,7 @@ def test_a_pool_that_cuts_the_connection_again_and_again(mine_at: Any, pool: Poo
         for _ in range(2):
             connections = pool.pool.connections
             pool.do(lambda each: each.drop())
-            pool.do(lambda each, before=connections: each.until(lambda: each.connections > before))
+            pool.do(lambda each, before=connections: each.until(lambda: each.connections > before))  # type: ignore[misc] # bound on purpose
             rig.mine_on()
         assert_all_is_well(daemon, rig, pool)
     assert rig.logins == 1
@@ -186,7 +186,7 @@ def test_words_that_mean_nothing_to_us_disturb_nobody(mine_at: Any, pool: PoolTh
             b"\n",
             b'{"id": 1, "result": \n'.replace(b"\n", b'true, "error": null}\n'),
         ):
-            pool.do(lambda each, line=line: each.say(line))
+            pool.do(lambda each, line=line: each.say(line))  # type: ignore[misc] # bound on purpose
             rig.mine_on(1)
         assert_all_is_well(daemon, rig, pool)
     assert pool.pool.connections == 1
@@ -222,7 +222,7 @@ def test_a_kill_among_many_shares_keeps_the_books_but_for_the_last_moment(mine_a
         killed_at = []
         for _ in range(2):
             seen = len(seen_by(pool))
-            pool.do(lambda each, seen=seen: each.until(lambda: len(each.shares) > seen + 40))
+            pool.do(lambda each, seen=seen: each.until(lambda: len(each.shares) > seen + 40))  # type: ignore[misc] # bound on purpose
             daemon.kill()
             killed_at.append(time.time())
             daemon.start()
