@@ -7,21 +7,29 @@ itself, then to a second daemon that mines there as its client and answers with 
 answers is what the client adds to a share. Both take turns. After each run the books of all three must agree: what
 the miners were told, what the client handed up, and what the pool took.
 
+Both ledgers are on the disk of this machine, and wait for each other there: so the way up is measured alone, too. One miner hands
+in share after share beside the others' load, to a pool that notes when it comes: directly, and through the client.
+
 Then the pool wants only every fourth hash: it must see nothing that is less.
 """
 
 from __future__ import annotations
 
 import contextlib
+import secrets
+import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from generator import assert_every_answer_right
+from noting_pool import NotingPool
 from report import Series, arguments, machine, progress, publish
 from setting import HTTP_OK, READY_LIMIT_S
 from signet import mine_empty, signet_node
 from stratum import EVERY_HASH, Site, share_rate, site
+from wire import Miner
 
 from miner.ledger.store import Store
 from regtest.ports import LOOPBACK, Reservation
@@ -39,20 +47,23 @@ CONNECTIONS: Final = (1_000, 20)
 REPEATS: Final = (5, 1)
 SECONDS: Final = (10.0, 1.0)
 ADDED_GOAL_MS: Final = 1.0
+MARKED: Final = (300, 20)
+"""Shares whose way up is measured."""
+MARK_S: Final = 0.02
 EVERY_FOURTH: Final = 4 / 2**32
 """Difficulty that a quarter of all hashes meets."""
 WARM_UP_S: Final = 1.0
 
 
 @contextlib.contextmanager
-def client(pool: Site, folder: Path) -> Iterator[Site]:
-    """A daemon that mines at that pool, and answers its miners with the pool's word."""
+def client(pool_port: int, node: Bitcoind, folder: Path) -> Iterator[Site]:
+    """A daemon that mines at the pool of that port, and answers its miners with the pool's word."""
     with Reservation(1) as reserved:
         (port,) = reserved.ports
         easy = dict.fromkeys(("start_difficulty", "min_difficulty", "max_difficulty"), EVERY_HASH)
         settings: dict[str, Any] = {
             "network": "signet",
-            "pool": pool_sections(pool.port, user="site"),
+            "pool": pool_sections(pool_port, user="site"),
             "controller": {"enabled": False},
             "cpu": {"threads": 0},
             "stratum": {
@@ -65,7 +76,7 @@ def client(pool: Site, folder: Path) -> Iterator[Site]:
         }
         with HashmillProcess(folder, settings) as daemon:
             daemon.wait_until(lambda: daemon.http("/readyz")[0] == HTTP_OK, "have work", READY_LIMIT_S)
-            yield Site(pool.node, daemon, port)
+            yield Site(node, daemon, port)
 
 
 def shares(at: Site, count: int, seconds: float) -> Event:
@@ -100,7 +111,7 @@ def added(node: Bitcoind, count: int, repeats: int, seconds: float) -> list[Seri
         with site(node) as pool, tempfile.TemporaryDirectory(prefix="hashmill-bench-") as folder:
             mine_empty(node)
             at_pool = shares(pool, count, seconds)
-            with client(pool, Path(folder)) as between:
+            with client(pool.port, node, Path(folder)) as between:
                 behind = shares(between, count, seconds)
                 assert between.daemon.stop() == 0
                 kept = books(between.daemon)
@@ -113,6 +124,43 @@ def added(node: Bitcoind, count: int, repeats: int, seconds: float) -> list[Seri
     return [direct, through, difference, slowest, missing]
 
 
+def way_up(node: Bitcoind, count: int, marked: int) -> list[Series]:
+    """From a miner's hand to the pool's: one share after the other, while the other miners hand in theirs."""
+    progress("  the way up")
+    direct = Series("a share's way to the pool, directly: median", "ms")
+    through = Series(f"its way through the client of {count:,} miners: median", "ms")
+    difference = Series("added to the way up by the client", "ms", ADDED_GOAL_MS)
+    with NotingPool() as noting, tempfile.TemporaryDirectory(prefix="hashmill-bench-") as folder:
+        with Miner(noting.port, "direct") as miner:
+            direct.values.append(statistics.median(_ways(miner, noting, marked)))
+        with (
+            client(noting.port, node, Path(folder)) as between,
+            between.load(count, rate=share_rate(count), poisson=True, seconds=0) as load,
+        ):
+            load.wait_for("measuring", limit_s=READY_LIMIT_S)
+            with Miner(between.port, "marked") as miner:
+                through.values.append(statistics.median(_ways(miner, noting, marked)))
+            load.stop()
+            assert_every_answer_right(load.result())
+    difference.values.append(through.values[0] - direct.values[0])
+    return [direct, through, difference]
+
+
+def _ways(miner: Miner, noting: NotingPool, marked: int) -> list[float]:
+    """Milliseconds from sending each share to the pool's reading it."""
+    job, ways = miner.job(), []
+    for _ in range(marked):
+        nonce = secrets.token_hex(4)
+        extranonce2 = "00" * miner.extranonce2_size
+        sent_at = time.perf_counter()
+        request = miner.send([miner.name, job.id, extranonce2, job.ntime, nonce])
+        answer = miner.answer(request)
+        assert answer["result"] is True, answer
+        ways.append((noting.read_at(nonce) - sent_at) * 1e3)
+        time.sleep(MARK_S)
+    return ways
+
+
 def only_theirs(node: Bitcoind, count: int, seconds: float) -> list[Series]:
     """A pool that wants every fourth hash of miners whose every hash is a share."""
     progress("  a pool that wants every fourth hash")
@@ -121,7 +169,7 @@ def only_theirs(node: Bitcoind, count: int, seconds: float) -> list[Series]:
     with (
         site(node, difficulty=EVERY_FOURTH) as pool,
         tempfile.TemporaryDirectory() as folder,
-        client(pool, Path(folder)) as between,
+        client(pool.port, node, Path(folder)) as between,
     ):
         behind = shares(between, count, seconds)
         assert between.daemon.stop() == 0
@@ -145,6 +193,7 @@ def main() -> None:
     progress("upstream: a node with full blocks")
     with signet_node() as node:
         series = added(node, count, options.repeats or REPEATS[quick], seconds)
+        series += way_up(node, count, MARKED[quick])
         series += only_theirs(node, count, seconds)
     publish("upstream", about, series, as_json=options.json)
 

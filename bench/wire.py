@@ -105,7 +105,7 @@ class Miner:
     def __init__(self, port: int, name: str, *, host: str = "127.0.0.1") -> None:
         self._socket = socket.create_connection((host, port), LIMIT_S)
         self._lines = self._socket.makefile("rb")
-        self._name = name
+        self.name = name
         self._ids = 0
         self._job: Job | None = None
         _, self.extranonce1, self.extranonce2_size = self._call("mining.subscribe", ["hashmill-bench/1"])
@@ -130,7 +130,7 @@ class Miner:
         nonce = f"{find_nonce(packed, job.target):08x}"
         block_hash = sha256d(job.header(self.extranonce1, extranonce2, job.ntime, nonce))
         assert int.from_bytes(block_hash, "little") <= job.target
-        return block_hash[::-1].hex(), [self._name, job.id, extranonce2, job.ntime, nonce]
+        return block_hash[::-1].hex(), [self.name, job.id, extranonce2, job.ntime, nonce]
 
     def send(self, params: list[str]) -> int:
         """Hand a share in; the id of the request."""

@@ -68,13 +68,18 @@ class ShareBooks:
         self._behind: list[ShareMinuteRow] = []  # sums handed in since these, which go wherever these go
         self._owed: list[ShareMinuteRow] = []  # sums that were held back
         self._tips: set[int] = set()
+        self._new_tips: list[TipRow] = []  # that no share was handed over on
 
     def note_tip(self, number: int, job: Job) -> None:
-        """Shares from now on may be on the tip of this job, which their records call `number`."""
+        """Shares from now on may be on the tip of this job, which their records call `number`.
+
+        It is written with the first of them: while a new job goes out, a commit would only be in its way.
+        """
         if number not in self._tips:
             self._tips.add(number)
-            row = TipRow(number, job.prev_hash[::-1].hex(), job.height, self._clock(), job.origin)
-            self._recorder.add_tips([row])
+            self._new_tips.append(
+                TipRow(number, job.prev_hash[::-1].hex(), job.height, self._clock(), job.origin)
+            )
 
     def write(self, records: bytes) -> asyncio.Future[None]:
         """Queue records for the ledger, all that the buffer held; the future is done when they are durable.
@@ -96,6 +101,9 @@ class ShareBooks:
         fresh = self._roster.drain_new()
         if fresh:
             self._recorder.add_units([UnitRow(*unit) for unit in fresh])
+        if self._new_tips:
+            self._recorder.add_tips(self._new_tips)
+            self._new_tips = []
         self._unhanded = True
         written = self._written = self._recorder.add_shares(records)
         self._unhanded = False

@@ -1,19 +1,27 @@
-"""Shares handed to pools, and pools' words on them, on their way to the writer: what comes during a commit goes into the next."""
+"""Shares handed to pools, and pools' words on them, on their way to the writer, in one commit with the shares of the moment."""
 
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from miner.ledger import pools
 from miner.ledger.rows import LedgerError, PoolShareRow, PoolShareVerdict
 from miner.ledger.writer import Writer
 
+LINGER_S: Final = 0.02
+"""How long shares wait for a commit to go with."""
+VERDICTS_LINGER_S: Final = 0.5
+"""How long verdicts are collected: they cost more to write than shares, and nobody waits for them."""
+
 
 class PoolRecorder:
-    """Queues rows and verdicts so that a verdict never goes before its row, as one write for all that came meanwhile.
+    """Queues rows and verdicts so that a verdict never goes before its row, many in one write.
 
-    Each share comes alone, and a write of each would ask for the interpreter as often. They stay queued while the database
-    as a whole fails. `waiting` counts rows and verdicts that are not on the disk.
+    Each share comes alone. It is written with the record of the same share, by one commit (`ride` is called before that is
+    queued), so that no miner's share is on the disk before what was handed to the pool for it; or after LINGER_S, where there is
+    no such record. Verdicts that a crash takes along leave their shares in doubt. All stay queued while the database as a
+    whole fails. `waiting` counts rows and verdicts that are not on the disk.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -21,46 +29,70 @@ class PoolRecorder:
         self._writer = writer
         self._rows: list[PoolShareRow] = []
         self._verdicts: list[PoolShareVerdict] = []
-        self._callers: list[
-            asyncio.Future[None]
-        ] = []  # of whom each hears when what was collected is on the disk
-        self._under_way = 0
+        # Who hears when what was collected is on the disk: of rows, of verdicts.
+        self._row_callers: list[asyncio.Future[None]] = []
+        self._verdict_callers: list[asyncio.Future[None]] = []
+        self._rows_soon: asyncio.TimerHandle | None = None
+        self._verdicts_soon: asyncio.TimerHandle | None = None
         self._closed = False
         self.waiting = 0
 
     def add(self, rows: Sequence[PoolShareRow]) -> asyncio.Future[None]:
         """Queue shares; the future is done when they are on the disk. Raises LedgerError when closed."""
-        return self._collect(rows, ())
+        done = self._expect(len(rows), self._row_callers)
+        self._rows += rows
+        if self._rows_soon is None:
+            self._rows_soon = self._loop.call_later(LINGER_S, self.ride)
+        return done
 
     def settle(self, verdicts: Sequence[PoolShareVerdict]) -> asyncio.Future[None]:
         """Queue verdicts on shares that were added before. Otherwise as `add`."""
-        return self._collect((), verdicts)
+        done = self._expect(len(verdicts), self._verdict_callers)
+        self._verdicts += verdicts
+        if self._verdicts_soon is None:
+            self._verdicts_soon = self._loop.call_later(VERDICTS_LINGER_S, self._settle)
+        return done
+
+    def ride(self) -> None:
+        """The shares queued now go before what is handed to the writer next, by the same commit if that can be."""
+        if self._rows_soon is not None:
+            self._rows_soon.cancel()
+            self._rows_soon = None
+        if self._rows:
+            rows, callers, self._rows, self._row_callers = self._rows, self._row_callers, [], []
+            self._write(rows, [], callers)
 
     def close(self) -> None:
         """Hand the writer what was collected, and take no more."""
         self._closed = True
-        if self._callers:
-            self._hand_over()
+        self._settle()
+        self.ride()
 
-    def _collect(
-        self, rows: Sequence[PoolShareRow], verdicts: Sequence[PoolShareVerdict]
-    ) -> asyncio.Future[None]:
+    def _settle(self) -> None:
+        """The verdicts queued now are written, after their shares."""
+        if self._verdicts_soon is not None:
+            self._verdicts_soon.cancel()
+            self._verdicts_soon = None
+        if self._verdicts:
+            self.ride()
+            verdicts, callers = self._verdicts, self._verdict_callers
+            self._verdicts, self._verdict_callers = [], []
+            self._write([], verdicts, callers)
+
+    def _expect(self, count: int, callers: list[asyncio.Future[None]]) -> asyncio.Future[None]:
         if self._closed:
             raise LedgerError("the ledger is closed")
-        self._rows += rows
-        self._verdicts += verdicts
-        self.waiting += len(rows) + len(verdicts)
+        self.waiting += count
         done: asyncio.Future[None] = self._loop.create_future()
-        self._callers.append(done)
-        if not self._under_way:
-            self._hand_over()
+        callers.append(done)
         return done
 
-    def _hand_over(self) -> None:
-        """Queue one write of all that was collected."""
-        rows, verdicts, callers = tuple(self._rows), tuple(self._verdicts), self._callers
-        self._rows, self._verdicts, self._callers = [], [], []
-        self._under_way += 1
+    def _write(
+        self,
+        rows: Sequence[PoolShareRow],
+        verdicts: Sequence[PoolShareVerdict],
+        callers: Sequence[asyncio.Future[None]],
+    ) -> None:
         self._writer.note(
             partial(pools.note_pool_shares, rows=rows, verdicts=verdicts),
             "pool_shares_not_recorded",
@@ -68,7 +100,6 @@ class PoolRecorder:
         )
 
     def _settled(self, callers: Sequence[asyncio.Future[None]], count: int, error: Exception | None) -> None:
-        self._under_way -= 1
         self.waiting -= count
         for done in callers:
             if done.done():
@@ -78,5 +109,3 @@ class PoolRecorder:
             else:
                 done.set_exception(error)
                 done.exception()  # that was logged, if it is for good: nobody need hear of it here
-        if self._callers and not self._under_way:
-            self._hand_over()

@@ -167,6 +167,7 @@ class Recorder:
         """
         if self.shares_full:
             raise LedgerFullError(f"{self.shares_waiting} shares wait for the ledger: it takes no more")
+        self._pools.ride()
         future = self._writer.enqueue(
             self._store.share_batch(records),
             lost_event="shares_not_recorded",

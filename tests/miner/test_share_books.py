@@ -120,7 +120,7 @@ class TestOrder:
     ) -> None:
         office.books.note_tip(7, job())
         await office.books.write(office.share("rack.1", tip=7))
-        assert office.recorder.kinds == ["tips", "units", "shares"]
+        assert office.recorder.kinds == ["units", "tips", "shares"]
         (row,) = await office.shares()
         assert (row.unit, row.prev_hash) == ("rack.1", "a0" * 32)
 
@@ -131,8 +131,10 @@ class TestOrder:
         office.clock.now += 5
         office.books.note_tip(7, job("2"))
         office.books.note_tip(8, job("3", prev_hash=OTHER_TIP, height=301))
-        await office.books.write(office.share())
-        assert office.recorder.kinds.count("tips") == 2
+        assert office.recorder.kinds == []  # a new job goes out: nothing is to be in its way
+        for _ in range(2):
+            await office.books.write(office.share())
+        assert office.recorder.kinds.count("tips") == 1
         assert store.tips() == [
             TipRow(8, OTHER_TIP.hex(), 301, NOW + 5),
             TipRow(7, "a0" * 32, 300, NOW),

@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from miner.ledger import pool_recorder as pool_recorder_module
 from miner.ledger import recorder as recorder_module
 from miner.ledger import writer as writer_module
 from miner.ledger.recorder import Recorder
+from miner.ledger.rollup import RECORD
 from miner.ledger.rows import (
     LedgerError,
     LedgerUnavailableError,
@@ -138,8 +140,8 @@ async def test_shares_that_never_reached_the_disk_are_told_at_the_end(
     with Store.open(url, busy_timeout_s=0.02) as store, held():
         recorder = Recorder(store)
         first = recorder.add_pool_shares([pool_share(1)])
+        await asyncio.sleep(0.05)  # which is longer than it waits for a commit to go with
         second = recorder.add_pool_shares([pool_share(2)])
-        await asyncio.sleep(0.05)
         await recorder.aclose()
         for lost in (first, second):
             with pytest.raises(LedgerUnavailableError, match="closed before it took this write"):
@@ -198,3 +200,14 @@ async def test_no_share_is_lost_or_told_twice_when_the_server_is_killed_again_an
             await asyncio.gather(*futures)
         sums = store.pool_share_sums()["main"]
         assert (sums.found, sums.accepted, sums.waiting) == (number, told, number - told)
+
+
+async def test_what_was_handed_to_a_pool_is_on_the_disk_when_the_record_of_the_same_share_is(
+    store: Store, pool_share: MakePoolShare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_recorder_module, "LINGER_S", 3600.0)
+    async with Recorder(store) as recorder:
+        row = recorder.add_pool_shares([pool_share(1)])
+        await recorder.add_shares(RECORD.pack(1, 0, 1_700_000_000.0, 1.0, 7, bytes(32)))
+        assert row.done()
+        assert [each.id for each in store.pool_shares()] == [1]
