@@ -23,9 +23,9 @@ $(STAMP): pyproject.toml setup.py Makefile $(NATIVE)
 demo: $(STAMP) ## a private bitcoind, the node, the controller on a price tape (ARGS="--seconds 60")
 	@$(BIN)/hashmill demo $(ARGS)
 
-# Three at a time on two cores: many tests wait for a node.
+# Four at a time on two cores: many tests wait for a node or a pool.
 test: $(STAMP) ## every test, against a real bitcoind
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, the C core's warnings
 	@$(BIN)/ruff check .

@@ -58,7 +58,7 @@ class PoolRecorder:
         if self._rows_soon is not None:
             self._rows_soon.cancel()
             self._rows_soon = None
-        if self._rows:
+        if self._row_callers:
             rows, callers, self._rows, self._row_callers = self._rows, self._row_callers, [], []
             self._write(rows, [], callers)
 
@@ -73,7 +73,7 @@ class PoolRecorder:
         if self._verdicts_soon is not None:
             self._verdicts_soon.cancel()
             self._verdicts_soon = None
-        if self._verdicts:
+        if self._verdict_callers:
             self.ride()
             verdicts, callers = self._verdicts, self._verdict_callers
             self._verdicts, self._verdict_callers = [], []

@@ -113,7 +113,9 @@ class Site:
 
     async def rows(self, pool: str | None = None) -> list[PoolShareRow]:
         """What the ledger has of the shares, oldest first."""
-        await self.recorder.settle_pool_shares([])  # which is done when all before it is
+        written = self.recorder.settle_pool_shares([])  # which is done when all before it is
+        self.recorder._pools._settle()
+        await written
         return self.store.pool_shares(1000, pool=pool)[::-1]
 
     async def works_for(

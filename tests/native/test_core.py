@@ -39,14 +39,11 @@ def build(compiler: str, program: Path, *flags: str) -> None:
     assert not built.stderr
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
-def test_the_core_is_right_and_clean_under_address_and_undefined_behaviour_sanitizers(
-    compiler: str, tmp_path: Path
-) -> None:
-    if compiler == "clang" and not has_sanitizers(compiler, tmp_path):
-        pytest.skip(
-            "clang's sanitizers are missing: sudo apt-get install libclang-rt-14-dev (or of its version)"
-        )
+def test_the_core_is_right_and_clean_under_address_and_undefined_behaviour_sanitizers(tmp_path: Path) -> None:
+    # With the first compiler that can: both take more than a minute, and the fuzzing campaign runs clang's for hours.
+    compiler = next((each for each in COMPILERS if has_sanitizers(each, tmp_path)), None)
+    if compiler is None:
+        pytest.skip("no compiler here has sanitizers: sudo apt-get install gcc")
     build(compiler, tmp_path / "core", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     # AddressSanitizer cannot look for leaks under ptrace, which some sandboxes use; the core has no heap.
     tested = run([tmp_path / "core"], ASAN_OPTIONS="detect_leaks=0", UBSAN_OPTIONS="print_stacktrace=1")

@@ -211,3 +211,13 @@ async def test_what_was_handed_to_a_pool_is_on_the_disk_when_the_record_of_the_s
         await recorder.add_shares(RECORD.pack(1, 0, 1_700_000_000.0, 1.0, 7, bytes(32)))
         assert row.done()
         assert [each.id for each in store.pool_shares()] == [1]
+
+
+async def test_nothing_to_be_written_is_done_when_all_before_it_is(
+    store: Store, pool_share: MakePoolShare
+) -> None:
+    async with Recorder(store) as recorder:
+        row = recorder.add_pool_shares([pool_share(1)])
+        await recorder.settle_pool_shares([])
+        await recorder.add_pool_shares([])
+        assert row.done()
