@@ -18,7 +18,7 @@ from report import arguments, progress
 
 FOLDER: Final = Path(__file__).resolve().parent
 BENCHES: Final[dict[str, list[str]]] = {
-    "kernels": ["--rounds", "3"],
+    "kernels": ["--rounds", "1"],
     "scan_efficiency": ["--seconds", "0.3"],
     "latency": ["--quick"],
     "overhead": ["--quick"],
