@@ -258,7 +258,7 @@ class Upstreams:
             await asyncio.sleep(STEER_S)
 
     def _steer(self) -> None:
-        """Mine for the pool that is to be mined for now, if it is another one than before."""
+        """Mine for the pool whose turn it is, if that is another one than before."""
         if self._steering or self._stopped:
             return
         self._steering = True

@@ -94,7 +94,7 @@ class PoolWatch:
 
     @property
     def condemned(self) -> bool:
-        """Whether this pool is not to be mined for now."""
+        """Whether too much about this pool is suspicious to mine for it."""
         return self._limit > 0 and (self._suspicious_jobs >= self._limit or self._lasts)
 
     @property
