@@ -273,10 +273,22 @@ typedef struct {
  * In: data, length in bytes, start (at most length), now (unix seconds). */
 size_t hm_take(hm_taker *taker, const uint8_t *data, size_t length, size_t start, double now);
 
+/* The same from the chunk's beginning, for a caller to whom each look at a field is dear.
+ * Returns: if every byte was consumed, answers_length + (accepted << 16) + (rejected << 32), unless there are more
+ * than 65,535 bytes of answers; otherwise the offset after the last line consumed, as -1 - offset. Out, In: as of hm_take. */
+int64_t hm_take_chunk(hm_taker *taker, const uint8_t *data, size_t length, double now);
+
 /* Give a session a new difficulty. The oldest level gives way when there are HM_LEVELS; the newest is replaced
  * when it has the same number.
  * Returns: HM_OK, or HM_INVALID, nothing done, if the number is below the newest level's. */
 int hm_taker_set_level(hm_taker *taker, uint64_t number, uint64_t from, double difficulty, const uint8_t target[32]);
+
+/* ---- Answers --------------------------------------------------------------------------------------------- */
+
+/* Write each piece to its socket (a file descriptor) without waiting; behind a piece that was not taken whole, nothing
+ * more to that socket.  Returns: how many pieces were not taken whole.
+ * Out: sent, count numbers of bytes taken.  In: sockets, lengths, data (all pieces, one after the other), count. */
+size_t hm_send(const int32_t *sockets, const uint32_t *lengths, const uint8_t *data, size_t count, uint32_t *sent);
 
 /* ---- Measuring ------------------------------------------------------------------------------------------- */
 

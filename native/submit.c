@@ -484,6 +484,17 @@ size_t hm_take(hm_taker *taker, const uint8_t *data, size_t length, size_t start
     return start;
 }
 
+int64_t hm_take_chunk(hm_taker *taker, const uint8_t *data, size_t length, double now)
+{
+    size_t end = hm_take(taker, data, length, 0, now);
+    uint64_t told = taker->outbox->answers_length;
+
+    if (end != length || told > 0xffff)
+        return -1 - (int64_t)end;
+    /* An answer is longer than one byte: there are fewer of them than bytes. */
+    return (int64_t)(told | (uint64_t)taker->accepted << 16 | (uint64_t)taker->rejected << 32);
+}
+
 int hm_taker_set_level(hm_taker *taker, uint64_t number, uint64_t from, double difficulty, const uint8_t target[32])
 {
     hm_level *level = taker->levels + taker->level_count;

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
 
 from miner.ledger.rows import LedgerError
+from miner.stratum.sending import MOST
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ STALL_S: Final = 10.0
 """How long an answer waits for the ledger before its connection is closed without one."""
 RETRY_S: Final = 1.0
 """How long after a refusal the same records are offered to the ledger again."""
-SLICE: Final = 256
+SLICE: Final = MOST
 """Connections whose answers are written before the loop may do something else, a notify for instance."""
 MOST_WAITING: Final = 200_000
 """Shares that may wait for a commit to begin before no more is read from those that send them."""
@@ -64,6 +65,12 @@ class Waiter(Protocol):
         ...
 
 
+def release_each(answers: Iterable[tuple[Waiter, bytes]]) -> None:
+    """Have each of these waiters write its answers."""
+    for waiter, data in answers:
+        waiter.release(data)
+
+
 class _Batch:
     """Answers that wait for one commit, and how many shares they acknowledge; `holds`: they wait even where there is no share."""
 
@@ -85,7 +92,8 @@ class ShareCommitter:
     are never credited twice), the alert is raised, and `refusal` says why nobody should log in; all that ends with
     the next commit that works. Records that were refused are offered again, ahead of newer ones.
 
-    While `give_way()` is true no answers are written: a notify goes first.
+    While `give_way()` is true no answers are written: a notify goes first. `release` calls each waiter's, or does for many
+    what that does.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class ShareCommitter:
         *,
         on_alert: Callable[[str, str], None],
         give_way: Callable[[], bool] = lambda: False,
+        release: Callable[[list[tuple[Any, bytes]]], None] = release_each,
         pace_s: float = PACE_S,
         stall_s: float = STALL_S,
         most_waiting: int = MOST_WAITING,
@@ -104,6 +113,7 @@ class ShareCommitter:
         self._write = write
         self._on_alert = on_alert
         self._give_way = give_way
+        self._release_all = release
         self._pace_s = pace_s
         self._stall_s = stall_s
         self._most_waiting = most_waiting
@@ -133,7 +143,8 @@ class ShareCommitter:
         held = batch.answers.get(waiter)
         if held is None:
             waiter.pending += 1
-            self.wake()
+            if self._next is None and self._committing is None:
+                self.wake()
         else:
             data = held + data
         batch.answers[waiter] = data
@@ -262,9 +273,8 @@ class ShareCommitter:
         """Write some of the answers that are due, then let waiters be read again, and come back for the rest."""
         self._slice = None
         if not self._give_way():
-            for _ in range(min(SLICE, len(self._releasing))):
-                waiter, data = self._releasing.popleft()
-                waiter.release(data)
+            due = self._releasing
+            self._release_all([due.popleft() for _ in range(min(SLICE, len(due)))])
         if self._has_room():
             for _ in range(min(SLICE, len(self._paused))):
                 self._paused.popleft().resume_reading()

@@ -19,6 +19,7 @@ from miner.stratum.house import (
     Waiting,
 )
 from miner.stratum.rules import PortRules
+from miner.stratum.sending import send
 from miner.stratum.server_session import ServerSession
 from miner.stratum.v1 import Notice
 from miner.work.extranonce import ExtranonceExhaustedError
@@ -27,6 +28,8 @@ from miner.work.roster import HashingUnit
 from miner.work.share import Pending, Submission, Verdict
 
 if TYPE_CHECKING:
+    import socket
+
     from miner.stratum.broadcast import Broadcast
 
 log = logging.getLogger(__name__)
@@ -93,12 +96,13 @@ class Connection(asyncio.Protocol):
     """The protocol of one miner's transport, and the house of its session.
 
     `address` is where it comes from, `key` what that is counted as. `ending` says why it is closed, and is empty while
-    nobody wants that; `place` is its session id, `layout` that of its extranonces. `lane` brings it its jobs.
+    nobody wants that; `place` is its session id, `layout` that of its extranonces. `lane` brings it its jobs. `socket` is the
+    transport's, None where what is written is not what goes over it (TLS).
     """
 
     __slots__ = (
         "_behind", "_hub", "_rules", "_transport", "address", "ending", "key", "lane", "layout", "pending", "place",
-        "session",
+        "session", "socket",
     )  # fmt: skip
 
     session: ServerSession
@@ -116,6 +120,7 @@ class Connection(asyncio.Protocol):
         self.pending = 0
         self.place = ""
         self.ending = ""
+        self.socket: socket.socket | None = None
 
     # ---- What the loop calls ---------------------------------------------------------------------------------
 
@@ -130,17 +135,22 @@ class Connection(asyncio.Protocol):
         """The miner said something."""
         if self.ending:
             return
+        session = self.session
         try:
-            output = self.session.receive(data, self._hub.clock())
+            now = self._hub.clock()
+            credited = session.take(data, now)
+            if credited < 0:
+                output = session.go_on(now)
         except Exception as error:  # noqa: BLE001 - whatever this one did to its session, the others go on
             self._broke(error)
             return
-        if output.credited or self.pending or output.holds:
-            self._hold(output)
-        elif output.data:
-            self._transport.write(output.data)
-        if output.close or output.login is not None:
-            self._go_on(output)
+        if credited < 0:
+            self._carry_out(output)
+        elif credited or (self.pending and session.answers):
+            # Answers alone, which tell of no job: nothing newer need wait for them.
+            self._hub.committer.hold(self, session.answers, credited)
+        elif session.answers:
+            self._transport.write(session.answers)
 
     def pause_writing(self) -> None:
         """It does not read what it is told: it must not cost more memory than this."""
@@ -150,7 +160,7 @@ class Connection(asyncio.Protocol):
         """It has ended, whoever wanted it."""
         reason = self.ending or ("lost" if exc else "closed_by_miner")
         self.ending = reason
-        self._transport = None
+        self._transport = self.socket = None
         try:
             self._hub.left(self, reason)
         finally:
@@ -274,6 +284,10 @@ class Connection(asyncio.Protocol):
             if not self._behind and self.lane is not None:
                 self.lane.late(self)
 
+    def write_rest(self, data: bytes) -> None:
+        """Have the loop write what the socket did not take."""
+        self._transport.write(data)
+
     def pause_reading(self) -> None:
         """Read nothing more of what the peer sends."""
         if self._transport is not None:
@@ -366,3 +380,30 @@ class Connection(asyncio.Protocol):
     def _broke(self, error: Exception) -> None:
         log.error("session_failed", extra={"address": self.address}, exc_info=error)
         self.drop("session_failed")
+
+
+def release_all(answers: list[tuple[Connection, bytes]]) -> None:
+    """Do what each connection's `release` does, at most `miner.stratum.sending.MOST`, with one call for all that can be."""
+    numbers: list[int] = []
+    pieces: list[bytes] = []
+    ready: list[Connection] = []
+    try:
+        for connection, data in answers:
+            own = connection.socket
+            if (
+                own is not None
+                and not connection.ending
+                and not connection._behind  # noqa: SLF001  its home
+                and not connection._transport.get_write_buffer_size()  # noqa: SLF001
+                # The loop lets go of the number when it closes the socket, before another one can have it.
+                and (number := own.fileno()) >= 0
+            ):
+                connection.pending -= 1
+                numbers.append(number)
+                pieces.append(data)
+                ready.append(connection)
+            else:
+                connection.release(data)
+    finally:
+        for place, rest in send(numbers, pieces).items():
+            ready[place].write_rest(rest)

@@ -11,7 +11,7 @@ from typing import Final
 
 from miner.stratum.awaited import Awaited
 from miner.stratum.commits import STALL_S, STALLED, ShareCommitter, Shares
-from miner.stratum.connection import Connection
+from miner.stratum.connection import Connection, release_all
 from miner.stratum.dispatch import MAIN, Dispatch
 from miner.stratum.house import Granted, LoginWanted, MakeTaker, Refused, Subscription, Waiting
 from miner.stratum.limits import ConnectionLimits, limit_key, raise_open_files
@@ -126,6 +126,7 @@ class Server:
             counter.write,
             on_alert=on_alert,
             give_way=lambda: self._dispatch.is_busy,
+            release=release_all,
             stall_s=limits.stall_s,
         )
         self._logins = Logins(
@@ -339,6 +340,7 @@ class Server:
         tls = None if port.certificate is None else port.certificate.context
         # The kernel acknowledges what we read with our answer, not by a packet of its own, which costs as much as the answer.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        connection.socket = accepted if tls is None else None
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection,

@@ -46,7 +46,7 @@ class ServerSession:
 
     __slots__ = (
         "_asking", "_asking_id", "_awaited", "_channel", "_closing", "_credited", "_heard_at", "_holds", "_house",
-        "_lines", "_out", "_patience", "_rest", "_rules", "_taker", "_wishes", "agent",
+        "_lines", "_out", "_patience", "_rest", "_rules", "_taker", "_wishes", "agent", "answers",
     )  # fmt: skip
 
     def __init__(self, house: House, rules: PortRules, uptime: float) -> None:
@@ -70,6 +70,8 @@ class ServerSession:
         self._asking_id = b""
         self.agent = ""
         """What the device says it is."""
+        self.answers = b""
+        """What to write after a `take` that took everything."""
 
     # ---- What the server asks --------------------------------------------------------------------------------
 
@@ -116,24 +118,37 @@ class ServerSession:
 
     def receive(self, data: bytes, now: float) -> Output:
         """Bytes came, cut anywhere."""
+        credited = self.take(data, now)
+        return self.go_on(now) if credited < 0 else Output(self.answers, credited)
+
+    def take(self, data: bytes, now: float) -> int:
+        """Bytes came, cut anywhere: returns how many good shares there are, or less than zero where `go_on` must follow.
+
+        Plain shares and nothing else, as nearly always, are answered by `answers`, which is all there is to say.
+        """
         self._heard_at = now
         if self._rest:
             data = self._rest + data
             self._rest = b""
         taker = self._taker
         if taker is None:
-            return self._read(data, 0, now)
-        channel = self._channel
+            self._rest = data
+            return -1
         end = taker.take(data, 0, now)
-        answers = taker.answers
         accepted = taker.accepted
-        if accepted:
-            answers += channel.credit(accepted, taker.work, now)
-        if end == len(data):
-            return Output(answers, accepted)
-        self._out.append(answers)
+        news = self._channel.credit(accepted, taker.work, now) if accepted else b""
+        if end == len(data) and not news:
+            self.answers = taker.answers
+            return accepted
+        self._out.append(taker.answers + news)
         self._credited = accepted
-        return self._read(data, end, now)
+        self._rest = data[end:]
+        return -1
+
+    def go_on(self, now: float) -> Output:
+        """What a `take` that returned less than zero left to be done."""
+        data, self._rest = self._rest, b""
+        return self._read(data, 0, now)
 
     def login_settled(self, outcome: LoginOutcome, now: float) -> Output:
         """The login that `Output.login` wanted is decided; what was held since then follows."""

@@ -29,6 +29,10 @@ class Wire:
         self.high = 0
         self.reads = True
         self.closed = ""
+        self.unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def set_write_buffer_limits(self, high: int) -> None:
         self.high = high
@@ -62,6 +66,17 @@ class Session:
         self.is_mining = self.wants_extranonce = True
         self.awaited: set[int] = set()
         self.settled: list[Any] = []
+
+    def take(self, _data: bytes, _now: float) -> int:
+        """Plain shares, or more than that: whatever the next output is."""
+        said = self.says[0]
+        if isinstance(said, Exception) or said.close or said.login or said.holds or b'"method"' in said.data:
+            return -1
+        self.answers = self.receive(b"", _now).data
+        return said.credited
+
+    def go_on(self, now: float) -> Output:
+        return self.receive(b"", now)
 
     def receive(self, _data: bytes, _now: float) -> Output:
         said = self.says.pop(0)
