@@ -2,11 +2,16 @@
 
 Everything the controller knows of the outer world arrives as ticks, so what is recorded is all that a
 decision was made from.
+
+Beside the series named here there are those that a configuration makes: an exchange rate for every currency (`usd_per_eur`), and a
+signal for every name (`signal:grid`).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 BTC_USD = "btc_usd"
 POWER = "power_usd_per_kwh"
@@ -30,6 +35,37 @@ UNITS = {
     TIP_TIME: "s",
 }
 """The unit every value of a series is in."""
+
+FX_PREFIX: Final = "usd_per_"
+SIGNAL_PREFIX: Final = "signal:"
+SIGNAL_UNITS: Final = ("1", "kW")
+"""A signal says that it is in force (1), or how much power it leaves."""
+
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_FX = re.compile(re.escape(FX_PREFIX) + r"([a-z]{3})", re.ASCII)
+
+
+def fx_series(currency: str) -> str:
+    """The series of a currency's exchange rate in USD per unit: that of "EUR" is "usd_per_eur". Raises ValueError."""
+    if not _CURRENCY.fullmatch(currency):
+        raise ValueError(f"{currency!r} is no currency: three capital letters, like EUR")
+    return FX_PREFIX + currency.lower()
+
+
+def signal_series(name: str) -> str:
+    """The series of a signal by its name. Raises ValueError for an empty name."""
+    if not name:
+        raise ValueError("a signal needs a name")
+    return SIGNAL_PREFIX + name
+
+
+def units_of(series: str) -> tuple[str, ...]:
+    """The units that values of a series may be in; none for a series nobody knows."""
+    if series in UNITS:
+        return (UNITS[series],)
+    if rate := _FX.fullmatch(series):
+        return (f"USD/{rate[1].upper()}",)
+    return SIGNAL_UNITS if series.startswith(SIGNAL_PREFIX) and series != SIGNAL_PREFIX else ()
 
 
 @dataclass(frozen=True, slots=True)

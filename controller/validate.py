@@ -17,12 +17,14 @@ from controller.ticks import (
     DIFFICULTY,
     EPOCH_START,
     FEES,
+    FX_PREFIX,
     HASHPRICE,
     POWER,
+    SIGNAL_PREFIX,
     SUBSIDY,
     TIP_TIME,
-    UNITS,
     Tick,
+    units_of,
 )
 
 if TYPE_CHECKING:
@@ -85,16 +87,34 @@ TEST_CHAIN_RULES: Mapping[str, SeriesRule] = MappingProxyType(
 """Bounds for regtest, signet and testnet, where a difficulty near zero makes any hashprice absurd."""
 
 
+FX_RULE = SeriesRule(1e-6, 100.0, 7 * 86_400.0)
+"""Of an exchange rate, in USD per unit of any currency. Central banks publish on working days only, so a week is the least that
+outlasts every row of holidays."""
+
+SIGNAL_RULE = SeriesRule(0.0, 1e9, math.inf)
+"""Of a signal: in force, or a power in kW. It ends when its time is over, not by age."""
+
+
+def rule_for(series: str, rules: Mapping[str, SeriesRule]) -> SeriesRule | None:
+    """The rule of a series: the one given, else that of its kind; None for a series nobody knows."""
+    rule = rules.get(series)
+    if rule is not None or not units_of(series):
+        return rule
+    if series.startswith(FX_PREFIX):
+        return FX_RULE
+    return SIGNAL_RULE if series.startswith(SIGNAL_PREFIX) else None
+
+
 def check_tick(tick: Tick, rules: Mapping[str, SeriesRule], now: float) -> Tick | Refused:
     """The tick itself if it may be believed at `now`, else why not; never judges its age."""
-    rule = rules.get(tick.series)
+    rule = rule_for(tick.series, rules)
     if rule is None:
         return Refused(tick, f"series {tick.series!r} is not known")
-    unit = UNITS.get(tick.series, tick.unit)
-    if tick.unit != unit:
-        return Refused(tick, f"unit {tick.unit!r} is not {unit!r}")
+    units = units_of(tick.series) or (tick.unit,)
+    if tick.unit not in units:
+        return Refused(tick, f"unit {tick.unit!r} is not {' or '.join(map(repr, units))}")
     if not rule.low <= tick.value <= rule.high:  # not a number is within no bounds
-        value = f"{tick.value:g}" if unit == "1" else f"{tick.value:g} {unit}"
+        value = f"{tick.value:g}" if tick.unit == "1" else f"{tick.value:g} {tick.unit}"
         return Refused(tick, f"{value} is outside {rule.low:g} .. {rule.high:g}")
     if not tick.valid_from < tick.valid_to:
         return Refused(tick, "its validity is empty")

@@ -151,14 +151,14 @@ def hashprice(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
     """Print what hashing earns now and after the next retarget."""
     loaded = _load(config)
     _log_warnings(loaded)
-    from miner import inquiries, render  # noqa: PLC0415 - slow to import
+    from miner import inquiries, render, render_plan  # noqa: PLC0415 - slow to import
 
     with _failures_told(inquiries.CONFIGURATION_ERRORS):
         report = inquiries.hashprice(loaded)
     if as_json:
         _print_json(report)
     else:
-        render.show(*render.hashprice(report))
+        render.show(*render_plan.hashprice(report))
     if not report["known"]:
         raise typer.Exit(FAILED)
 
@@ -168,14 +168,45 @@ def plan(*, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) 
     """Print what the controller would do, and why; touches nothing."""
     loaded = _load(config)
     _log_warnings(loaded)
-    from miner import inquiries, render  # noqa: PLC0415 - slow to import
+    from miner import inquiries, render, render_plan  # noqa: PLC0415 - slow to import
 
     with _failures_told(inquiries.CONFIGURATION_ERRORS):
         report = {"enabled": loaded.controller.enabled, **inquiries.plan(loaded)}
     if as_json:
         _print_json(report)
     else:
-        render.show(*render.plan(report))
+        render.show(*render_plan.plan(report))
+
+
+@app.command()
+def fleet(
+    *,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it there: a name ending in .svg or .png.")
+    ] = None,
+) -> None:
+    """Print merit order, breakevens, survival table, cash; touches nothing."""
+    loaded = _load(config)
+    _log_warnings(loaded)
+    from miner import inquiries, render, render_fleet  # noqa: PLC0415 - slow to import
+    from miner.control_fleet import PlotRefusedError, draw_fleet  # noqa: PLC0415
+
+    with _failures_told(inquiries.CONFIGURATION_ERRORS):
+        report = inquiries.fleet(loaded)
+    if as_json:
+        _print_json(report)
+    else:
+        render.show(*render_fleet.fleet(report))
+    if plot is not None:
+        try:
+            draw_fleet(report, plot)
+        except PlotRefusedError as error:
+            _fail(str(error), FAILED)
+        typer.echo(f"drawn: {plot}", err=True)
+    if not report["known"]:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -214,7 +245,15 @@ def log_decisions(
     config: ConfigOption = DEFAULT_CONFIG,
     limit: LimitOption = 20,
     unit: UnitOption = None,
+    since: SinceOption = None,
     changes: Annotated[bool, typer.Option("--changes", help="Leave out those that held a mode.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Decide again from what was kept, the last day unless --since; compare every bit.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What units were told, why, and what came of it."""
@@ -222,8 +261,12 @@ def log_decisions(
 
     from miner import render  # noqa: PLC0415 - slow to import
 
+    if verify:
+        _verify_decisions(_load(config), _time(since or "1d"), limit, unit, as_json=as_json)
+        return
+    begin = _time(since)
     with _failures_told(), _ledger(_load(config)) as ledger:
-        rows = ledger.decisions(limit, unit=unit, changes=changes)
+        rows = ledger.decisions(limit, unit=unit, since=begin, changes=changes)
         outcomes = ledger.outcomes([row.id for row in rows])
     if as_json:
         _print_json(
@@ -231,6 +274,20 @@ def log_decisions(
         )
     else:
         render.show(render.decisions(rows, outcomes))
+
+
+def _verify_decisions(config: "Config", since: float, limit: int, unit: str | None, *, as_json: bool) -> None:
+    from miner import render  # noqa: PLC0415 - slow to import
+    from miner.control_verify import Verification  # noqa: PLC0415
+
+    with _failures_told(), _ledger(config) as ledger:
+        report = Verification(ledger, unit=unit).run(since, time.time())
+    if as_json:
+        _print_json(report)
+    else:
+        render.show(*render.verification(report, limit))
+    if not report["ok"]:
+        raise typer.Exit(FAILED)
 
 
 @log.command("blocks")

@@ -4,31 +4,31 @@ Reading a file, with every error and its line at once, is `miner.config_file.loa
 key live in `miner.config_rules`; docs/configuration.md is written from these models by `miner.config_reference`.
 """
 
-from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, Strict
 
+from miner.config_controller import ControllerConfig
 from miner.config_ledger import LedgerConfig
+from miner.config_market import MarketConfig
 from miner.config_pool import PoolConfig, UpstreamsConfig
+from miner.config_power import PowerConfig
 from miner.config_stratum import StratumConfig
+from miner.config_tape import TapeConfig
+from miner.config_treasury import TreasuryConfig
 from miner.config_units import UnitConfig
 from miner.config_values import (
     MAX_VERSIONS,
     Address,
-    Bounds,
     CoinbaseTag,
-    FilePath,
     Listen,
     ModeName,
     Network,
     OptionalFilePath,
     RpcUrl,
     Section,
-    Share,
     ShareDifficulty,
-    TapeStart,
     Threads,
     VersionMask,
     ZmqUrl,
@@ -173,144 +173,6 @@ class CpuConfig(Section):
         return self.idle_watts + mode.threads * self.watts_per_thread if mode.watts is None else mode.watts
 
 
-class MarketConfig(Section):
-    """What a bitcoin is worth."""
-
-    btc_usd: PositiveFloat | None = Field(
-        default=None,
-        description="Fixed price of one bitcoin in USD. A [tape] that brings btc_usd takes its place.",
-    )
-
-
-class PowerConfig(Section):
-    """What power costs."""
-
-    usd_per_kwh: float | None = Field(
-        default=None,
-        description="Fixed price in USD per kWh; may be negative. A [tape] that brings the price takes its place.",
-    )
-
-
-class TapeConfig(Section):
-    """A recorded run of prices, replayed at a chosen speed: for demos, tests and chains whose difficulty means nothing."""
-
-    file: FilePath = Field(
-        description="CSV with a header: one column for the time (start_utc in ISO 8601, date, or offset_s in seconds) "
-        "and one or more of btc_usd, usd_per_kwh or usd_per_mwh, difficulty, subsidy_sat, fees_sat, "
-        "hashprice_usd_per_ph_day."
-    )
-    speed: PositiveFloat = Field(default=1.0, description="Seconds of tape per second of clock.")
-    start: TapeStart | None = Field(
-        default=None,
-        description="Where the replay begins: a time in UTC, or seconds from the first row; absent: the first row.",
-    )
-    at_end: Literal["hold", "loop"] = Field(
-        default="hold", description='After the last row: "hold" its values, or "loop" from the beginning.'
-    )
-
-    def start_at_s(self, begins_at: float | None) -> float:
-        """Seconds on the tape at which the replay begins.
-
-        `begins_at` is the first row's time in unix seconds, None for a tape of offsets, which knows no dates: a `start`
-        that is one is then a ValueError.
-        """
-        if not isinstance(self.start, datetime):
-            return self.start or 0.0
-        if begins_at is None:
-            raise ValueError("start is a date, but the tape counts in offset_s: give start in seconds")
-        return self.start.timestamp() - begins_at
-
-
-class MaxAges(Section):
-    """Seconds after which the last value of a series is too old to decide on; absent: what is given here."""
-
-    btc_usd: PositiveFloat | None = Field(default=None, description="Price of bitcoin; absent: 3600.")
-    power_usd_per_kwh: PositiveFloat | None = Field(default=None, description="Price of power; absent: 1800.")
-    network_difficulty: PositiveFloat | None = Field(
-        default=None, description="Difficulty in force; absent: 7200."
-    )
-    subsidy_sat: PositiveFloat | None = Field(default=None, description="Block subsidy; absent: 7200.")
-    fees_sat_per_block: PositiveFloat | None = Field(
-        default=None, description="Mean fees of the last 144 blocks; absent: 7200."
-    )
-    hashprice_usd_per_ph_day: PositiveFloat | None = Field(
-        default=None, description="Hashprice, where a tape brings it; absent: 3600."
-    )
-
-
-class ValueBounds(Section):
-    """Values outside of [lowest, highest] are refused as faults of their source; absent: bounds that fit the chain."""
-
-    btc_usd: Bounds | None = Field(default=None, description="Price of bitcoin, USD; absent: [1000, 1e7].")
-    power_usd_per_kwh: Bounds | None = Field(
-        default=None, description="Price of power, USD per kWh; absent: [-1, 10]. Spikes within are real."
-    )
-    network_difficulty: Bounds | None = Field(
-        default=None, description="Difficulty; absent: [1e12, 1e17] on main, from 1e-10 elsewhere."
-    )
-    hashprice_usd_per_ph_day: Bounds | None = Field(
-        default=None, description="Hashprice, USD per PH/s and day; absent: [1, 1000] on main, any elsewhere."
-    )
-
-
-class ControllerConfig(Section):
-    """What decides when to hash."""
-
-    enabled: bool = Field(default=True, description="false: every unit runs whatever it costs.")
-    dry_run: bool = Field(default=True, description="Decide and record, but touch nothing.")
-    tick_s: Annotated[float, Field(ge=0.1)] = Field(default=60.0, description="Time between two decisions.")
-    horizon_hours: Annotated[float, Field(gt=0, le=720)] = Field(
-        default=36.0, description="How far the plan looks ahead."
-    )
-    min_on_s: NonNegativeFloat = Field(
-        default=300.0, description="A unit that was started runs at least this long."
-    )
-    min_off_s: NonNegativeFloat = Field(
-        default=300.0, description="A unit that was stopped rests at least this long."
-    )
-    dead_band_ratio: Share = Field(
-        default=0.02, description="A change must earn this share of the revenue more than it costs."
-    )
-    site_cap_kw: NonNegativeFloat = Field(
-        default=0.0, description="Power the site may draw; 0: no limit. Above 0 is not in this version yet."
-    )
-    pool_fee: Share = Field(
-        default=0.0,
-        description="Share of the revenue that goes to a pool; 0 when mining solo. At a [[pool]] its own fee counts.",
-    )
-    stale_ratio: Share = Field(
-        default=0.0,
-        description="Share of the work that comes too late to be paid. At a [[pool]] what it really rejects counts, and this until it has judged some shares.",
-    )
-    safe_mode: ModeName = Field(
-        default="pause",
-        description='What units do when prices stay too old: "run", "pause" or the name of a mode.',
-    )
-    grace_s: NonNegativeFloat = Field(
-        default=900.0,
-        description="When a price is too old, the last decision is held this long before safe_mode.",
-    )
-    confirm_s: PositiveFloat = Field(
-        default=5.0, description="A change that the unit does not show within this time is tried again."
-    )
-    attempts: Annotated[int, Field(ge=1)] = Field(
-        default=3, description="Tries for one change; then it has failed and is an alert."
-    )
-    retry_after_s: NonNegativeFloat = Field(
-        default=300.0, description="Rest before a change that failed is tried once more."
-    )
-    unit_max_age_s: PositiveFloat = Field(
-        default=180.0, description="A unit that was not read for this long is unreachable."
-    )
-    max_changes_per_minute: Annotated[int, Field(ge=1)] = Field(
-        default=30, description="No more units than this change in a minute: inrush, breakers."
-    )
-    max_age_s: MaxAges = Field(
-        default_factory=MaxAges, description="Seconds after which a value is too old, by series."
-    )
-    bounds: ValueBounds = Field(default_factory=ValueBounds, description="Values believed, by series.")
-
-
 class HttpConfig(Section):
     """API, metrics and health, over HTTP."""
 
@@ -368,6 +230,9 @@ class Config(Section):
     controller: ControllerConfig = Field(
         default_factory=ControllerConfig, description="What decides when to hash."
     )
+    treasury: TreasuryConfig = Field(
+        default_factory=TreasuryConfig, description="Cash and fixed costs, for `hashmill fleet`."
+    )
     ledger: LedgerConfig = Field(default_factory=LedgerConfig, description="Where everything is kept.")
     http: HttpConfig = Field(default_factory=HttpConfig, description="API, metrics and health.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is logged.")
@@ -394,6 +259,7 @@ TABLES: dict[str, type[Section]] = {
     "power": PowerConfig,
     "tape": TapeConfig,
     "controller": ControllerConfig,
+    "treasury": TreasuryConfig,
     "ledger": LedgerConfig,
     "http": HttpConfig,
     "log": LogConfig,

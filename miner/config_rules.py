@@ -16,7 +16,6 @@ OTHERS = stat.S_IRWXO
 GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 LATER = {
-    ("market", "btc_source"): "price sources over HTTP are not in this version yet: set btc_usd, or a [tape]",
     ("power", "schedule"): "tariffs by time of day are not in this version yet: set usd_per_kwh, or a [tape]",
     ("power", "file"): "power price files are not in this version yet: set usd_per_kwh, or a [tape]",
     ("power", "http"): "power prices over HTTP are not in this version yet: set usd_per_kwh, or a [tape]",
@@ -192,10 +191,6 @@ def controller(draft: Draft) -> Iterator[Finding]:
     section = draft.sections.get(("controller",))
     if section is None:
         return
-    if section.site_cap_kw > 0:
-        yield Finding(
-            ("controller", "site_cap_kw"), "a site's power limit is not in this version yet: set it to 0"
-        )
     if draft.sound("controller", "enabled") and section.enabled:
         yield from _prices(draft)
 
@@ -209,15 +204,15 @@ def _prices(draft: Draft) -> Iterator[Finding]:
         except (KeyError, AttributeError, OSError, UnicodeDecodeError):
             return  # what it brings cannot be known; that it cannot be read is said at its own key
     wanted = (
-        ("market", "btc_usd", {"btc_usd", "hashprice_usd_per_ph_day"}),
-        ("power", "usd_per_kwh", {"usd_per_kwh", "usd_per_mwh"}),
+        ("market", ("btc_usd", "btc_source"), {"btc_usd", "hashprice_usd_per_ph_day"}),
+        ("power", ("usd_per_kwh",), {"usd_per_kwh", "usd_per_mwh"}),
     )
-    for name, key, columns in wanted:
+    for name, keys, columns in wanted:
         written = draft.raw.get(name, {})
-        if isinstance(written, dict) and key not in written and not brings & columns:
+        if isinstance(written, dict) and not written.keys() & set(keys) and not brings & columns:
             yield Finding(
                 (name,),
-                f"the controller needs a price: set [{name}] {key}, or a [tape] with a column {' or '.join(sorted(columns))}, "
+                f"the controller needs a price: set [{name}] {' or '.join(keys)}, or a [tape] with a column {' or '.join(sorted(columns))}, "
                 "or [controller] enabled = false",
             )
 

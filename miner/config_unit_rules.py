@@ -23,7 +23,7 @@ CPU_KEYS = {
     "host": "the unit cpu is this machine: remove this line",
     "modes": "the modes of the unit cpu stand in [cpu] modes: move them there",
 }
-SWITCHING = ("min_on_s", "min_off_s", "restart_s", "safe_mode")
+SWITCHING = ("min_on_s", "min_off_s", "restart_s", "starts_per_day", "max_temp_c", "safe_mode")
 
 
 def take_out_later(raw: dict[str, Any]) -> Iterator[Finding]:

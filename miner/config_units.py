@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, Strict
+from pydantic import Field, NonNegativeFloat, PositiveFloat, Strict
 
 from miner.config_values import ModeName, Section, WorkerName
 
@@ -43,6 +43,21 @@ class UnitConfig(Section):
     min_off_s: NonNegativeFloat | None = Field(default=None, description="Instead of [controller] min_off_s.")
     restart_s: NonNegativeFloat | None = Field(
         default=None, description="Time from off to full hashrate; power is drawn meanwhile. Absent: 0."
+    )
+    wear_usd: NonNegativeFloat = Field(
+        default=0.0, description="What a start costs beside the revenue lost meanwhile: wear, in USD."
+    )
+    change_s: NonNegativeFloat = Field(
+        default=0.0,
+        description="Hashing time lost when it goes from one running mode to another; power is drawn meanwhile.",
+    )
+    starts_per_day: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="No more starts than this in a day of [controller] time_zone; absent: as many as pay.",
+    )
+    max_temp_c: PositiveFloat | None = Field(
+        default=None,
+        description="Above this temperature it is stepped down whatever it earns; absent: no limit.",
     )
     safe_mode: ModeName | None = Field(default=None, description="Instead of [controller] safe_mode.")
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
@@ -207,6 +208,14 @@ def _bounds(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f'"{value}" is no time zone: give an IANA name, like Europe/Berlin') from None
+    return value
+
+
 MODE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 
 FilePath = Annotated[Path, BeforeValidator(_located)]
@@ -221,6 +230,7 @@ Listen = Annotated[str, AfterValidator(_listen)]
 Address = Annotated[str, AfterValidator(address_text)]
 VersionMask = Annotated[str, AfterValidator(_version_mask)]
 CoinbaseTag = Annotated[str, AfterValidator(_coinbase_tag)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
 Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]
 ShareDifficulty = Annotated[float | Literal["auto"], BeforeValidator(_share_difficulty)]

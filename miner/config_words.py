@@ -3,7 +3,7 @@
 import difflib
 import json
 from datetime import date, time
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -24,6 +24,7 @@ WORDS = {
     "bool_type": "must be true or false, not {shown}",
     "finite_number": "must be a finite number",
     "model_type": "must be a table, not {shown}",
+    "dict_type": "must be a table, not {shown}",
     "tuple_type": "must be an array, written [...], not {shown}",
     "string_pattern_mismatch": "must be letters, digits, - and _ only, at most 32, not {shown}",
     "string_too_short": "must not be empty",
@@ -45,16 +46,23 @@ def words(detail: ErrorDetails, path: KeyPath, model: type[Section]) -> str:
     # A kind of error without words of its own is told in pydantic's.
     template = WORDS.get(detail["type"], "{told}, not {shown}")
     facts = {**context, "expected": str(context.get("expected", "")).replace("'", '"'), "told": detail["msg"]}
-    return template.format(**facts, shown=shown(detail["input"], secret="password" in str(path[-1])))
+    return template.format(**facts, shown=shown(detail["input"], secret=_is_secret(path)))
+
+
+def _is_secret(path: KeyPath) -> bool:
+    return "password" in str(path[-1]) or "headers" in path
 
 
 def _model_at(model: type[BaseModel], loc: KeyPath) -> type[BaseModel]:
     """The model that stands at `loc` inside of `model`."""
     for part in loc:
-        if isinstance(part, str):
-            annotation: Any = model.model_fields[part].annotation
-            inner = getattr(annotation, "__args__", (annotation,))[0]
-            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+        # Positions in arrays, and names of the operator's own as in [market.currency], lead to no other model.
+        if part in model.model_fields:
+            annotation: Any = model.model_fields[str(part)].annotation
+            kinds = (annotation, *get_args(annotation))
+            model = next(
+                (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model
+            )
     return model
 
 

@@ -12,6 +12,7 @@ from controller.sources.tape import TapeSource
 from controller.ticks import BTC_USD, POWER
 from miner.chain.coinbase import HALVING_INTERVAL
 from miner.config import Config
+from miner.control_prices import btc_price, market_rates
 from miner.ledger.rows import PoolShareSums
 from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
 from miner.node.nodes import NodeSet
@@ -32,6 +33,12 @@ def sources(
     given = {series: value for series, value in fixed.items() if value is not None}
     if given:
         found.append(FixedSource(given, "configuration"))
+    rates = market_rates(config.market)
+    if config.market.currency:
+        found.append(rates)
+    btc = btc_price(config.market, rates)
+    if btc is not None:
+        found.append(btc)
     if config.bitcoind:
         found.append(NodeSource(Facts(nodes)))
     elif pool_job is not None:

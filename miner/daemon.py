@@ -15,7 +15,8 @@ from typing import Final
 from miner import front, kernel
 from miner import log as logs
 from miner.config import Config
-from miner.control import Control, PlayedTape, UnitWorth, played_tape
+from miner.control import Control, UnitWorth
+from miner.control_settings import PlayedTape, played_tape
 from miner.event_loop import loop_factory, spare_the_loop
 from miner.handover import HandoverError, Inheritance
 from miner.hashing.calibration import choose

@@ -1,4 +1,4 @@
-"""Commands that ask and go: `check`, `hashprice`, `plan`. They touch nothing, and run beside a daemon."""
+"""Commands that ask and go: `check`, `hashprice`, `plan`, `fleet`. They touch nothing, and run beside a daemon."""
 
 import asyncio
 import os
@@ -10,7 +10,8 @@ from typing import Any, Final
 from miner.checks import CheckRow, check_ledger, check_nodes, check_units
 from miner.checks_pools import check_payees, check_pools
 from miner.config import Config
-from miner.control import Preview, TapeRefusedError
+from miner.control_preview import Preview
+from miner.control_settings import TapeRefusedError
 from miner.hashing.calibration import choose
 from miner.hashing.station import StationMode, measured_rate, station_modes
 from miner.ledger.rows import LedgerError
@@ -55,6 +56,11 @@ def hashprice(config: Config) -> dict[str, Any]:
 def plan(config: Config) -> dict[str, Any]:
     """What the controller would do now and over the horizon, and why; touches nothing."""
     return asyncio.run(_preview(config)).plan()
+
+
+def fleet(config: Config) -> dict[str, Any]:
+    """Merit order, breakevens, survival and cash of every unit with modes; `fleet` is None while prices are not known."""
+    return asyncio.run(_preview(config)).fleet()
 
 
 async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:

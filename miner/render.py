@@ -1,7 +1,7 @@
 """What the command line prints for people: tables and sentences from plain reports and rows."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH: Final = 200
 """Columns of a table that goes to a file or a pipe, where no terminal says how wide it may be."""
-SHOWN_STRETCHES: Final = 6
 SECONDS_PER_HOUR: Final = 3600
-UNKNOWN: Final = "unknown"
-"""A mode nobody could read, in the controller's reports."""
 ABSURD: Final = 1e9
 """Prices from here on, as regtest's difficulty makes them, are told by their power of ten."""
 
@@ -40,144 +37,10 @@ def show(*parts: RenderableType) -> None:
 def checks(rows: Iterable["CheckRow"]) -> Table:
     """One line for everything checked, what is wrong in colour."""
     words = {True: Text("ok", "green"), None: Text("warning", "yellow"), False: Text("failed", "bold red")}
-    table = _table("", "checked", "found")
+    table = new_table("", "checked", "found")
     for row in rows:
         table.add_row(words[row.ok], row.subject, row.detail)
     return table
-
-
-# ---- hashprice -----------------------------------------------------------------------------------------------
-
-
-def hashprice(report: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The report of `hashmill hashprice`."""
-    yield from _prices(report)
-    retarget = report["retarget"]
-    if retarget is not None:
-        yield Text(
-            f"Retarget   in {retarget['blocks_left']:,} blocks, about {time_text(retarget['at_s'])}: difficulty x "
-            f"{retarget['ratio']:.4f} (90 %: {retarget['ratio_low']:.4f} to {retarget['ratio_high']:.4f}), then "
-            f"{hashprice_text(retarget['hashprice_usd_per_ph_day'])}"
-        )
-    table = _table("series", "value", "unit", "from", "age", right=(1, 4))
-    for row in report["inputs"]:
-        table.add_row(
-            row["series"], value_text(row["value"]), row["unit"], row["source"], duration_text(row["age_s"])
-        )
-    yield table
-
-
-def _prices(report: Mapping[str, Any]) -> Iterator[Text]:
-    """Hashprice and power price, or why they are not known."""
-    if not report["known"]:
-        yield Text("Prices are not known:", "bold yellow")
-        for problem in report["problems"]:
-            yield Text(f"  {problem['series']}: {problem['why']}")
-        return
-    line = f"Hashprice  {hashprice_text(report['hashprice_usd_per_ph_day'])}"
-    btc = report.get("gross_hashprice_btc_per_ph_day")
-    gross = report.get("gross_hashprice_usd_per_ph_day")
-    if gross is not None and gross != report["hashprice_usd_per_ph_day"]:
-        line += f" as it is paid, {hashprice_text(gross)} before"
-    if btc is not None:
-        line += f" ({btc:.8f} BTC)" if btc < ABSURD else f" ({btc:.3g} BTC)"
-    yield Text(line)
-    if report.get("earnings") is not None:
-        yield Text(f"Paid       {_paid(report['earnings'])}")
-    yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}")
-
-
-def _paid(earnings: Mapping[str, Any]) -> str:
-    """What of hashprice is paid, and what the rest goes to."""
-    parts = [f"{earnings['pool_fee_ratio']:.2%} fee"]
-    rejected = f"{earnings['rejected_ratio']:.2%} of the work"
-    parts.append(
-        f"{rejected} rejected" if earnings["rejected_is_measured"] else f"{rejected} expected to be late"
-    )
-    if earnings["paid_reward_ratio"] < 1:
-        parts.append(f"{earnings['paid_reward_ratio']:.2%} of the reward, without transaction fees")
-    if earnings["pool_work_ratio"] < 1:
-        parts.append(f"{1 - earnings['pool_work_ratio']:.2%} of the work mined solo")
-    whom = f" by {earnings['pool']} ({earnings['scheme']})" if earnings["pool"] else ""
-    return f"{earnings['earned_ratio']:.2%} of it{whom}: {', '.join(parts)}"
-
-
-# ---- plan ----------------------------------------------------------------------------------------------------
-
-
-def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The report of `hashmill plan`: what happens to each unit now, why, what would change it, and what comes later."""
-    if not report.get("enabled", True):
-        yield Text(
-            "The controller is off ([controller] enabled = false): every unit runs, whatever it costs. "
-            "Switched on, it would do this:",
-            "yellow",
-        )
-    elif report["dry_run"]:
-        yield Text(
-            "Dry run: this is what it would do; no unit is touched until [controller] dry_run = false.",
-            "yellow",
-        )
-    yield from _prices(report)
-    yield Text("")
-    for unit in report["units"]:
-        yield _headline(unit)
-        yield Text(f"  why      {unit['why']} ({unit['reason']})")
-        if unit["flip"]:
-            yield Text(f"  changes  {unit['flip']}")
-        yield Text(f"  later    {_path(unit['next'])}")
-        yield _modes(unit)
-    if not report["units"]:
-        yield Text("No unit to plan for: [cpu] threads = 0, and no [[unit]] with a gate.", "yellow")
-    elif report["value_usd"] is not None:
-        gap = report["gap_ratio"] or 0.0
-        yield Text(
-            f"Worth {usd_text(report['value_usd'])} until {time_text(report['horizon_ends_at_s'])}; no plan could earn "
-            f"more than {usd_text(report['bound_usd'])} (gap {gap:.4%})."
-        )
-
-
-def _headline(unit: Mapping[str, Any]) -> Text:
-    before, after = unit["from_mode"], unit["to_mode"]
-    move = f"stays {after}" if before == after else f"goes from {before} to {after}"
-    if before == UNKNOWN:
-        move = f"goes to {after} (the mode it is in is not known)"
-    return Text(f"{unit['unit']} {move}", "bold" if before == after else "bold cyan")
-
-
-def _path(stretches: Sequence[Mapping[str, Any]]) -> str:
-    if not stretches:
-        return "not planned: prices are not known"
-    words = [
-        f"{stretch['mode']} until {time_text(stretch['to_s'])}" for stretch in stretches[:SHOWN_STRETCHES]
-    ]
-    more = len(stretches) - SHOWN_STRETCHES
-    return ", then ".join(words) + (f", and {more} more changes" if more > 0 else "")
-
-
-def _modes(unit: Mapping[str, Any]) -> Table:
-    """Each mode; it pays where its last step does, since the next watt decides and not the average."""
-    table = _table(
-        "mode", "hashrate", "power", "earns per hour", "pays above", "or with power below", right=range(1, 6)
-    )
-    for mode in unit["modes"]:
-        chosen = mode["mode"] == unit["to_mode"]
-        table.add_row(
-            f"> {mode['mode']}" if chosen else f"  {mode['mode']}",
-            rate_text(mode["th_s"]),
-            f"{mode['watts']:,.6g} W",
-            _if_known(usd_text, mode.get("margin_usd_per_hour")),
-            _if_known(hashprice_text, mode.get("step_breakeven_hashprice_usd_per_ph_day"))
-            if mode["on_hull"]
-            else "never best",
-            _if_known(power_text, mode.get("step_breakeven_power_usd_per_kwh")),
-            style="bold" if chosen else "",
-        )
-    return table
-
-
-def _if_known(text: Any, value: float | None) -> str:
-    return "" if value is None else str(text(value))
 
 
 # ---- bench and log -------------------------------------------------------------------------------------------
@@ -186,7 +49,7 @@ def _if_known(text: Any, value: float | None) -> str:
 def bench(results: Iterable["Measurement"]) -> Table:
     """Speed of each kernel, by the versions hashed side by side and the threads."""
     heads = ("kernel", "versions", "threads", "MH/s best", "median", "worst", "cycles per hash")
-    table = _table(*heads, right=range(1, 7))
+    table = new_table(*heads, right=range(1, 7))
     for row in results:
         table.add_row(
             row["kernel"],
@@ -202,7 +65,7 @@ def bench(results: Iterable["Measurement"]) -> Table:
 
 def decisions(rows: Iterable["DecisionRow"], outcomes: Mapping[str, Sequence["OutcomeRow"]]) -> Table:
     """Decisions, newest first; the outcome is the last thing known of each."""
-    table = _table(
+    table = new_table(
         "at", "unit", "from", "to", "reason", "hashprice", "power", "outcome", "what would change it"
     )
     for row in rows:
@@ -222,9 +85,30 @@ def decisions(rows: Iterable["DecisionRow"], outcomes: Mapping[str, Sequence["Ou
     return table
 
 
+def verification(report: Mapping[str, Any], limit: int) -> list[RenderableType]:
+    """What came of deciding again: how many are the same, what differs, and what could not be compared, and why."""
+    same = f"{report['ticks']} ticks since {time_text(report['since_s'])}: {report['same']} decisions made again, the same to the bit"
+    others = ", ".join(f"{report[each]} {each}" for each in ("different", "unreadable"))
+    found: list[RenderableType] = [f"{same}; {others}, {report['not_compared']} not compared"]
+    found += [
+        f"{told}: {each['decisions']} decisions: {each['why']}"
+        for told, kind in (("unreadable", "unreadable_why"), ("not compared", "not_compared_why"))
+        for each in report[kind]
+    ]
+    if report["differences"]:
+        table = new_table("at", "unit", "what", "kept", "made again")
+        for each in report["differences"][:limit]:
+            row = (each["unit_id"], each["what"], each["kept"], each["recomputed"])
+            table.add_row(time_text(each["at"]), *row)
+        found.append(table)
+        if len(report["differences"]) > limit:
+            found.append(f"and {len(report['differences']) - limit} more: --limit shows them")
+    return found
+
+
 def blocks(rows: Iterable["BlockRow"]) -> Table:
     """Blocks found, newest first."""
-    table = _table(
+    table = new_table(
         "found", "height", "hash", "status", "confirmed", "reward BTC", "unit", "detail", right=(1, 4, 5)
     )
     for row in rows:
@@ -245,7 +129,7 @@ def blocks(rows: Iterable["BlockRow"]) -> Table:
 
 def shares(rows: Iterable["ShareRow"]) -> Table:
     """Accepted shares, newest first."""
-    table = _table("at", "unit", "difficulty", "of the hash", "job", "hash", "on block", right=(2, 3))
+    table = new_table("at", "unit", "difficulty", "of the hash", "job", "hash", "on block", right=(2, 3))
     for row in rows:
         table.add_row(
             time_text(row.at),
@@ -262,7 +146,7 @@ def shares(rows: Iterable["ShareRow"]) -> Table:
 def pool_sums(sums: Mapping[str, "PoolShareSums"]) -> Table:
     """What became of all shares handed to each pool; the work is in its difficulties."""
     heads = ("pool", "found", "accepted", "rejected", "in doubt", "waiting", "work accepted", "work rejected")
-    table = _table(*heads, "rejected part", right=range(1, 9))
+    table = new_table(*heads, "rejected part", right=range(1, 9))
     for pool, known in sums.items():
         ratio = known.rejected_ratio
         table.add_row(
@@ -281,7 +165,7 @@ def pool_sums(sums: Mapping[str, "PoolShareSums"]) -> Table:
 
 def pool_shares(rows: Iterable["PoolShareRow"]) -> Table:
     """Shares handed to pools, newest first, with their word on each."""
-    table = _table(
+    table = new_table(
         "at", "pool", "unit", "difficulty", "of the hash", "result", "answered", "hash", right=(3, 4, 6)
     )
     for row in rows:
@@ -353,7 +237,8 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / SECONDS_PER_HOUR:.1f} h"
 
 
-def _table(*columns: str, right: Iterable[int] = ()) -> Table:
+def new_table(*columns: str, right: Iterable[int] = ()) -> Table:
+    """An empty table with these columns, those numbered in `right` set to the right."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     numbers = set(right)
     for position, column in enumerate(columns):

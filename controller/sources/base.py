@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from controller.ticks import Tick
 
 
@@ -27,3 +29,25 @@ class Source(Protocol):
         Raises SourceError, OSError or TimeoutError when the source fails; the loop reads again on its next tick.
         """
         ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A source that holds something open, a connection or a file, until it is closed."""
+
+    async def close(self) -> None:
+        """Let go of it; nothing is read afterwards."""
+        ...
+
+
+async def close_all(sources: Iterable[object]) -> None:
+    """Close those of the sources that hold something open, all of them even if one fails; then raises what the first one raised."""
+    errors: list[Exception] = []
+    for source in sources:
+        if isinstance(source, Closing):
+            try:
+                await source.close()
+            except (OSError, RuntimeError, SourceError, TimeoutError) as error:
+                errors.append(error)
+    if errors:
+        raise errors[0]

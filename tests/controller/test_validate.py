@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ticks import BTC_USD, POWER, UNITS, Tick
-from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, Refused, SeriesRule, check_tick, stale_at
+from controller.validate import (
+    FX_RULE,
+    MAINNET_RULES,
+    SIGNAL_RULE,
+    TEST_CHAIN_RULES,
+    Refused,
+    SeriesRule,
+    check_tick,
+    rule_for,
+    stale_at,
+)
 
 GOOD = Tick(POWER, 0.05, "USD/kWh", 0.0, math.inf, 100.0, "feed")
 
@@ -51,6 +61,31 @@ def test_a_tick_is_stale_at_its_greatest_age_or_when_its_validity_ends() -> None
     rule = SeriesRule(0, 1, 60)
     assert stale_at(GOOD, rule) == 160
     assert stale_at(replace(GOOD, valid_to=120.0), rule) == 120
+
+
+def test_an_exchange_rate_is_believed_within_bounds_that_fit_every_currency() -> None:
+    rate = Tick("usd_per_eur", 1.08, "USD/EUR", 0.0, math.inf, 100.0, "rates")
+    assert why(rate) == "good"
+    assert why(replace(rate, value=0.0)) == "0 USD/EUR is outside 1e-06 .. 100"
+    assert why(replace(rate, unit="EUR/USD")) == "unit 'EUR/USD' is not 'USD/EUR'"
+
+
+def test_a_signal_is_in_force_or_a_power_and_never_grows_old() -> None:
+    signal = Tick("signal:grid", 1.0, "1", 0.0, 900.0, 0.0, "inbox")
+    assert why(signal) == "good"
+    assert why(replace(signal, value=500.0, unit="kW")) == "good"
+    assert why(replace(signal, unit="MW")) == "unit 'MW' is not '1' or 'kW'"
+    assert why(replace(signal, value=-1.0, unit="kW")) == "-1 kW is outside 0 .. 1e+09"
+    assert stale_at(replace(signal, valid_to=1e9), SIGNAL_RULE) == 1e9
+
+
+def test_a_rule_that_is_given_outranks_that_of_its_kind() -> None:
+    own = SeriesRule(1.0, 2.0, 60.0)
+    assert rule_for("usd_per_eur", {"usd_per_eur": own}) is own
+    assert rule_for("usd_per_eur", {}) is FX_RULE
+    assert rule_for("signal:x", {}) is SIGNAL_RULE
+    assert rule_for("btc_usd", {}) is None
+    assert rule_for("weather", MAINNET_RULES) is None
 
 
 def test_both_presets_know_every_series() -> None:

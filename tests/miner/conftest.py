@@ -15,6 +15,7 @@ from miner.ledger.store import Store
 from regtest import chain
 from regtest.bitcoind import Bitcoind
 from regtest.process import bitcoind_sections
+from tests.miner.control_harness import CHAIN
 from tests.miner.harness import ADDRESS
 from tests.miner.node.harness import Proxy
 
@@ -149,3 +150,16 @@ def station() -> Iterator[CpuStation]:
     )
     yield made
     made.stop()
+
+
+@pytest.fixture
+def tape_of(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Writes a tape of one row that holds for ever, and gives its section; None leaves a column out."""
+
+    def write(**columns: Any) -> dict[str, Any]:
+        columns = {name: value for name, value in {**CHAIN, **columns}.items() if value is not None}
+        file = tmp_path / "tape.csv"
+        file.write_text(f"offset_s,{','.join(columns)}\n0,{','.join(map(str, columns.values()))}\n")
+        return {"file": str(file)}
+
+    return write

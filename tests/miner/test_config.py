@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,9 +13,8 @@ from miner.config import (
     CpuConfig,
     CpuMode,
     HttpConfig,
-    MaxAges,
-    TapeConfig,
 )
+from miner.config_controller import MaxAges
 
 SMALLEST: dict[str, Any] = {
     "network": "regtest",
@@ -115,16 +113,6 @@ def test_resolved_modes_make_a_power_curve() -> None:
     modes = CpuConfig(threads=4).resolved_modes(cores=4)
     curve = PowerCurve(Mode(mode.name, mode.threads * 1e-5, mode.watts or 0.0) for mode in modes)
     assert curve.off.watts == 0
-
-
-def test_a_tape_starts_at_its_first_row_after_seconds_or_at_a_time() -> None:
-    noon = datetime(2026, 1, 12, 12, tzinfo=UTC)
-    assert TapeConfig.model_validate({"file": "x"}).start_at_s(None) == 0
-    assert TapeConfig.model_validate({"file": "x", "start": 90}).start_at_s(None) == 90
-    dated = TapeConfig.model_validate({"file": "x", "start": noon})
-    assert dated.start_at_s(noon.timestamp() - 60) == 60
-    with pytest.raises(ValueError, match="offset_s"):
-        dated.start_at_s(None)
 
 
 def test_one_listens_at_an_address_or_nowhere() -> None:

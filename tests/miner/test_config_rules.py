@@ -136,6 +136,13 @@ def test_a_controller_needs_prices(problems: Said, good_text: str) -> None:
     assert problems(bare + "[controller]\nenabled = false\n") == []
 
 
+def test_a_bitcoin_price_may_come_from_sources_over_http(problems: Said, good_text: str) -> None:
+    sources = '[[market.btc_source]]\npreset = "kraken"\n'
+    assert problems(good_text.replace("btc_usd = 90000\n", sources)) == []
+    wrong = problems(good_text.replace("btc_usd = 90000\n", sources.replace("kraken", "mtgox")))
+    assert keys(wrong) == ["market.btc_source[1].preset"]
+
+
 @pytest.mark.parametrize(
     ("header", "wrong"),
     [
@@ -168,12 +175,6 @@ def test_columns_looked_for_are_those_a_tape_has() -> None:
 def test_a_tape_that_cannot_be_read_is_one_error_not_three(problems: Said, good_text: str, tape: str) -> None:
     bare = good_text.replace("[market]\nbtc_usd = 90000\n[power]\nusd_per_kwh = 0.06\n", "")
     assert keys(problems(f"{bare}[tape]\n{tape}\n")) == ["tape.file"]
-
-
-def test_a_power_limit_is_not_promised(problems: Said, good_text: str) -> None:
-    assert problems(good_text + "[controller]\nsite_cap_kw = 0\n") == []
-    (found,) = problems(good_text + "[controller]\nsite_cap_kw = 2.5\n")
-    assert found.startswith("14: controller.site_cap_kw: ")
 
 
 @pytest.mark.parametrize("path", LATER)

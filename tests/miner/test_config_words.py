@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from miner.config import Config, ControllerConfig, SoloConfig
-from miner.config_words import WORDS, shown, unknown
+from miner.config_market import BtcSourceConfig, CurrencyConfig, MarketConfig
+from miner.config_words import WORDS, _is_secret, _model_at, shown, unknown
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,18 @@ def test_a_key_in_the_wrong_section_is_sent_home() -> None:
     assert "[[bitcoind]]" in unknown(("solo", "zmq_hashblock"), SoloConfig)
     assert "top of the file" in unknown(("solo", "network"), SoloConfig)
     assert "section of its own" in unknown(("controller", "ledger"), ControllerConfig)
+
+
+def test_a_key_below_a_name_of_the_operators_own_is_judged_as_that_tables() -> None:
+    assert _model_at(MarketConfig, ("currency", "EUR")) is CurrencyConfig
+    assert _model_at(MarketConfig, ("btc_source", 0)) is BtcSourceConfig
+    assert _model_at(MarketConfig, ("btc_source", 0, "headers", "X-Key")) is BtcSourceConfig
+
+
+def test_a_header_is_a_secret() -> None:
+    assert _is_secret(("market", "btc_source", 0, "headers", "X-Key"))
+    assert _is_secret(("bitcoind", 0, "rpc_password"))
+    assert not _is_secret(("market", "btc_usd"))
 
 
 def test_a_key_nobody_knows_gets_the_list_of_those_there_are() -> None:

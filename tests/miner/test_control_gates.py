@@ -11,8 +11,10 @@ import pytest
 from controller.actuators.gate import COMES_BACK_S
 from controller.decisions import Decision, Reason
 from miner.config import Config
-from miner.control import Control, Preview, played_tape
+from miner.control import Control
 from miner.control_gates import Gates
+from miner.control_preview import Preview
+from miner.control_settings import played_tape
 from miner.ledger.recorder import Recorder
 from miner.metrics import Metrics
 from miner.node.nodes import NodeSet

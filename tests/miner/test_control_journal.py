@@ -1,17 +1,35 @@
 """The controller's memory in the ledger."""
 
 import math
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+import controller
 from controller.decisions import Outcome, OutcomeKind
-from controller.ticks import POWER, Tick
+from controller.inputs import Inputs, InputsReader, Scribe, recall
+from controller.overrides import Override
+from controller.policy import PolicyConfig
+from controller.snapshot import Snapshot
+from controller.ticks import POWER, UNITS, Tick, signal_series
 from controller.units import UNKNOWN
-from miner.control_journal import LedgerJournal, Memory, _decisions, remembered
+from miner.control_journal import (
+    LedgerJournal,
+    Memory,
+    decisions_of,
+    inputs_of,
+    program,
+    recalled,
+    remembered,
+)
 from miner.hashing.station import OFF, UNIT_ID
 from miner.ledger.recorder import Recorder
+from miner.ledger.rows import LedgerUnavailableError
 from miner.ledger.store import Store
 from tests.miner.harness import DECISION, NOW
 
@@ -51,12 +69,148 @@ class TestJournal:
     ) -> None:
         await LedgerJournal(recorder).record_decisions([DECISION])
         rows = store.last_decisions()
-        assert _decisions({UNIT_ID: replace(rows[UNIT_ID], reason="pause_full_moon")}) == {}
+        assert decisions_of({UNIT_ID: replace(rows[UNIT_ID], reason="pause_full_moon")}) == {}
 
     async def test_a_ledger_that_fails_is_an_error_the_loop_outlives(self, recorder: Recorder) -> None:
         await recorder.aclose()
         with pytest.raises(RuntimeError, match="ledger: the ledger is closed"):
             await LedgerJournal(recorder).record_decisions([DECISION])
+
+
+CONFIG = PolicyConfig()
+QUIET = Override("cpu", "off", NOW, math.inf, "ann", "a fan is loud")
+
+
+def window(start: float, stop: float, seen: float = NOW) -> Tick:
+    return Tick(signal_series("dr"), 1.0, "1", start, stop, seen, "webhook")
+
+
+def seen_at(at: float, prices: int = 1) -> Snapshot:
+    ticks = tuple(
+        Tick(POWER, 0.05, UNITS[POWER], NOW + 900 * n, NOW + 900 * (n + 1), at, "feed") for n in range(prices)
+    )
+    return Snapshot(at, {POWER: ticks}, (), {})
+
+
+class TestInputs:
+    """What decisions were made from is kept with them."""
+
+    async def test_inputs_come_back_as_they_were_recorded_and_name_the_code_that_decided(
+        self, recorder: Recorder
+    ) -> None:
+        journal = LedgerJournal(recorder)
+        assert await journal.last_inputs() is None
+        seen = seen_at(NOW, prices=100)
+        inputs = Scribe().record(seen, {}, CONFIG, {POWER: "feed"})
+        await journal.record_decisions([DECISION], inputs)
+        found = await journal.last_inputs()
+        assert found == replace(inputs, program=program())
+        assert InputsReader().read(found).snapshot == seen
+        assert recall(found).ticks == seen.ticks
+
+    async def test_what_many_ticks_have_in_common_is_written_once(
+        self, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: list[list[str]] = []
+        plain = recorder.add_decisions
+
+        async def noted(rows: Any, inputs: Any = None, parts: Any = ()) -> None:
+            written.append([part.kind for part in parts])
+            await plain(rows, inputs, parts)
+
+        monkeypatch.setattr(recorder, "add_decisions", noted)
+        journal, scribe = LedgerJournal(recorder), Scribe()
+        for number, prices in enumerate((100, 100, 1, 100, 50, 120)):
+            seen = seen_at(NOW + number, prices)
+            await journal.record_decisions([], scribe.record(seen, {}, CONFIG, {}))
+        assert written == [["config", "series"], [], [], [], [], ["series"]]
+
+    async def test_after_a_write_that_failed_what_is_in_common_is_written_again(
+        self, recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        journal, scribe = LedgerJournal(recorder), Scribe()
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                recorder, "add_decisions", AsyncMock(side_effect=LedgerUnavailableError("disk full"))
+            )
+            with pytest.raises(RuntimeError, match="ledger: disk full"):
+                await journal.record_decisions([], scribe.record(seen_at(NOW), {}, CONFIG, {}))
+        await journal.record_decisions([], scribe.record(seen_at(NOW + 1), {}, CONFIG, {}))
+        found = store.last_inputs()
+        assert found is not None
+        assert set(found[1]) == {found[0].config_digest}
+
+    async def test_inputs_whose_parts_are_gone_are_found_but_cannot_be_read(
+        self, recorder: Recorder, store: Store
+    ) -> None:
+        journal = LedgerJournal(recorder)
+        inputs = Scribe().record(seen_at(NOW), {}, CONFIG, {})
+        await journal.record_decisions([], inputs)
+        row, _ = store.last_inputs() or pytest.fail("nothing is kept")
+        with pytest.raises(ValueError, match="cannot be read"):
+            InputsReader().read(inputs_of(row, {}))
+
+
+def test_the_code_that_decides_has_a_name_that_any_change_of_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = program()
+    assert re.fullmatch(r"\S+ [0-9a-f]{12}", name)
+    copied = shutil.copytree(Path(controller.__file__).parent, tmp_path / "controller")
+    monkeypatch.setattr(controller, "__path__", [str(copied)])
+    assert program.__wrapped__() == name
+    with (copied / "market.py").open("a") as file:
+        file.write("# a word more\n")
+    assert program.__wrapped__() != name
+
+
+class TestOrders:
+    """What people and grids asked for outlasts the daemon."""
+
+    async def test_an_override_is_there_after_a_restart_until_it_is_taken_back(
+        self, recorder: Recorder
+    ) -> None:
+        await LedgerJournal(recorder).record_override(QUIET)
+        journal = LedgerJournal(recorder)
+        assert await journal.overrides(NOW + 1e6) == {"cpu": QUIET}
+        await journal.record_override(QUIET.ended(NOW + 60))
+        assert await journal.overrides(NOW + 59) == {"cpu": QUIET.ended(NOW + 60)}
+        assert await journal.overrides(NOW + 60) == {}
+
+    async def test_signals_are_there_after_a_restart_as_they_were_told_last(self, recorder: Recorder) -> None:
+        journal = LedgerJournal(recorder)
+        await journal.record_signals([window(NOW, math.inf), window(NOW + 900, NOW + 950)])
+        await journal.record_signals([window(NOW, NOW + 5, seen=NOW + 5)])
+        assert await journal.signals(NOW + 60) == [window(NOW + 900, NOW + 950)]
+        assert await journal.signals(NOW) == [
+            window(NOW + 900, NOW + 950),
+            window(NOW, NOW + 5, seen=NOW + 5),
+        ]
+
+    async def test_a_signal_that_cannot_be_recorded_is_an_error(self, recorder: Recorder) -> None:
+        await recorder.aclose()
+        with pytest.raises(RuntimeError, match="ledger: the ledger is closed"):
+            await LedgerJournal(recorder).record_signals([window(NOW, math.inf)])
+
+
+async def test_a_preview_goes_on_from_inputs_signals_and_overrides_too(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    journal, url = LedgerJournal(recorder), f"sqlite:///{tmp_path / 'hashmill.db'}"
+    inputs: Inputs = Scribe().record(seen_at(NOW), {}, CONFIG, {POWER: "feed"})
+    await journal.record_decisions([DECISION], inputs)
+    await journal.record_signals([window(NOW, NOW + 60), window(NOW - 9e5, NOW - 8e5)])
+    await journal.record_override(QUIET)
+    memory = recalled(url, NOW)
+    assert await memory.last_decisions() == {UNIT_ID: DECISION}
+    assert await memory.last_inputs() == replace(inputs, program=program())
+    assert await memory.signals(0.0) == [window(NOW, NOW + 60)]
+    assert await memory.overrides(NOW) == {"cpu": QUIET}
+    for refused in (memory.record_signals([]), memory.record_override(QUIET)):
+        with pytest.raises(RuntimeError, match="a preview records nothing"):
+            await refused
+    nothing = recalled(f"sqlite:///{tmp_path / 'none.db'}", NOW)
+    assert (await nothing.last_decisions(), await nothing.last_inputs()) == ({}, None)
 
 
 async def test_a_preview_remembers_what_the_ledger_does_and_writes_nothing(

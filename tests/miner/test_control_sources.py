@@ -12,14 +12,14 @@ from controller.ticks import CHAIN_HEIGHT, DIFFICULTY, FEES, POWER, SUBSIDY
 from miner import control_sources
 from miner.config import Config
 from miner.config_pool import PoolConfig
-from miner.control import played_tape
+from miner.control_settings import played_tape
 from miner.control_sources import Facts, earnings_of, expected_pay, sources
 from miner.ledger.rows import PoolShareSums
 from miner.node.rpc import NodeUnreachableError
 from miner.site import node_set
 from miner.work.pay import PoolPay
+from tests.miner.control_harness import config_of, silent_nodes
 from tests.miner.harness import NOW, job
-from tests.miner.test_control import config_of, silent_nodes
 
 POOL = {"url": "stratum+tcp://pool.example:3333", "user": "me", "scheme": "pps", "fee": 0.02}
 

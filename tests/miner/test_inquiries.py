@@ -9,7 +9,7 @@ import pytest
 from miner import inquiries
 from miner.checks import exit_code
 from miner.config import Config
-from miner.control import TapeRefusedError
+from miner.control_settings import TapeRefusedError
 from miner.ledger.store import Store
 from regtest import chain
 from regtest.bitcoind import Bitcoind

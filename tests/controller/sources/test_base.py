@@ -1,7 +1,24 @@
 from __future__ import annotations
 
-from controller.sources.base import Source, SourceError
+import pytest
+
+from controller.sources.base import Closing, Source, SourceError, close_all
+from controller.sources.btc import BtcFeedSpec, BtcPrice
 from controller.sources.fixed import FixedSource
+from controller.sources.fx import Rates
+
+
+class Open:
+    """Holds something open until it is closed; `error` comes out of it then."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+        if self.error is not None:
+            raise self.error
 
 
 def test_what_has_a_name_and_can_be_read_is_a_source() -> None:
@@ -11,3 +28,20 @@ def test_what_has_a_name_and_can_be_read_is_a_source() -> None:
 
 def test_a_source_fails_with_an_error_of_its_own() -> None:
     assert issubclass(SourceError, Exception)
+
+
+def test_only_what_holds_something_open_is_closed() -> None:
+    assert not isinstance(FixedSource({}), Closing)
+    assert isinstance(Rates({}), Closing)
+    assert isinstance(BtcPrice([BtcFeedSpec("a", "http://h/", "p")]), Closing)
+
+
+async def test_all_are_closed_even_if_one_fails_and_its_error_is_not_lost() -> None:
+    first, second = Open(OSError("first")), Open(OSError("second"))
+    last = Open()
+    with pytest.raises(OSError, match="first"):
+        await close_all([first, FixedSource({}), second, last])
+    assert first.closed
+    assert second.closed
+    assert last.closed
+    await close_all([last])

@@ -1,0 +1,116 @@
+"""The controller's settings from the configuration: its units, its tape, how it decides and acts."""
+
+from collections.abc import Collection, Sequence
+from typing import TypeAlias
+
+from controller.actuation import ActuationConfig
+from controller.hashprice import Earned
+from controller.loop import LoopConfig
+from controller.policy import PolicyConfig
+from controller.sources.tape import TapeError, TapeSource, load_tape
+from controller.units import Mode, PowerCurve, Unit
+from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
+from miner.config import Config
+from miner.config_units import UnitConfig
+from miner.hashing.station import UNIT_ID, StationMode
+from miner.work.roster import HashingUnit, Roster
+
+PlayedTape: TypeAlias = TapeSource
+"""A tape that is playing, for the daemon to hand from its start to its controller."""
+
+
+class TapeRefusedError(Exception):
+    """The price tape cannot be used; the message names each fault with file, line and column."""
+
+
+def units_of(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
+    """What the controller can switch: the CPU unit on a machine that hashes, and every worker with a gate."""
+    return _units(config, modes, {"gate"})
+
+
+def fleet_units(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
+    """Every unit of which the modes are known, those that are only measured too."""
+    return _units(config, modes, {"gate", "none"})
+
+
+def _units(config: Config, modes: Sequence[StationMode], controls: Collection[str]) -> list[Unit]:
+    units = []
+    if modes:
+        curve = PowerCurve(Mode(mode.name, mode.th_s, mode.watts) for mode in modes)
+        units.append(_unit(config, config.unit_settings(UNIT_ID), curve))
+    for own in config.unit:
+        if own.control in controls and own.modes:
+            curve = PowerCurve(Mode(mode.name, mode.th_s, mode.watts) for mode in own.resolved_modes())
+            units.append(_unit(config, own, curve))
+    return units
+
+
+def _unit(config: Config, own: UnitConfig, curve: PowerCurve) -> Unit:
+    """A unit with its own settings before the general ones."""
+    general = config.controller
+    return Unit(
+        id=own.id,
+        curve=curve,
+        min_on_s=general.min_on_s if own.min_on_s is None else own.min_on_s,
+        min_off_s=general.min_off_s if own.min_off_s is None else own.min_off_s,
+        restart_s=own.restart_s or 0.0,
+        wear_usd=own.wear_usd,
+        change_s=own.change_s,
+        starts_per_day=own.starts_per_day,
+        max_temp_c=own.max_temp_c,
+        safe_mode=own.safe_mode or general.safe_mode,
+    )
+
+
+def gated(config: Config, roster: Roster | None) -> dict[str, HashingUnit]:
+    """Workers with a gate by unit id; without a server there is nobody to gate."""
+    found = {own.id: roster.by_id(own.id) for own in config.unit if own.control == "gate"} if roster else {}
+    return {unit_id: unit for unit_id, unit in found.items() if unit is not None}
+
+
+def played_tape(config: Config, now: float) -> PlayedTape | None:
+    """The configured tape, begun at `now`; None where there is none. Raises TapeRefusedError."""
+    if config.tape is None:
+        return None
+    try:
+        tape = load_tape(config.tape.file)
+    except (TapeError, OSError) as error:
+        raise TapeRefusedError(str(error)) from error
+    try:
+        return TapeSource(
+            tape,
+            now,
+            speed=config.tape.speed,
+            start_at_s=config.tape.start_at_s(tape.begins_at),
+            loop=config.tape.at_end == "loop",
+        )
+    except ValueError as error:
+        raise TapeRefusedError(f"{config.tape.file}: {error}") from error
+
+
+def loop_config(config: Config) -> LoopConfig:
+    """How the loop runs, and by which rules it decides."""
+    settings = config.controller
+    base = MAINNET_RULES if config.network == "main" else TEST_CHAIN_RULES
+    ages = settings.max_age_s.model_dump(exclude_none=True)
+    bounds = settings.bounds.model_dump(exclude_none=True)
+    rules = {}
+    for series, rule in base.items():
+        low, high = bounds.get(series, (rule.low, rule.high))
+        rules[series] = SeriesRule(low, high, ages.get(series, rule.max_age_s))
+    return LoopConfig(
+        policy=PolicyConfig(
+            rules=rules,
+            earned=Earned(pool_fee=settings.pool_fee, stale=settings.stale_ratio),
+            dead_band=settings.dead_band_ratio,
+            grace_s=settings.grace_s,
+            unit_max_age_s=settings.unit_max_age_s,
+            max_changes_per_minute=settings.max_changes_per_minute,
+            dry_run=settings.dry_run,
+        ),
+        actuation=ActuationConfig(
+            confirm_s=settings.confirm_s, attempts=settings.attempts, retry_after_s=settings.retry_after_s
+        ),
+        tick_s=settings.tick_s,
+        horizon_hours=settings.horizon_hours,
+    )

@@ -1,0 +1,220 @@
+"""What `hashmill hashprice` and `hashmill plan` print for people, from the controller's plain reports."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from miner.render import (
+    ABSURD,
+    duration_text,
+    hashprice_text,
+    new_table,
+    power_text,
+    rate_text,
+    time_text,
+    usd_text,
+    value_text,
+)
+
+SHOWN_STRETCHES: Final = 6
+SHOWN_NAMES: Final = 4
+UNKNOWN: Final = "unknown"
+"""A mode nobody could read, in the controller's reports."""
+
+
+def hashprice(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The report of `hashmill hashprice`."""
+    yield from prices(report)
+    retarget = report["retarget"]
+    if retarget is not None:
+        yield Text(
+            f"Retarget   in {retarget['blocks_left']:,} blocks, about {time_text(retarget['at_s'])}: difficulty x "
+            f"{retarget['ratio']:.4f} (90 %: {retarget['ratio_low']:.4f} to {retarget['ratio_high']:.4f}), then "
+            f"{hashprice_text(retarget['hashprice_usd_per_ph_day'])}"
+        )
+    table = new_table("series", "value", "unit", "from", "age", right=(1, 4))
+    for row in report["inputs"]:
+        table.add_row(
+            row["series"], value_text(row["value"]), row["unit"], row["source"], duration_text(row["age_s"])
+        )
+    yield table
+
+
+def prices(report: Mapping[str, Any]) -> Iterator[Text]:
+    """Hashprice and power price, or why they are not known."""
+    if not report["known"]:
+        yield Text("Prices are not known:", "bold yellow")
+        for problem in report["problems"]:
+            yield Text(f"  {problem['series']}: {problem['why']}")
+        return
+    line = f"Hashprice  {hashprice_text(report['hashprice_usd_per_ph_day'])}"
+    btc = report.get("gross_hashprice_btc_per_ph_day")
+    gross = report.get("gross_hashprice_usd_per_ph_day")
+    if gross is not None and gross != report["hashprice_usd_per_ph_day"]:
+        line += f" as it is paid, {hashprice_text(gross)} before"
+    if btc is not None:
+        line += f" ({btc:.8f} BTC)" if btc < ABSURD else f" ({btc:.3g} BTC)"
+    yield Text(line)
+    if report.get("earnings") is not None:
+        yield Text(f"Paid       {_paid(report['earnings'])}")
+    yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}")
+
+
+def _paid(earnings: Mapping[str, Any]) -> str:
+    """What of hashprice is paid, and what the rest goes to."""
+    parts = [f"{earnings['pool_fee_ratio']:.2%} fee"]
+    rejected = f"{earnings['rejected_ratio']:.2%} of the work"
+    parts.append(
+        f"{rejected} rejected" if earnings["rejected_is_measured"] else f"{rejected} expected to be late"
+    )
+    if earnings["paid_reward_ratio"] < 1:
+        parts.append(f"{earnings['paid_reward_ratio']:.2%} of the reward, without transaction fees")
+    if earnings["pool_work_ratio"] < 1:
+        parts.append(f"{1 - earnings['pool_work_ratio']:.2%} of the work mined solo")
+    whom = f" by {earnings['pool']} ({earnings['scheme']})" if earnings["pool"] else ""
+    return f"{earnings['earned_ratio']:.2%} of it{whom}: {', '.join(parts)}"
+
+
+def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The report of `hashmill plan`: what happens now in a line, then to each unit, why, what would change it, and what comes later.
+
+    Units of one kind to which the same happens stand together.
+    """
+    if not report.get("enabled", True):
+        yield Text(
+            "The controller is off ([controller] enabled = false): every unit runs, whatever it costs. "
+            "Switched on, it would do this:",
+            "yellow",
+        )
+    elif report["dry_run"]:
+        yield Text(
+            "Dry run: this is what it would do; no unit is touched until [controller] dry_run = false.",
+            "yellow",
+        )
+    yield from prices(report)
+    if report["units"]:
+        yield Text(f"Now        {_summary(report['units'])}")
+    if report.get("cap_kw") is not None:
+        price = report.get("cap_price_usd_per_kwh") or 0.0
+        worth = f"; one kWh more would be worth {power_text(price)}" if price > 0 else ""
+        yield Text(
+            f"Site       {report['planned_kw']:,.6g} of {report['cap_kw']:,.6g} kW are planned for now{worth}"
+        )
+    for broken in report.get("broken", ()):
+        yield Text(f"Cannot be  {broken['why']}", "bold red")
+    yield Text("")
+    for alike in _alike(report["units"]):
+        yield from _units(alike)
+    if not report["units"]:
+        yield Text("No unit to plan for: [cpu] threads = 0, and no [[unit]] with a gate.", "yellow")
+    elif report["value_usd"] is not None:
+        gap = report["gap_ratio"] or 0.0
+        yield Text(
+            f"Worth {usd_text(report['value_usd'])} until {time_text(report['horizon_ends_at_s'])}; no plan could earn "
+            f"more than {usd_text(report['bound_usd'])} (gap {gap:.4%})."
+        )
+
+
+def names_text(names: Sequence[str]) -> str:
+    """The names, or the first of them and how many there are."""
+    if len(names) <= SHOWN_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: SHOWN_NAMES - 1])} ... {names[-1]} ({len(names)} units)"
+
+
+def _summary(units: Sequence[Mapping[str, Any]]) -> str:
+    """How many units stay, start, stop or change."""
+    counts: dict[str, int] = {}
+    for unit in units:
+        kind = _kind(unit)
+        counts[kind] = counts.get(kind, 0) + 1
+    told = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if kind in counts)
+    return f"{len(units)} {'unit' if len(units) == 1 else 'units'}: {told}"
+
+
+_KINDS: Final = (
+    "on and staying so",
+    "off and staying so",
+    "to stop",
+    "to start",
+    "to change mode",
+    "unreachable",
+)
+
+
+def _kind(unit: Mapping[str, Any]) -> str:
+    before, after = unit["from_mode"], unit["to_mode"]
+    if unit["reason"] == "unreachable":
+        return "unreachable"
+    if before == after:
+        return "off and staying so" if after == "off" else "on and staying so"
+    if after == "off":
+        return "to stop"
+    return "to start" if before in {"off", UNKNOWN} else "to change mode"
+
+
+def _alike(units: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Units that would read the same but for their names, in the order of the first of each."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for unit in units:
+        groups.setdefault(repr([unit[key] for key in _TOLD]), []).append(unit)
+    yield from groups.values()
+
+
+_TOLD: Final = ("from_mode", "to_mode", "reason", "flip", "next", "modes")
+
+
+def _units(alike: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    unit = alike[0]
+    yield _headline(names_text([each["unit"] for each in alike]), unit)
+    yield Text(f"  why      {unit['why']} ({unit['reason']})")
+    if unit["flip"]:
+        yield Text(f"  changes  {unit['flip']}")
+    yield Text(f"  later    {_path(unit['next'])}")
+    yield _modes(unit)
+
+
+def _headline(who: str, unit: Mapping[str, Any]) -> Text:
+    before, after = unit["from_mode"], unit["to_mode"]
+    move = f"stays {after}" if before == after else f"goes from {before} to {after}"
+    if before == UNKNOWN:
+        move = f"goes to {after} (the mode it is in is not known)"
+    return Text(f"{who}: {move}", "bold" if before == after else "bold cyan")
+
+
+def _path(stretches: Sequence[Mapping[str, Any]]) -> str:
+    if not stretches:
+        return "not planned: prices are not known"
+    words = [
+        f"{stretch['mode']} until {time_text(stretch['to_s'])}" for stretch in stretches[:SHOWN_STRETCHES]
+    ]
+    more = len(stretches) - SHOWN_STRETCHES
+    return ", then ".join(words) + (f", and {more} more changes" if more > 0 else "")
+
+
+def _modes(unit: Mapping[str, Any]) -> Table:
+    """Each mode; it pays where its last step does, since the next watt decides and not the average."""
+    table = new_table(
+        "mode", "hashrate", "power", "earns per hour", "pays above", "or with power below", right=range(1, 6)
+    )
+    for mode in unit["modes"]:
+        chosen = mode["mode"] == unit["to_mode"]
+        table.add_row(
+            f"> {mode['mode']}" if chosen else f"  {mode['mode']}",
+            rate_text(mode["th_s"]),
+            f"{mode['watts']:,.6g} W",
+            _if_known(usd_text, mode.get("margin_usd_per_hour")),
+            _if_known(hashprice_text, mode.get("step_breakeven_hashprice_usd_per_ph_day"))
+            if mode["on_hull"]
+            else "never best",
+            _if_known(power_text, mode.get("step_breakeven_power_usd_per_kwh")),
+            style="bold" if chosen else "",
+        )
+    return table
+
+
+def _if_known(text: Any, value: float | None) -> str:
+    return "" if value is None else str(text(value))
