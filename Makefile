@@ -44,5 +44,5 @@ sanitize: $(STAMP) ## the C core under ASan and UBSan
 	@$(BIN)/python -m pytest tests/native $(ARGS)
 
 clean: ## what was built here; the cache with bitcoind stays
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis miner/_native.c miner/_native*.so
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis miner/_native.c miner/_native*.so controller/_plan.c controller/_plan*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

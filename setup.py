@@ -2,4 +2,4 @@
 
 from setuptools import setup
 
-setup(cffi_modules=["native/build.py:miner_ffi"])
+setup(cffi_modules=["native/build.py:miner_ffi", "native/build.py:plan_ffi"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
-from itertools import pairwise
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -22,7 +25,9 @@ from controller.hashprice import (
 )
 
 SUBSIDY = 312_500_000
-BLOCKS = Path(__file__).parents[3] / "shared" / "data" / "btc_blocks_2025-08_2026-02.csv"
+DATA = Path(__file__).parents[3] / "shared" / "data"
+BLOCKS = DATA / "btc_blocks_2025-08_2026-02.csv"
+DOLLARS = DATA / "btcusd_daily_2025-08_2026-02.csv"
 
 # Mainnet headers: first block of the epoch, its time, the time of its last block, difficulty before and after.
 EPOCHS = [
@@ -132,6 +137,28 @@ def test_every_retarget_of_the_shared_data_is_projected_and_nine_of_ten_lie_with
             total += 1
     assert total == 55
     assert inside / total > 0.8
+
+
+@pytest.mark.skipif(not BLOCKS.exists(), reason="shared data is not beside the checkout")
+def test_the_mean_of_november_2025_is_the_published_one() -> None:
+    # Published: $39.82. Each hour with the difficulty in force and the mean fees of the 144 blocks before it; the price of a
+    # day is the mean of its open and close.
+    with BLOCKS.open() as lines:
+        rows = [
+            (int(r["time"]), int(r["total_fee_sat"]), float(r["difficulty"])) for r in csv.DictReader(lines)
+        ]
+    with DOLLARS.open() as lines:
+        price = {r["date"]: (float(r["open"]) + float(r["close"])) / 2 for r in csv.DictReader(lines)}
+    times, fees, difficulties = zip(*rows, strict=True)
+    paid = [0, *accumulate(fees)]
+    found = []
+    for hour in range(30 * 24):
+        at = datetime(2025, 11, 1, tzinfo=UTC) + timedelta(hours=hour)
+        tip = bisect_right(times, at.timestamp())
+        mean_fees = (paid[tip] - paid[tip - 144]) / 144
+        usd = price[f"{at:%Y-%m-%d}"]
+        found.append(hashprice_usd_per_ph_day(difficulties[tip], SUBSIDY, mean_fees, usd))
+    assert fmean(found) == pytest.approx(39.82, rel=0.0025)
 
 
 def test_the_subsidy_halves_at_its_heights() -> None:

@@ -1,0 +1,314 @@
+"""The best path of a unit through the slots, exactly, by a backward dynamic program over mode, dwell and starts left; pure.
+
+Money is in USD, power in kW, power prices in USD/kWh, hashprice in USD per PH/s and day. A mode is its index in its curve, 0 is off.
+
+In every slot a unit is in one mode. Its margin there is what it hashes less what it draws; a start costs the new mode's revenue for
+`restart_s` and `wear_usd`, a change between running modes the new mode's revenue for `change_s`, both at the slot's hashprice and in
+the slot of the change; stopping is free. In the first slot every mode but the present one pays the dead band too. Where nobody knows
+the present mode the first is free: no start, no change, no dwell, no dead band.
+
+Turned on (off), a unit stays so for the fewest whole slots that last `min_on_s` (`min_off_s`), cut by the horizon. Modes allowed are
+an obligation: where all of them are on the other side the unit changes at once, whatever dwell and starts are left, and dwell counts
+from there; such a start counts, and starts left never fall below zero. An entry of `allowed` without any mode of the unit is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from controller.economics import HOURS_PER_DAY, SECONDS_PER_HOUR, TH_PER_PH, W_PER_KW
+from controller.kernel import CLASS, MOST_MODES, SAME_DAY, UNKNOWN, Kernel, Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from controller.plan import Slot
+    from controller.units import PowerCurve, Unit
+
+DWELL_SLACK_S: Final = 1e-6
+"""By how much slots may be shorter than the dwell they are to last: rounding of times, no more."""
+
+ROOM_SLACK_KW: Final = 1e-9
+"""By how much a mode may draw more than there is room: rounding of sums, no more."""
+
+
+@dataclass(frozen=True)
+class UnitClass:
+    """Equal units: `count` of them, with the same curve, costs and dwell, standing in the same place.
+
+    `standing_mode` is an index in the curve's modes, None where nobody knows it. `dwell_left` is in slots: so many from the first on
+    it must stay on (or off). `starts_left`: how often each may still be started on the day of the first slot, None for
+    as often as any day. `allowed` has an entry per slot, names of modes or None for every mode, or is empty.
+    """
+
+    unit: Unit
+    standing_mode: int | None
+    dwell_left: int = 0
+    starts_left: int | None = None
+    allowed: tuple[frozenset[str] | None, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Paths:
+    """One path each for N classes over T slots.
+
+    `value_usd` [N] is what a path earns less what `prices` cost it, `worth_usd` [N] the same without `prices`; `modes` [N, T] are
+    indices in the curve's modes, `kw` [N, T] what they draw.
+    """
+
+    value_usd: NDArray[np.float64]
+    worth_usd: NDArray[np.float64]
+    modes: NDArray[np.uint8]
+    kw: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Within(Paths):
+    """The best path of one unit under so much room (N is 1), and what it could not keep.
+
+    `dwell_waived` are the slots in which it changed sides too early, for the room and not for the modes allowed;
+    `allowed_waived` those in which no allowed mode had room; `over_kw` [T] what it draws beyond the room.
+    """
+
+    dwell_waived: tuple[int, ...]
+    allowed_waived: tuple[int, ...]
+    over_kw: NDArray[np.float64]
+
+
+def dwell_slots(slots: Sequence[Slot], dwell_s: float, first: int = 0) -> int:
+    """The fewest whole slots from `first` on that together last `dwell_s`; as many as there are if they are shorter."""
+    lasted_s, at = 0.0, first
+    while at < len(slots) and lasted_s < dwell_s - DWELL_SLACK_S:
+        lasted_s += slots[at].duration_s
+        at += 1
+    return at - first
+
+
+class Program:
+    """The dynamic program of some classes over some slots; many passes with different prices on power.
+
+    `dead_band` is the share of the first slot's difference in revenue that any mode but the present one pays there. `hours`, `power`
+    (USD/kWh), `usd_per_th` (revenue of 1 TH/s for the whole slot), `usd_per_th_hour` (what losing it for an hour costs) and `cap_kw` are
+    per slot, `count` per class. Raises ValueError for what does not fit together.
+    """
+
+    def __init__(self, classes: Sequence[UnitClass], slots: Sequence[Slot], dead_band: float = 0.0) -> None:
+        if not (np.isfinite(dead_band) and dead_band >= 0):
+            raise ValueError(f"the dead band must be a fraction of zero or more, not {dead_band}")
+        self.classes = tuple(classes)
+        self.slots = tuple(slots)
+        self.dead_band = dead_band
+        self.count = np.array([each.count for each in classes], dtype=np.float64)
+        self.cap_kw = np.array([slot.cap_kw for slot in slots], dtype=np.float64)
+        self.hours = np.array([slot.duration_s for slot in slots], dtype=np.float64) / SECONDS_PER_HOUR
+        hashprice = np.array([slot.hashprice_usd_per_ph_day for slot in slots], dtype=np.float64)
+        self.power = np.array([slot.power_usd_per_kwh for slot in slots], dtype=np.float64)
+        self.usd_per_th = hashprice / TH_PER_PH / HOURS_PER_DAY * self.hours
+        self.usd_per_th_hour = (
+            np.maximum(hashprice, 0.0) / TH_PER_PH / HOURS_PER_DAY
+        )  # hashing lost is never a gain
+        packing = _Packing(self.slots)
+        records = np.array([packing.record(each) for each in self.classes], dtype=CLASS)
+        self._curve_at: list[int] = records["curve"].tolist()
+        self._th_s, self._kw = np.array(packing.th_s), np.array(packing.kw)
+        self._kernel = Kernel(
+            Tables(
+                classes=records,
+                hours=self.hours,
+                usd_per_th=self.usd_per_th,
+                usd_per_th_hour=self.usd_per_th_hour,
+                usd_per_kwh=self.power,
+                th_s=self._th_s,
+                kw=self._kw,
+                locks=packing.locks(),
+                days=packing.days(),
+                allowed=packing.allowed(),
+                dead_band=dead_band,
+            )
+        )
+        self._all = np.arange(len(self.classes), dtype=np.intp)
+
+    def best(self, prices: NDArray[np.float64], *, of: NDArray[np.intp] | None = None) -> Paths:
+        """The best path of each class (or of those in `of`, in that order) where each kWh costs `prices` [T] more.
+
+        Of paths that earn the same, a unit stays in its mode, else it takes the one with fewer watts.
+        """
+        found = self._kernel.best(prices, self._all if of is None else of)
+        return Paths(found.value_usd, found.worth_usd, found.modes, found.kw)
+
+    def best_within(self, index: int, room_kw: NDArray[np.float64], prices: NDArray[np.float64]) -> Within:
+        """The best path of one unit of a class in which no mode draws more than `room_kw` [T].
+
+        Room is an obligation that outranks dwell and the modes allowed. Where no mode fits, the one that draws least is taken.
+        """
+        kw = self.kw(index)
+        fits = kw <= room_kw[:, None] + ROOM_SLACK_KW
+        fits[~fits[:, 0]] = np.arange(len(kw)) == 0  # off draws least
+        asked = self.allowed(index)
+        both = asked & fits
+        waived = ~both.any(axis=1)
+        both[waived] = fits[waived]
+        found = self._kernel.best(prices, np.array([index]), both)
+        path = found.modes[0]
+        stays = np.where(path > 0, asked[:, 0], asked[:, 1:].any(axis=1))  # it might have, but for the room
+        return Within(
+            found.value_usd,
+            found.worth_usd,
+            found.modes,
+            found.kw,
+            tuple(np.flatnonzero(found.early[0] & stays).tolist()),
+            tuple(np.flatnonzero(~asked[np.arange(len(path)), path]).tolist()),
+            np.maximum(found.kw[0] - room_kw, 0.0),
+        )
+
+    def worth(self, index: int, modes: NDArray[np.uint8]) -> float:
+        """What one unit of a class earns on a given path, USD; whether it may take it is not looked at.
+
+        Raises ValueError for a path of another length or with a mode that the curve does not have.
+        """
+        if len(modes) and int(modes.max()) >= len(self.classes[index].unit.curve.modes):
+            raise ValueError(f"unit {self.classes[index].unit.id!r} has no mode {int(modes.max())}")
+        return self._kernel.worth(index, modes)
+
+    def kw(self, index: int) -> NDArray[np.float64]:
+        """What the modes of a class draw, kW."""
+        first = self._curve_at[index]
+        return self._kw[first : first + len(self.classes[index].unit.curve.modes)]
+
+    def allowed(self, index: int) -> NDArray[np.bool_]:
+        """Which modes a class is allowed in which slot, [T, modes]."""
+        each = self.classes[index]
+        names = tuple(mode.name for mode in each.unit.curve.modes)
+        if not each.allowed:
+            return np.ones((len(self.slots), len(names)), dtype=np.bool_)
+        rows = b"".join(_allowed_row(names, allowed) for allowed in each.allowed)
+        return np.frombuffer(rows, dtype=np.bool_).reshape(len(self.slots), len(names))
+
+
+def _allowed_row(names: tuple[str, ...], allowed: frozenset[str] | None) -> bytes:
+    """A byte per mode; an entry without any of them is none, since a unit must be in some mode."""
+    row = bytes(allowed is None or name in allowed for name in names)
+    return row if any(row) else bytes([1]) * len(names)
+
+
+class _Packing:
+    """Tables for the kernel; what classes share is there once."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = slots
+        self.th_s: list[float] = []
+        self.kw: list[float] = []
+        self._elapsed_s = np.cumsum([0.0, *(slot.duration_s for slot in slots)])
+        self._day_starts = [at for at in range(len(slots)) if at == 0 or slots[at].day != slots[at - 1].day]
+        self._curves: dict[PowerCurve, int] = {}
+        self._locks: dict[float, tuple[int, int]] = {}
+        self._lock_rows: list[NDArray[np.uint32]] = []
+        self._days: dict[int, tuple[int, int, bool]] = {}
+        self._day_rows: list[NDArray[np.int32]] = []
+        self._allowed: dict[tuple[tuple[str, ...], tuple[frozenset[str] | None, ...]], int] = {}
+        self._allowed_bytes = bytearray()
+
+    def record(self, each: UnitClass) -> tuple[float, ...]:
+        """A class in the order of `CLASS`."""
+        unit, modes = each.unit, each.unit.curve.modes
+        if len(modes) > MOST_MODES:
+            raise ValueError(f"unit {unit.id!r}: a curve can have {MOST_MODES} modes, not {len(modes)}")
+        if each.standing_mode is not None and not 0 <= each.standing_mode < len(modes):
+            raise ValueError(f"unit {unit.id!r} has no mode {each.standing_mode}")
+        if each.allowed and len(each.allowed) != len(self.slots):
+            raise ValueError(
+                f"unit {unit.id!r}: {len(each.allowed)} entries of modes allowed for {len(self.slots)} slots"
+            )
+        on_locks, on_most = self._locks_of(unit.min_on_s)
+        off_locks, off_most = self._locks_of(unit.min_off_s)
+        days, most, left, counted = self._days_of(unit.starts_per_day, each.starts_left)
+        standing = UNKNOWN if each.standing_mode is None else each.standing_mode
+        held = 0 if standing == UNKNOWN else max(0, min(each.dwell_left, len(self.slots)))
+        return (
+            self._curve_of(unit.curve),
+            on_locks,
+            off_locks,
+            days,
+            self._allowed_of(each) if each.allowed else -1,
+            len(modes),
+            1 + (max(on_most, held) if standing > 0 else on_most),
+            1 + (max(off_most, held) if standing == 0 else off_most),
+            1 + (most if counted else 0),
+            left if counted else 0,
+            counted,
+            standing,
+            held,
+            unit.restart_s / SECONDS_PER_HOUR,
+            unit.change_s / SECONDS_PER_HOUR,
+            unit.wear_usd,
+        )
+
+    def locks(self) -> NDArray[np.uint32]:
+        """The rows of slots held after a change of sides, one after the other."""
+        return np.concatenate([*self._lock_rows, np.zeros(0, dtype=np.uint32)])
+
+    def days(self) -> NDArray[np.int32]:
+        """The rows of starts left when a day begins, likewise."""
+        return np.concatenate([*self._day_rows, np.zeros(0, dtype=np.int32)])
+
+    def allowed(self) -> NDArray[np.uint8]:
+        """The tables of modes allowed, likewise."""
+        return np.frombuffer(bytes(self._allowed_bytes), dtype=np.uint8)
+
+    def _curve_of(self, curve: PowerCurve) -> int:
+        if curve not in self._curves:
+            self._curves[curve] = len(self.th_s)
+            self.th_s += [mode.th_s for mode in curve.modes]
+            self.kw += [mode.watts / W_PER_KW for mode in curve.modes]
+        return self._curves[curve]
+
+    def _locks_of(self, dwell_s: float) -> tuple[int, int]:
+        """Where the row for a dwell begins, and the most slots in it."""
+        if dwell_s not in self._locks:
+            starts = self._elapsed_s[:-1]
+            until = np.searchsorted(self._elapsed_s, starts + (dwell_s - DWELL_SLACK_S))
+            held = np.minimum(until, len(self.slots)) - np.arange(len(self.slots)) - 1
+            row = np.maximum(held, 0).astype(np.uint32)
+            self._locks[dwell_s] = (len(self._lock_rows) * len(self.slots), int(row.max(initial=0)))
+            self._lock_rows.append(row)
+        return self._locks[dwell_s]
+
+    def _days_of(self, limit: int | None, left: int | None) -> tuple[int, int, int, bool]:
+        """Where the row for a limit of starts begins, the most starts left, those of slot 0, and whether they need counting.
+
+        A day of n slots has room for half as many starts, rounded up: a higher limit is none.
+        """
+        lengths = np.diff([*self._day_starts, len(self.slots)]).tolist()
+        possible = [(length + 1) // 2 for length in lengths]
+        key = UNKNOWN if limit is None else limit
+        if key not in self._days:
+            row = np.full(len(self.slots), SAME_DAY, dtype=np.int32)
+            limits = [most if limit is None else min(limit, most) for most in possible]
+            row[self._day_starts] = limits
+            later = list(zip(limits, possible, strict=True))[1:]
+            self._days[key] = (
+                len(self._day_rows) * len(self.slots),
+                max((most for most, _ in later), default=0),
+                any(most < room for most, room in later),
+            )
+            self._day_rows.append(row)
+        first, most, counted = self._days[key]
+        room = possible[0] if possible else 0
+        now = left if left is not None else limit
+        now = room if now is None else max(0, min(now, room))
+        return first, max(most, now), now, counted or now < room
+
+    def _allowed_of(self, each: UnitClass) -> int:
+        names = tuple(mode.name for mode in each.unit.curve.modes)
+        key = (names, each.allowed)
+        if key not in self._allowed:
+            self._allowed[key] = len(self._allowed_bytes)
+            row_of = {allowed: _allowed_row(names, allowed) for allowed in set(each.allowed)}
+            self._allowed_bytes += b"".join([row_of[allowed] for allowed in each.allowed])
+        return self._allowed[key]

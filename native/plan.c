@@ -1,0 +1,365 @@
+/* plan.c: a backward dynamic program over (side, mode, slots held, starts left), then one walk forward along its values.
+ *
+ * Who is on has a value for every mode, slots still held ("row") and starts left ("level"); who is off one for every row and
+ * level. What a change costs depends on where it leads, never on where it comes from, so one maximum over the modes serves
+ * them all, and a slot takes modes * rows * levels steps. The walk forward weighs the few choices of one state again
+ * instead of remembering those of all.
+ *
+ * Modes that run are lanes here: lane m is mode m + 1. Their number is rounded up to an even one; the lanes on top earn
+ * minus infinity, as do modes that are not allowed.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "plan.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define MOST_LANES 256
+#define MOST_OF(a, b) ((a) > (b) ? (a) : (b))
+
+/* Two lanes side by side. Each lane's sums and products are rounded as by itself, so that the bits are those of plain doubles. */
+typedef double pair __attribute__((vector_size(16)));
+
+static inline pair load(const double *p)
+{
+    pair x;
+    memcpy(&x, p, sizeof x); /* scratch need not be aligned */
+    return x;
+}
+
+static inline void store(double *p, pair x) { memcpy(p, &x, sizeof x); }
+
+static inline pair both(double x) { return (pair){x, x}; }
+
+/* Nothing here is no number, and which of two zeros is taken makes no difference. */
+static inline pair most_of(pair a, pair b)
+{
+#if defined(__SSE2__)
+    return (pair)_mm_max_pd((__m128d)a, (__m128d)b);
+#elif defined(__aarch64__)
+    return (pair)vmaxq_f64((float64x2_t)a, (float64x2_t)b);
+#else
+    return (pair){MOST_OF(a[0], b[0]), MOST_OF(a[1], b[1])};
+#endif
+}
+
+/* One class at work. */
+typedef struct {
+    const hm_plan *plan;
+    const hm_plan_class *class;
+    const double *prices;
+    const uint8_t *allowed;  /* [T * modes], null for every mode */
+    const uint32_t *on_locks, *off_locks;
+    const int32_t *days;
+    const double *off_kw;    /* the curve's modes, off first; th_s alike */
+    const double *off_th;
+    size_t lanes, on_level, off_level; /* doubles of a row; of a level's rows, on and off */
+    double *th, *kw, *pad;             /* [lanes]: pad is minus infinity in the lanes on top */
+    double *gain, *start, *change;     /* [lanes] of one slot: earned, and the costs of getting there */
+    double off_gain;
+    int can_on, can_off;
+    double *on, *off; /* [T + 1, levels, rows, lanes] and [T + 1, levels, rows]: the most that can be earned from slot t on */
+} work;
+
+static size_t lanes_of(const hm_plan_class *class) { return ((size_t)class->modes - 1 + 1) & ~(size_t)1; }
+
+size_t hm_plan_scratch(const hm_plan *plan, size_t class_index)
+{
+    const size_t first = class_index == SIZE_MAX ? 0 : class_index;
+    const size_t last = class_index == SIZE_MAX ? plan->class_count : class_index + 1;
+    size_t most = 0;
+
+    for (size_t i = first; i < last && i < plan->class_count; i++) {
+        const hm_plan_class *class = plan->classes + i;
+        const size_t lanes = lanes_of(class);
+        const size_t states = (size_t)class->levels * (class->on_rows * lanes + class->off_rows);
+        const size_t needed = 6 * lanes + (plan->slots + 1) * states;
+        most = MOST_OF(most, needed);
+    }
+    return most;
+}
+
+static void set_up(work *w, double *scratch, const hm_plan *plan, size_t class_index, const double *prices,
+                   const uint8_t *allowed)
+{
+    const hm_plan_class *class = plan->classes + class_index;
+    const size_t lanes = lanes_of(class), running = class->modes - 1;
+
+    w->plan = plan;
+    w->class = class;
+    w->prices = prices;
+    w->allowed = allowed ? allowed : class->allowed < 0 ? NULL : plan->allowed + class->allowed;
+    w->on_locks = plan->locks + class->on_locks;
+    w->off_locks = plan->locks + class->off_locks;
+    w->days = plan->days + class->days;
+    w->off_th = plan->th_s + class->curve;
+    w->off_kw = plan->kw + class->curve;
+    w->lanes = lanes;
+    w->on_level = class->on_rows * lanes;
+    w->off_level = class->off_rows;
+    w->th = scratch;
+    w->kw = w->th + lanes;
+    w->pad = w->kw + lanes;
+    w->gain = w->pad + lanes;
+    w->start = w->gain + lanes;
+    w->change = w->start + lanes;
+    w->on = w->change + lanes;
+    w->off = w->on + (plan->slots + 1) * class->levels * w->on_level;
+    for (size_t m = 0; m < lanes; m++) {
+        w->th[m] = m < running ? w->off_th[m + 1] : 0;
+        w->kw[m] = m < running ? w->off_kw[m + 1] : 0;
+        w->pad[m] = m < running ? 0 : -INFINITY;
+    }
+}
+
+/* What the dead band takes in slot t for each TH/s by which a mode differs from the one before slot 0. */
+static double band_of(const hm_plan *plan, const hm_plan_class *class, size_t t)
+{
+    return t == 0 && class->standing >= 0 ? plan->dead_band * fabs(plan->usd_per_th[0]) : 0;
+}
+
+/* Gains, costs and what is allowed in slot t. */
+static inline __attribute__((always_inline)) void look_at(work *w, size_t t, const size_t lanes)
+{
+    const hm_plan *plan = w->plan;
+    const hm_plan_class *class = w->class;
+    const double per_th = plan->usd_per_th[t], per_kw = (plan->usd_per_kwh[t] + w->prices[t]) * plan->hours[t];
+    const double restart = plan->usd_per_th_hour[t] * class->restart_h, wear = class->wear_usd;
+    const double change = plan->usd_per_th_hour[t] * class->change_h;
+    double *gains = w->gain;
+
+    for (size_t m = 0; m < lanes; m += 2) {
+        const pair th = load(w->th + m), kw = load(w->kw + m);
+        store(gains + m, (both(per_th) * th - both(per_kw) * kw) + load(w->pad + m));
+        store(w->start + m, both(restart) * th + both(wear));
+        store(w->change + m, both(change) * th);
+    }
+    w->off_gain = per_th * w->off_th[0] - per_kw * w->off_kw[0];
+    if (t == 0 && class->standing >= 0) {
+        const double band = band_of(plan, class, t), standing = w->off_th[class->standing];
+        for (size_t m = 0; m < lanes; m++)
+            gains[m] -= band * fabs(w->th[m] - standing);
+        w->off_gain -= band * fabs(w->off_th[0] - standing);
+    }
+    w->can_on = w->can_off = 1;
+    if (w->allowed) {
+        const uint8_t *allowed = w->allowed + t * class->modes;
+        w->can_on = 0;
+        w->can_off = allowed[0] != 0;
+        if (!w->can_off)
+            w->off_gain = -INFINITY;
+        for (size_t m = 0; m < (size_t)class->modes - 1; m++) {
+            w->can_on |= allowed[m + 1] != 0;
+            if (!allowed[m + 1])
+                gains[m] = -INFINITY;
+        }
+    }
+}
+
+/* The starts left when slot t begins, of who had `level` at the end of the slot before. */
+static size_t begun(const work *w, size_t t, size_t level)
+{
+    if (!w->class->counted || t >= w->plan->slots || w->days[t] == HM_PLAN_SAME_DAY)
+        return level;
+    return (size_t)w->days[t];
+}
+
+static const double *on_rows(const work *w, size_t t, size_t level)
+{
+    return w->on + (t * w->class->levels + level) * w->on_level;
+}
+
+static const double *off_rows(const work *w, size_t t, size_t level)
+{
+    return w->off + (t * w->class->levels + level) * w->off_level;
+}
+
+static size_t row_after(size_t row) { return row ? row - 1 : 0; }
+
+/* The most that who is started in slot t, with `level` starts left, can earn from there. */
+static inline __attribute__((always_inline)) double started(const work *w, size_t t, size_t level, const size_t lanes)
+{
+    const double *next = on_rows(w, t + 1, begun(w, t + 1, row_after(level))) + w->on_locks[t] * lanes;
+    pair most = both(-INFINITY);
+
+    for (size_t m = 0; m < lanes; m += 2)
+        most = most_of(most, (load(w->gain + m) + load(next + m)) - load(w->start + m));
+    return MOST_OF(most[0], most[1]);
+}
+
+/* One row of who is on: `values` from `next`; `stop` is what turning off brings, minus infinity for who must not. */
+static inline __attribute__((always_inline)) void on_row(double *values, const double *next, const work *w, double stop,
+                                                         const size_t lanes)
+{
+    pair stay[MOST_LANES / 2], most = both(stop);
+
+    for (size_t m = 0; m < lanes; m += 2) {
+        stay[m / 2] = load(w->gain + m) + load(next + m);
+        most = most_of(most, stay[m / 2] - load(w->change + m));
+    }
+    most = most_of(most, (pair){most[1], most[0]});
+    for (size_t m = 0; m < lanes; m += 2)
+        store(values + m, most_of(stay[m / 2], most));
+}
+
+static inline __attribute__((always_inline)) void backward(work *w, const size_t lanes)
+{
+    const hm_plan_class *class = w->class;
+    const size_t slots = w->plan->slots, levels = class->levels;
+
+    memset(w->on + slots * levels * w->on_level, 0, levels * w->on_level * sizeof *w->on);
+    memset(w->off + slots * levels * w->off_level, 0, levels * w->off_level * sizeof *w->off);
+    for (size_t t = slots; t-- > 0;) {
+        look_at(w, t, lanes);
+        for (size_t level = 0; level < levels; level++) {
+            const size_t then = begun(w, t + 1, level);
+            const double *on_next = on_rows(w, t + 1, then), *off_next = off_rows(w, t + 1, then);
+            double *on = w->on + (t * levels + level) * w->on_level, *off = w->off + (t * levels + level) * w->off_level;
+            const double stop = w->off_gain + off_next[w->off_locks[t]];
+            const double start = started(w, t, level, lanes);
+
+            for (size_t row = 0; row < class->on_rows; row++)
+                on_row(on + row * lanes, on_next + row_after(row) * lanes, w,
+                       row == 0 || !w->can_on ? stop : -INFINITY, lanes);
+            for (size_t row = 0; row < class->off_rows; row++) {
+                const double stay = w->off_gain + off_next[row_after(row)];
+                const int free = !w->can_off || (row == 0 && (level > 0 || !class->counted));
+                off[row] = free ? MOST_OF(stay, start) : stay;
+            }
+        }
+    }
+}
+
+/* The best mode in slot t for who comes from `before` with so many slots held and starts left. */
+static inline __attribute__((always_inline)) int choose(const work *w, size_t t, int before, size_t row, size_t level,
+                                                        const size_t lanes)
+{
+    const hm_plan_class *class = w->class;
+    const size_t then = begun(w, t + 1, level);
+    const double *on_next = on_rows(w, t + 1, then), *off_next = off_rows(w, t + 1, then);
+    const double *cost = w->change;
+    double best = -INFINITY, present = -INFINITY;
+    int chosen = 0;
+
+    if (before <= 0) {
+        best = present = w->off_gain + off_next[row_after(row)];
+        on_next += row_after(row) * lanes;
+    } else {
+        if (row == 0 || !w->can_on)
+            best = w->off_gain + off_next[w->off_locks[t]];
+        on_next += row_after(row) * lanes;
+    }
+    if (before == 0) {
+        if (w->can_off && (row > 0 || (level == 0 && class->counted)))
+            return 0;
+        on_next = on_rows(w, t + 1, begun(w, t + 1, row_after(level))) + w->on_locks[t] * lanes;
+        cost = w->start;
+    }
+    for (int m = 0; m < (int)class->modes - 1; m++) {
+        double value = w->gain[m] + on_next[m];
+        if (before == m + 1)
+            present = value;
+        else if (before != HM_PLAN_UNKNOWN)
+            value -= cost[m];
+        if (value > best) {
+            best = value;
+            chosen = m + 1;
+        }
+    }
+    return before != HM_PLAN_UNKNOWN && present == best ? before : chosen;
+}
+
+/* What the step from `before` to `mode` earns in slot t where power costs `usd_per_kwh`. */
+static double earned(const hm_plan *plan, const hm_plan_class *class, size_t t, int before, int mode, double usd_per_kwh)
+{
+    const double *th = plan->th_s + class->curve, *kw = plan->kw + class->curve;
+    const double per_th = plan->usd_per_th[t], per_kw = usd_per_kwh * plan->hours[t];
+    double gain = per_th * th[mode] - per_kw * kw[mode];
+
+    if (t == 0 && class->standing >= 0)
+        gain -= band_of(plan, class, t) * fabs(th[mode] - th[class->standing]);
+    if (before == 0 && mode > 0)
+        gain -= plan->usd_per_th_hour[t] * class->restart_h * th[mode] + class->wear_usd;
+    else if (before > 0 && mode > 0 && mode != before)
+        gain -= plan->usd_per_th_hour[t] * class->change_h * th[mode];
+    return gain;
+}
+
+static inline __attribute__((always_inline)) void forward(work *w, double *value_usd, double *worth_usd, uint8_t *modes,
+                                                          double *kw, uint8_t *early, const size_t lanes)
+{
+    const hm_plan *plan = w->plan;
+    const hm_plan_class *class = w->class;
+    size_t row = class->held, level = class->starts_left;
+    int before = class->standing;
+    double value = 0, worth = 0;
+
+    for (size_t t = 0; t < plan->slots; t++) {
+        look_at(w, t, lanes);
+        const int mode = choose(w, t, before, row, level, lanes);
+        const int crosses = before != HM_PLAN_UNKNOWN && (mode > 0) != (before > 0);
+        value += earned(plan, class, t, before, mode, plan->usd_per_kwh[t] + w->prices[t]);
+        worth += earned(plan, class, t, before, mode, plan->usd_per_kwh[t]);
+        modes[t] = (uint8_t)mode;
+        kw[t] = w->off_kw[mode];
+        if (early)
+            early[t] = crosses && row > 0;
+        if (crosses && mode > 0)
+            level = row_after(level);
+        row = !crosses ? row_after(row) : mode > 0 ? w->on_locks[t] : w->off_locks[t];
+        level = begun(w, t + 1, level);
+        before = mode;
+    }
+    *value_usd = value;
+    *worth_usd = worth;
+}
+
+static inline __attribute__((always_inline)) void solve(work *w, double *value_usd, double *worth_usd, uint8_t *modes,
+                                                        double *kw, uint8_t *early, const size_t lanes)
+{
+    backward(w, lanes);
+    forward(w, value_usd, worth_usd, modes, kw, early, lanes);
+}
+
+int hm_plan_best(double *value_usd, double *worth_usd, uint8_t *modes, double *kw, uint8_t *early,
+                 double *scratch, size_t scratch_length, const hm_plan *plan,
+                 const double *prices, const int64_t *of, size_t count, const uint8_t *allowed)
+{
+    work w;
+
+    for (size_t n = 0; n < count; n++) {
+        if (of[n] < 0 || (uint64_t)of[n] >= plan->class_count)
+            return HM_PLAN_INVALID;
+        if (scratch_length < hm_plan_scratch(plan, (size_t)of[n]))
+            return HM_PLAN_SCRATCH;
+        set_up(&w, scratch, plan, (size_t)of[n], prices, allowed);
+        double *value = value_usd + n, *worth = worth_usd + n, *drawn = kw + n * plan->slots;
+        uint8_t *path = modes + n * plan->slots, *hasty = early ? early + n * plan->slots : NULL;
+        switch (w.lanes) { /* a number that the compiler knows makes a loop of few steps straight code */
+        case 2: solve(&w, value, worth, path, drawn, hasty, 2); break;
+        case 4: solve(&w, value, worth, path, drawn, hasty, 4); break;
+        case 6: solve(&w, value, worth, path, drawn, hasty, 6); break;
+        case 8: solve(&w, value, worth, path, drawn, hasty, 8); break;
+        default: solve(&w, value, worth, path, drawn, hasty, w.lanes); break;
+        }
+    }
+    return HM_PLAN_OK;
+}
+
+double hm_plan_worth(const hm_plan *plan, size_t class_index, const uint8_t *modes)
+{
+    const hm_plan_class *class = plan->classes + class_index;
+    double worth = 0;
+    int before = class->standing;
+
+    for (size_t t = 0; t < plan->slots; t++) {
+        worth += earned(plan, class, t, before, modes[t], plan->usd_per_kwh[t]);
+        before = modes[t];
+    }
+    return worth;
+}
