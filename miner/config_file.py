@@ -10,7 +10,14 @@ from typing import Any, get_type_hints
 
 from pydantic import ValidationError, create_model
 
-from miner import config_ledger_rules, config_pool_rules, config_stratum_rules, config_unit_rules
+from miner import (
+    config_ledger_rules,
+    config_market_rules,
+    config_pool_rules,
+    config_power_rules,
+    config_stratum_rules,
+    config_unit_rules,
+)
 from miner import config_rules as rules
 from miner.config import ARRAYS, TABLES, Config
 from miner.config_rules import TAKEN_OUT, Draft, Finding
@@ -54,7 +61,7 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
     document = _read(file)
     draft = Draft(file, deepcopy(document.value), os.environ if environ is None else environ)
     context = {"folder": file.absolute().parent}
-    found = [*rules.take_out_later(draft.raw), *config_unit_rules.take_out_later(draft.raw)]
+    found = [*config_unit_rules.take_out_later(draft.raw)]
     found += _sections(draft, context)
     for rule in (
         *rules.RULES,
@@ -62,6 +69,8 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
         *config_stratum_rules.RULES,
         *config_unit_rules.RULES,
         *config_pool_rules.RULES,
+        *config_market_rules.RULES,
+        *config_power_rules.RULES,
     ):
         found += rule(draft)
     if found:

@@ -31,7 +31,7 @@ class LedgerConfig(Section):
     )
     keep_days: NonNegativeFloat = Field(
         default=400.0,
-        description="Decisions, their outcomes, prices and each unit's sums by minute are kept this long, blocks for ever; "
+        description="Decisions, what they were made from, their outcomes, overrides, prices and each unit's sums by minute are kept this long, blocks for ever; "
         "0: everything for ever.",
     )
     keep_shares_hours: Annotated[float, Field(ge=3)] = Field(

@@ -3,7 +3,7 @@
 import sys
 import types
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -12,7 +12,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from miner.config import ARRAYS, TABLES, Config
-from miner.config_rules import LATER
 
 # Arrays of tables that are written as one value, [{ ... }, { ... }], rather than with headers of their own.
 _INLINE = {"modes"}
@@ -62,15 +61,14 @@ def _page() -> Iterator[str]:
             heading = f"[{name}.{key}]"
             if get_origin(model.model_fields[key].annotation) is tuple:
                 heading = f"Entries of {name}.{key}" if key in _INLINE else f"[{heading}]"
+            elif get_origin(model.model_fields[key].annotation) is dict:
+                heading = f"Entries of {heading}"
             yield f"\n### {heading}\n"
             yield f"{inner.__doc__}\n"
             yield from _table(inner.model_fields)
     yield "\n## Not in this version yet\n"
     yield "These belong to Hashmill's configuration and are refused, not ignored, until the version that brings them:\n"
-    for path, message in LATER.items():
-        yield f"- `{'.'.join(str(part) for part in path)}`: {message}."
-    yield '- `[[unit]] control = "asic"` and `"plug"`, and with them `host`.'
-    yield "- `[controller] site_cap_kw` above 0.\n"
+    yield '- `[[unit]] control = "asic"` and `"plug"`, and with them `host`.\n'
 
 
 def _table(fields: dict[str, FieldInfo]) -> Iterator[str]:
@@ -102,6 +100,7 @@ _NAMES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     datetime: "time",
+    date: "date",
 }
 
 
@@ -117,7 +116,9 @@ def _type_text(annotation: Any) -> str:
     if origin is tuple:
         if Ellipsis not in parts:
             return "[number, number]"
-        return "array of texts" if _type_text(parts[0]) == "text" else "array of tables"
+        inner = _type_text(parts[0])
+        kinds = {"text": "array of texts", "date": "array of dates"}
+        return f"array of {inner}" if inner.startswith("`") else kinds.get(inner, "array of tables")
     return _NAMES.get(annotation, "table")
 
 
@@ -141,6 +142,8 @@ def _default_text(info: FieldInfo) -> str:
     default = info.default
     if default is PydanticUndefined or default is None or default == ():
         return ""
+    if isinstance(default, tuple):
+        return f"`{list(default)}`".replace("'", '"')
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return (

@@ -15,11 +15,6 @@ PASSWORD_VARIABLE = "HASHMILL_RPC_PASSWORD"  # noqa: S105 - the name of a variab
 OTHERS = stat.S_IRWXO
 GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-LATER = {
-    ("power", "schedule"): "tariffs by time of day are not in this version yet: set usd_per_kwh, or a [tape]",
-    ("power", "file"): "power price files are not in this version yet: set usd_per_kwh, or a [tape]",
-    ("power", "http"): "power prices over HTTP are not in this version yet: set usd_per_kwh, or a [tape]",
-}
 # What other words of the configuration and the ledger mean; no mode is called so.
 RESERVED_NAMES = frozenset({"run", "pause", "unknown"})
 
@@ -58,15 +53,6 @@ class Draft:
         for position, item in enumerate(written if isinstance(written, list) else []):
             if isinstance(item, dict):
                 yield (name, position), self.sections.get((name, position)), item
-
-
-def take_out_later(raw: dict[str, Any]) -> Iterator[Finding]:
-    """Remove from `raw` what belongs to a later version, and say so: it is never silently ignored."""
-    for path, message in LATER.items():
-        table = raw.get(path[0])
-        if isinstance(table, dict) and path[-1] in table:
-            del table[path[-1]]
-            yield Finding(path, message)
 
 
 def password_variable(position: int) -> str:
@@ -205,7 +191,7 @@ def _prices(draft: Draft) -> Iterator[Finding]:
             return  # what it brings cannot be known; that it cannot be read is said at its own key
     wanted = (
         ("market", ("btc_usd", "btc_source"), {"btc_usd", "hashprice_usd_per_ph_day"}),
-        ("power", ("usd_per_kwh",), {"usd_per_kwh", "usd_per_mwh"}),
+        ("power", ("usd_per_kwh", "schedule", "file", "http"), {"usd_per_kwh", "usd_per_mwh"}),
     )
     for name, keys, columns in wanted:
         written = draft.raw.get(name, {})

@@ -80,10 +80,21 @@ idle_watts = 0.0  # what counts as the unit's while it is off
 # modes = [{ name = "eco", threads = 1 }, { name = "full", threads = 2, watts = 25.0 }]
 
 [market]
-btc_usd = 90000.0  # price of a bitcoin
+btc_usd = 90000.0  # price of a bitcoin; or ask for it, instead:
+# [[market.btc_source]]  # three or more are best: their median counts, one that is far off is left out
+# preset = "coinbase"  # also kraken, bitstamp, gemini, bitfinex, coingecko, mempool, ...
+# [market.currency]  # for prices that are not in USD
+# EUR = { preset = "frankfurter" }  # or a number
 
 [power]
-usd_per_kwh = 0.06  # price of power, everything included
+usd_per_kwh = 0.06  # price of power; adders, tax and overhead come on top where they are set
+# adder_per_kwh = 0.0  # network charges, levies
+# tax_ratio = 0.0
+# overhead_ratio = 0.05  # cooling and losses: PUE - 1
+# Instead of the fixed price a tariff ([[power.schedule]]), a file ([power.file]), or feeds from the web:
+# [[power.http]]
+# preset = "ercot-day-ahead"  # docs/configuration.md lists them
+# area = "HB_NORTH"
 
 # Recorded prices instead of the fixed ones above, replayed:
 # [tape]
@@ -99,11 +110,13 @@ tick_s = 60  # time between two decisions
 min_on_s = 300  # a unit that was started runs at least this long
 min_off_s = 300  # a unit that was stopped rests at least this long
 safe_mode = "pause"  # when prices stay unknown: "run", "pause" or a mode's name
+site_cap_kw = 0  # power that all units with modes together may draw; 0: no limit
 
 # A unit's own times instead of those above.
 # [[unit]]
 # id = "cpu"
 # min_on_s = 60
+# starts_per_day = 12  # no more starts than this in a day of [controller] time_zone
 
 # A worker that gets no work while hashing does not pay. What it hashes and draws is measured at the wall.
 # [[unit]]
@@ -111,6 +124,11 @@ safe_mode = "pause"  # when prices stay unknown: "run", "pause" or a mode's name
 # worker = "rack1.07"  # the user name it mines under
 # control = "gate"  # or "none": measured, never switched
 # modes = [{ name = "off", th_s = 0, watts = 12 }, { name = "on", th_s = 200, watts = 3500 }]
+
+# Cash and fixed costs, for the runway that `hashmill fleet` tells:
+# [treasury]
+# cash_usd = 250000.0
+# fixed_usd_per_day = 400.0
 
 [ledger]
 url = "sqlite:///hashmill.db"  # found blocks, decisions, outcomes

@@ -8,10 +8,12 @@ from controller.hashprice import Earned
 from controller.loop import LoopConfig
 from controller.policy import PolicyConfig
 from controller.sources.tape import TapeError, TapeSource, load_tape
+from controller.ticks import POWER
 from controller.units import Mode, PowerCurve, Unit
 from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from miner.config import Config
 from miner.config_units import UnitConfig
+from miner.control_power import power_bounds
 from miner.hashing.station import UNIT_ID, StationMode
 from miner.work.roster import HashingUnit, Roster
 
@@ -94,6 +96,9 @@ def loop_config(config: Config) -> LoopConfig:
     base = MAINNET_RULES if config.network == "main" else TEST_CHAIN_RULES
     ages = settings.max_age_s.model_dump(exclude_none=True)
     bounds = settings.bounds.model_dump(exclude_none=True)
+    power = power_bounds(config.power)
+    if power is not None:
+        bounds = {POWER: power, **bounds}
     rules = {}
     for series, rule in base.items():
         low, high = bounds.get(series, (rule.low, rule.high))

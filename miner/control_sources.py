@@ -10,8 +10,10 @@ from controller.sources.node import NodeSource
 from controller.sources.pool import PoolSource
 from controller.sources.tape import TapeSource
 from controller.ticks import BTC_USD, POWER
+from controller.validate import MAINNET_RULES
 from miner.chain.coinbase import HALVING_INTERVAL
 from miner.config import Config
+from miner.control_power import power_source
 from miner.control_prices import btc_price, market_rates
 from miner.ledger.rows import PoolShareSums
 from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
@@ -29,16 +31,21 @@ def sources(
     Without a node the chain is what `pool_job` says, the job of the pool that is mined, where there is one.
     """
     found: list[Source] = [] if tape is None else [tape]
-    fixed = {BTC_USD: config.market.btc_usd, POWER: config.power.usd_per_kwh}
-    given = {series: value for series, value in fixed.items() if value is not None}
-    if given:
-        found.append(FixedSource(given, "configuration"))
+    if config.market.btc_usd is not None:
+        found.append(FixedSource({BTC_USD: config.market.btc_usd}, "configuration"))
     rates = market_rates(config.market)
     if config.market.currency:
         found.append(rates)
     btc = btc_price(config.market, rates)
     if btc is not None:
         found.append(btc)
+    age_s = config.controller.max_age_s.power_usd_per_kwh or MAINNET_RULES[POWER].max_age_s
+    power = power_source(
+        config.power, rates.rate, max_age_s=age_s, horizon_hours=config.controller.horizon_hours
+    )
+    # A tape that brings the price takes its place: nobody is asked for what is not looked at.
+    if power is not None and (tape is None or POWER not in tape.series):
+        found.append(power)
     if config.bitcoind:
         found.append(NodeSource(Facts(nodes)))
     elif pool_job is not None:

@@ -110,6 +110,11 @@ class TapeSource:
         self._start_at_s = start_at_s
         self._loop = loop and math.isfinite(tape.length_s)
 
+    @property
+    def series(self) -> frozenset[str]:
+        """All series it gives at some time."""
+        return self._tape.series
+
     def tape_time(self, now: float) -> float:
         """Seconds on the tape at `now`, counted on over loops."""
         return self._start_at_s + (now - self._started) * self._speed

@@ -6,7 +6,7 @@ import pytest
 
 from controller.sources.tape import COLUMNS
 from controller.ticks import BTC_USD, HASHPRICE, POWER
-from miner.config_rules import LATER, password_variable
+from miner.config_rules import password_variable
 
 Said = Callable[..., list[str]]
 
@@ -175,15 +175,6 @@ def test_columns_looked_for_are_those_a_tape_has() -> None:
 def test_a_tape_that_cannot_be_read_is_one_error_not_three(problems: Said, good_text: str, tape: str) -> None:
     bare = good_text.replace("[market]\nbtc_usd = 90000\n[power]\nusd_per_kwh = 0.06\n", "")
     assert keys(problems(f"{bare}[tape]\n{tape}\n")) == ["tape.file"]
-
-
-@pytest.mark.parametrize("path", LATER)
-def test_sections_of_later_versions_are_refused_not_ignored(
-    problems: Said, good_text: str, path: tuple[str, ...]
-) -> None:
-    (found,) = problems(good_text.replace(f"[{path[0]}]\n", f"[{path[0]}]\n{path[1]} = 1\n"))
-    assert found.split(": ")[1] == ".".join(path)
-    assert "not in this version yet" in found
 
 
 @pytest.mark.parametrize(("mode", "fine"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)])

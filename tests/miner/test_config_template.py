@@ -46,7 +46,8 @@ def test_what_is_commented_out_is_right_too(config_file: Callable[[str], Path], 
         'payout_address = ""', 'payout_address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7k"'
     )
     text = re.sub(r"^# (?=\[|[a-z0-9_]+ = )", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^cookie_file.*\n", "", text, flags=re.MULTILINE).replace(
+    # What stands beside it instead: one way to log in, one price of each.
+    text = re.sub(r"^(cookie_file|btc_usd|usd_per_kwh) = .*\n", "", text, flags=re.MULTILINE).replace(
         "threads = 1   ", "threads = 2   ", 1
     )
     for name, content in (("rpc-password", "x"), ("prices.csv", "start_utc,btc_usd\n"), ("api-token", "x")):

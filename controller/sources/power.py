@@ -1,0 +1,191 @@
+"""The power price from every feed there is, ranked, with adders, taxes and overhead, in USD: one source of ticks.
+
+The feeds are asked side by side and one that fails takes nothing from the others. Whatever is known of the coming hours is given,
+so that the plan can look ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from controller.sources.base import Closing, SourceError
+from controller.sources.power_terms import Terms, all_in
+from controller.sources.power_timeline import Piece, Quotes, TickMemory, pieces_of, ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from controller.sources.power_tariff import Tariff
+    from controller.ticks import Tick
+
+log = logging.getLogger(__name__)
+
+USD: Final = "USD"
+DAY_S: Final = 86_400.0
+DEFAULT_HORIZON_S: Final = 2 * DAY_S
+FEED_LIMIT_S: Final = 9.0
+"""A feed is waited for this long: a little less than the controller waits for the source."""
+RATE_STEP: Final = 0.0005
+"""An exchange rate that moved by less than this share is taken for the same: else every coming price would be news each minute."""
+
+Rate: TypeAlias = Callable[[str, float], Awaitable[float]]
+"""USD per unit of a currency (ISO 4217) at a time; raises SourceError where it is not known, or too old."""
+
+
+class PowerFeed(Protocol):
+    """Something that knows what energy costs, before what the site pays on top."""
+
+    @property
+    def name(self) -> str:
+        """Stands in the ticks that come of it."""
+        ...
+
+    async def quotes(self, now: float) -> Quotes:
+        """All that is known at `now`. Raises SourceError where nothing is, or what is known may not be used."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adder:
+    """What comes on top of the energy's price, per kWh in `currency`: always `base`, and what the tariff of the hour says."""
+
+    currency: str = USD
+    base: float = 0.0
+    tariff: Tariff | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything ever comes on top."""
+        return bool(self.base) or self.tariff is not None
+
+
+class _AdderTrack:
+    """An adder by the hour between two times, worked out once and looked up often."""
+
+    def __init__(self, adder: Adder, start: float, end: float) -> None:
+        self.start: Final = start if adder.tariff is not None else -math.inf
+        self.end: Final = end
+        self._base = adder.base
+        steps = [] if adder.tariff is None else adder.tariff.intervals(start, end)
+        self._starts = [step.start for step in steps]
+        self._values = [step.value for step in steps]
+
+    def at(self, at: float) -> float:
+        index = bisect_right(self._starts, at) - 1
+        return self._base + (self._values[index] if index >= 0 else 0.0)
+
+    def edges(self, start: float, end: float) -> list[float]:
+        return [edge for edge in self._starts if start < edge < end]
+
+
+def known_until(now: float, horizon_s: float) -> float:
+    """Up to when prices without an end are given: the end of the UTC day that the horizon ends in, so that it moves daily."""
+    return (math.floor((now + horizon_s) / DAY_S) + 1) * DAY_S
+
+
+class PowerSource:
+    """Gives the power price of `feeds`, the first of them that knows at each instant; the others where it is silent.
+
+    `rate` tells what other currencies are worth; `max_age_s` is how long a price without an interval counts. A feed that fails is
+    logged once, and again when it is well; only when no feed gives anything does `read` raise.
+    """
+
+    def __init__(
+        self,
+        feeds: Sequence[PowerFeed],
+        *,
+        rate: Rate,
+        terms: Terms | None = None,
+        adder: Adder | None = None,
+        max_age_s: float = 1800.0,
+        horizon_s: float = DEFAULT_HORIZON_S,
+        name: str = "power",
+    ) -> None:
+        self.name = name
+        self._feeds = tuple(feeds)
+        self._rate = rate
+        self._terms = terms or Terms()
+        self._adder = adder or Adder()
+        self._max_age_s = max_age_s
+        self._horizon_s = horizon_s
+        self._memory = TickMemory()
+        self._track: _AdderTrack | None = None
+        self._rates: dict[str, float] = {}
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with which feed, as of the last read."""
+        return dict(self._problems)
+
+    async def read(self, now: float) -> list[Tick]:
+        """Ticks of the price from `now` on, everything included. Raises SourceError where no feed gives any."""
+        track = self._adders(now)
+        heard = await asyncio.gather(*(self._hear(feed, track, now) for feed in self._feeds))
+        good = [pieces for pieces in heard if pieces is not None]
+        merged = ranked(good, now, self._max_age_s)
+        if not merged and self._problems:
+            raise SourceError("; ".join(f"{name}: {why}" for name, why in self._problems.items()))
+        return self._memory.ticks(merged, now, whole=len(good) == len(heard))
+
+    async def close(self) -> None:
+        """End the connections that feeds keep open."""
+        for feed in self._feeds:
+            if isinstance(feed, Closing):
+                await feed.close()
+
+    def _adders(self, now: float) -> _AdderTrack:
+        until = known_until(now, self._horizon_s)
+        if self._track is None or self._track.end != until:
+            self._track = _AdderTrack(self._adder, until - self._horizon_s - 3 * DAY_S, until)
+        return self._track
+
+    async def _hear(
+        self, feed: PowerFeed, track: _AdderTrack, now: float
+    ) -> tuple[list[Piece], list[Piece]] | None:
+        """A feed's prices as they are paid; None where it failed."""
+        try:
+            async with asyncio.timeout(FEED_LIMIT_S):
+                quotes = await feed.quotes(now)
+                energy_rate = await self._usd_per(quotes.currency, now)
+                adds = self._adder.exists and not quotes.complete
+                adder_rate = await self._usd_per(self._adder.currency, now) if adds else 1.0
+        except TimeoutError:
+            self._say(feed.name, f"no answer within {FEED_LIMIT_S:g} s")
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever a feed does, the others and the fail-safe go on
+            self._say(feed.name, str(error) or type(error).__name__)
+            return None
+        self._say(feed.name, quotes.problem)
+        if quotes.complete:
+            terms = Terms(overhead_ratio=self._terms.overhead_ratio)
+            return pieces_of(quotes, feed.name, lambda energy, _: all_in(energy * energy_rate, 0, terms))
+
+        def price(energy: float, at: float) -> float:
+            return all_in(energy * energy_rate, track.at(at) * adder_rate, self._terms)
+
+        return pieces_of(quotes, feed.name, price, track.edges, track.start, track.end)
+
+    async def _usd_per(self, currency: str, now: float) -> float:
+        if currency == USD:
+            return 1.0
+        rate = await self._rate(currency, now)
+        used = self._rates.get(currency)
+        if used is None or abs(rate / used - 1) > RATE_STEP:
+            self._rates[currency] = used = rate
+        return used
+
+    def _say(self, name: str, problem: str) -> None:
+        before = self._problems.pop(name, "")
+        if problem:
+            self._problems[name] = problem
+        if problem and problem != before:
+            log.warning("power_feed_failed", extra={"feed": name, "error": problem})
+        elif before and not problem:
+            log.info("power_feed_well", extra={"feed": name})
