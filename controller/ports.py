@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from controller.decisions import Decision, Outcome
+    from controller.inputs import Inputs
+    from controller.overrides import Override
     from controller.ticks import Tick
     from controller.view import View
 
@@ -19,8 +21,8 @@ class Journal(Protocol):
         """Keep ticks that say something new."""
         ...
 
-    async def record_decisions(self, decisions: Sequence[Decision]) -> None:
-        """Keep the decisions of one tick, all or none."""
+    async def record_decisions(self, decisions: Sequence[Decision], inputs: Inputs | None = None) -> None:
+        """Keep the decisions of one tick and what they were made from, all or nothing."""
         ...
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
@@ -29,6 +31,26 @@ class Journal(Protocol):
 
     async def last_decisions(self) -> Mapping[str, Decision]:
         """The last decision of every unit that has one."""
+        ...
+
+    async def last_inputs(self) -> Inputs | None:
+        """What the last tick was decided from; None where nothing is kept. `inputs.recall` reads it."""
+        ...
+
+    async def record_signals(self, ticks: Sequence[Tick]) -> None:
+        """Keep windows of signals; one of the same series, source and beginning, observed at the same time, is replaced."""
+        ...
+
+    async def signals(self, since: float) -> Sequence[Tick]:
+        """Windows of signals that end after `since`, as they were told last, by series and beginning."""
+        ...
+
+    async def record_override(self, override: Override) -> None:
+        """Keep what a person asked for; it replaces what was asked for that unit before. One that is taken back has ended."""
+        ...
+
+    async def overrides(self, now: float) -> Mapping[str, Override]:
+        """By unit the override made last, where it is in force at `now` or later."""
         ...
 
 

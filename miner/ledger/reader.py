@@ -7,15 +7,18 @@ from typing import Any, Self
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, RowMapping, Select, func, literal, select
 
-from miner.ledger import pools, shares
+from miner.ledger import inputs, orders, pools, shares
 from miner.ledger.engine import engine_at, plain_errors, url_name
 from miner.ledger.rows import (
     BestShareRow,
     BlockRow,
     DecisionRow,
+    InputPartRow,
+    InputsRow,
     LedgerError,
     NoLedgerError,
     OutcomeRow,
+    OverrideRow,
     PoolShareRow,
     PoolShareSums,
     ShareMinuteRow,
@@ -133,6 +136,48 @@ class Reader:
             .order_by(decisions.c.id)
         )
         return {row["unit_id"]: DecisionRow(**row) for row in self._rows(query)}
+
+    def decisions_at(self, at: float) -> list[DecisionRow]:
+        """The decisions made at exactly that time (unix seconds), by unit."""
+        with self._reading() as connection:
+            return inputs.decisions_at(connection, self._site, at)
+
+    def decisions_without_inputs(self, since: float, until: float, *, unit: str | None = None) -> int:
+        """How many decisions of since <= time <= until (unix seconds) were made from what is not kept, of `unit` or of all."""
+        with self._reading() as connection:
+            return inputs.decisions_without_inputs(connection, self._site, since, until, unit)
+
+    def last_inputs(self) -> tuple[InputsRow, dict[str, InputPartRow]] | None:
+        """What the last decisions were made from, with its parts by digest; None where that is not kept."""
+        with self._reading() as connection:
+            found = inputs.newest_inputs(connection, self._site)
+            if found is None:
+                return None
+            digests = (found.config_digest, found.series_digest)
+            return found, inputs.parts(connection, self._site, digests)
+
+    def inputs_after(self, at: float, until: float, limit: int) -> list[InputsRow]:
+        """What the decisions of at < time <= until (unix seconds) were made from, oldest first, `limit` ticks of them."""
+        with self._reading() as connection:
+            return inputs.inputs_after(connection, self._site, at, until, limit)
+
+    def input_parts(self, digests: Collection[str]) -> dict[str, InputPartRow]:
+        """Parts of inputs by digest; those that are not kept are absent."""
+        with self._reading() as connection:
+            return inputs.parts(connection, self._site, digests)
+
+    def last_overrides(self, at: float) -> list[OverrideRow]:
+        """Of every unit the override written last, where it ends after `at` (unix seconds); by unit."""
+        with self._reading() as connection:
+            return orders.last_overrides(connection, self._site, at)
+
+    def last_windows(self, prefix: str, since: float) -> list[TickRow]:
+        """Ticks that end after `since` (unix seconds) of the series that begin with `prefix`, oldest written first.
+
+        Of those with the same series, source and beginning the one written last counts.
+        """
+        with self._reading() as connection:
+            return orders.last_windows(connection, self._site, prefix, since)
 
     def outcomes(self, decision_ids: Sequence[str]) -> dict[str, list[OutcomeRow]]:
         """The outcomes of these decisions, by decision id and in the order written; those without any are absent."""

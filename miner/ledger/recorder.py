@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from miner.ledger import pools, writes
+from miner.ledger import orders, pools, writes
 from miner.ledger.pool_recorder import PoolRecorder
 from miner.ledger.rollup import RECORD
 from miner.ledger.rows import (
@@ -16,10 +16,13 @@ from miner.ledger.rows import (
     BlockRow,
     DecisionRow,
     HeldBackError,
+    InputPartRow,
+    InputsRow,
     LedgerError,
     LedgerFullError,
     LedgerUnavailableError,
     OutcomeRow,
+    OverrideRow,
     PoolShareRow,
     PoolShareSums,
     PoolShareVerdict,
@@ -214,9 +217,23 @@ class Recorder:
         write = partial(pools.add_pool_payees, pool=pool, scripts=tuple(scripts))
         return self._writer.note(write, "pool_payees_not_recorded")
 
-    async def add_decisions(self, rows: Sequence[DecisionRow]) -> None:
-        """Write decisions; one whose id is there already stays as it is."""
-        await (await self._in_room(partial(writes.add_decisions, rows=tuple(rows))))
+    async def add_decisions(
+        self,
+        rows: Sequence[DecisionRow],
+        inputs: InputsRow | None = None,
+        parts: Sequence[InputPartRow] = (),
+    ) -> None:
+        """Write decisions and what they were made from; one whose id is there already stays as it is."""
+        write = partial(writes.add_decisions, rows=tuple(rows), inputs=inputs, parts=tuple(parts))
+        await (await self._in_room(write))
+
+    async def add_override(self, row: OverrideRow) -> None:
+        """Write what a person asked for; it counts instead of what was written before for the same unit."""
+        await (await self._in_room(partial(orders.add_override, row=row)))
+
+    async def add_windows(self, rows: Sequence[TickRow]) -> None:
+        """Write ticks of signals; unlike prices they are waited for, and none is dropped."""
+        await (await self._in_room(partial(orders.add_windows, rows=tuple(rows))))
 
     async def add_outcomes(self, rows: Sequence[OutcomeRow]) -> None:
         """Write outcomes of decisions written before; LedgerError for one that was not."""
@@ -254,6 +271,18 @@ class Recorder:
     async def last_decisions(self) -> dict[str, DecisionRow]:
         """See `Reader.last_decisions`."""
         return await asyncio.to_thread(self._store.last_decisions)
+
+    async def last_inputs(self) -> tuple[InputsRow, dict[str, InputPartRow]] | None:
+        """See `Reader.last_inputs`."""
+        return await asyncio.to_thread(self._store.last_inputs)
+
+    async def last_overrides(self, at: float) -> list[OverrideRow]:
+        """See `Reader.last_overrides`."""
+        return await asyncio.to_thread(self._store.last_overrides, at)
+
+    async def last_windows(self, prefix: str, since: float) -> list[TickRow]:
+        """See `Reader.last_windows`."""
+        return await asyncio.to_thread(self._store.last_windows, prefix, since)
 
     async def outcomes(self, decision_ids: Sequence[str]) -> dict[str, list[OutcomeRow]]:
         """See `Reader.outcomes`."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 BlockStatus = Literal["found", "submitted", "accepted", "rejected", "orphaned", "mature"]
-OutcomeKind = Literal["applied", "confirmed", "failed", "unsupported"]
+OutcomeKind = Literal["applied", "confirmed", "failed", "unsupported", "superseded", "interrupted"]
+InputPartKind = Literal["config", "series"]
 PoolShareResult = Literal["waiting", "accepted", "rejected", "in_doubt"]
 
 
@@ -109,6 +110,46 @@ class TickRow:
     valid_to: float
     observed_at: float
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputPartRow:
+    """What the inputs of many ticks have in common, kept once, by the digest of what it holds; `body` is compressed."""
+
+    kind: InputPartKind
+    digest: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InputsRow:
+    """What the decisions made at `at` (UTC unix seconds, as theirs) were made from; the digests are those of its parts.
+
+    `format` numbers the layout of `body`, which is compressed; `program` names the code that decided. `series_digest` is empty
+    where it has no such part.
+    """
+
+    at: float
+    format: int
+    program: str
+    config_digest: str
+    series_digest: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRow:
+    """A mode that a person asked for one unit to be in during [since, until) (UTC unix seconds, `until` may be infinite).
+
+    The last one written of a unit counts: one that was taken back is written again with the end it then had.
+    """
+
+    unit_id: str
+    mode: str
+    since: float
+    until: float
+    who: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final, Self
 from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError
 
-from miner.ledger import pools, shares, writes
+from miner.ledger import orders, pools, shares, writes
 from miner.ledger.engine import BUSY_TIMEOUT_S, engine_at, plain_errors
 from miner.ledger.lock import SoleWriter
 from miner.ledger.reader import Reader
@@ -17,7 +17,10 @@ from miner.ledger.rollup import RECORD, MinuteFold, span_of
 from miner.ledger.rows import (
     BlockRow,
     DecisionRow,
+    InputPartRow,
+    InputsRow,
     OutcomeRow,
+    OverrideRow,
     PoolShareRow,
     PoolShareVerdict,
     ShareMinuteRow,
@@ -112,12 +115,25 @@ class Store(Reader):
         self.commit([partial(writes.prune_raw, up_to_height=up_to_height)])
 
     def prune_history(self, before: float) -> None:
-        """Drop decisions, outcomes and ticks older than `before` (UTC unix seconds), but the last of each unit and series."""
+        """Drop what was decided, and from what, before `before` (UTC unix seconds), but the last of each unit and series."""
         self.commit([partial(writes.prune_history, before=before)])
 
-    def add_decisions(self, rows: Sequence[DecisionRow]) -> None:
-        """Write decisions; one whose id is there already stays as it is."""
-        self.commit([partial(writes.add_decisions, rows=rows)])
+    def add_decisions(
+        self,
+        rows: Sequence[DecisionRow],
+        inputs: InputsRow | None = None,
+        parts: Sequence[InputPartRow] = (),
+    ) -> None:
+        """Write decisions and what they were made from; one whose id is there already stays as it is."""
+        self.commit([partial(writes.add_decisions, rows=rows, inputs=inputs, parts=parts)])
+
+    def add_override(self, row: OverrideRow) -> None:
+        """Write what a person asked for; it counts instead of what was written before for the same unit."""
+        self.commit([partial(orders.add_override, row=row)])
+
+    def add_windows(self, rows: Sequence[TickRow]) -> None:
+        """Write ticks of signals, instead of those with the same beginning that were observed at the same time."""
+        self.commit([partial(orders.add_windows, rows=rows)])
 
     def add_outcomes(self, rows: Sequence[OutcomeRow]) -> None:
         """Write outcomes of decisions that are in the ledger; LedgerError for one that is not."""

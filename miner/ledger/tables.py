@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from miner.ledger.rows import BlockStatus, OutcomeKind, PoolShareResult
+from miner.ledger.rows import BlockStatus, InputPartKind, OutcomeKind, PoolShareResult
 
 #: Constraints get names by rule, so that a later migration can find them on either database.
 NAMES: Final = {
@@ -102,6 +102,46 @@ outcomes = Table(
     ForeignKeyConstraint(["site", "decision_id"], ["decisions.site", "decisions.id"]),
     CheckConstraint(_one_of("outcome", get_args(OutcomeKind)), name="outcome"),
     Index(None, "site", "decision_id"),
+)
+
+#: What decisions were made from, a row a tick. `body` and the bodies of its parts are the controller's to read.
+decision_inputs = Table(
+    "decision_inputs",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("at", Double, primary_key=True),
+    Column("format", Integer, nullable=False),
+    Column("program", Text, nullable=False),
+    Column("config_digest", Text, nullable=False),
+    Column("series_digest", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+#: `since_at` is the time of the inputs that began to use a part last: it holds until another of its kind does.
+input_parts = Table(
+    "input_parts",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("since_at", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    CheckConstraint(_one_of("kind", get_args(InputPartKind)), name="kind"),
+    Index(None, "site", "kind", "since_at"),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("row_id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("site", Text, nullable=False),
+    Column("unit_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Index(None, "site", "unit_id", "row_id"),
 )
 
 ticks = Table(

@@ -11,11 +11,15 @@ from typing import Any, Final, get_args
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from miner.ledger.engine import insert_new, insert_rows, to_json
+from miner.ledger.inputs import add_inputs, prune_inputs
+from miner.ledger.orders import prune_overrides
 from miner.ledger.rollup import merged
 from miner.ledger.rows import (
     BlockRow,
     BlockStatus,
     DecisionRow,
+    InputPartRow,
+    InputsRow,
     LedgerError,
     OutcomeRow,
     ShareMinuteRow,
@@ -41,6 +45,8 @@ from miner.ledger.tables import (
 #: How much one write forgets, so that those behind it do not wait long: at full load some 8 MB of shares, a tenth of a second.
 PRUNE_BATCHES: Final = 128
 PRUNE_MINUTES: Final = 10_000
+SIGNAL_PREFIX: Final = "signal:"
+"""What the series of a signal begin with; one without an end holds until another tick of the same beginning says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +108,18 @@ def prune_raw(connection: Connection, site: str, up_to_height: int) -> None:
 
 
 def prune_history(connection: Connection, site: str, before: float) -> None:
-    """Drop decisions, their outcomes and ticks older than `before`; the last of each unit and series stay, being memory."""
+    """Drop decisions, their outcomes and inputs, ticks and overrides older than `before`.
+
+    The last of each unit and series stay, being memory, and so do the last inputs.
+    """
+    prune_inputs(connection, site, before)
+    prune_overrides(connection, site, before)
     last = select(func.max(decisions.c.id)).where(decisions.c.site == site).group_by(decisions.c.unit_id)
     old = (decisions.c.site == site, decisions.c.at < before, decisions.c.id.not_in(last))
     gone = select(decisions.c.id).where(*old)
     connection.execute(delete(outcomes).where(outcomes.c.site == site, outcomes.c.decision_id.in_(gone)))
     connection.execute(delete(decisions).where(*old))
+    is_signal = ticks.c.series.startswith(SIGNAL_PREFIX)
     newest = (
         select(ticks.c.series, func.max(ticks.c.observed_at))
         .where(ticks.c.site == site)
@@ -116,15 +128,33 @@ def prune_history(connection: Connection, site: str, before: float) -> None:
     connection.execute(
         delete(ticks)
         .where(ticks.c.site == site, ticks.c.observed_at < before)
+        # What was announced long ago may still lie ahead: prices and signals that have an end are kept until then.
+        .where((ticks.c.valid_to < before) | ((ticks.c.valid_to == math.inf) & ~is_signal))
         .where(tuple_(ticks.c.series, ticks.c.observed_at).not_in(newest))
     )
 
 
-def add_decisions(connection: Connection, site: str, rows: Sequence[DecisionRow]) -> None:
-    """Write decisions; one whose id is there already stays as it is."""
-    if rows:
-        values = [{"site": site, **asdict(row)} for row in rows]
-        connection.execute(insert_new(connection, decisions), values)
+def add_decisions(
+    connection: Connection,
+    site: str,
+    rows: Sequence[DecisionRow],
+    inputs: InputsRow | None = None,
+    parts: Sequence[InputPartRow] = (),
+) -> None:
+    """Write decisions and what they were made from; one whose id is there already stays as it is."""
+    insert_rows(
+        connection,
+        decisions,
+        [
+            (
+                *(site, row.id, row.at, row.unit_id, row.from_mode, row.to_mode, row.reason),
+                *(to_json(row.numbers), row.flip, row.dry_run),
+            )
+            for row in rows
+        ],
+    )
+    if inputs is not None:
+        add_inputs(connection, site, inputs, parts)
 
 
 def add_outcomes(connection: Connection, site: str, rows: Sequence[OutcomeRow]) -> None:

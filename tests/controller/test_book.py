@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.book import CAPACITY, TickBook, current
-from controller.ticks import POWER, UNITS, Tick
+from controller.book import CAPACITY, SIGNAL_MEMORY_S, TickBook, current
+from controller.ticks import BTC_USD, POWER, UNITS, Tick, signal_series
 from controller.validate import MAINNET_RULES
 
 
@@ -122,3 +123,197 @@ def test_the_current_tick_is_the_newest_that_has_begun(begins: list[int], at: in
     found = current([tick(0.0, begin) for begin in sorted(begins)], at)
     begun = [begin for begin in begins if begin <= at]
     assert (None if found is None else found.valid_from) == (max(begun) if begun else None)
+
+
+# --- sources one behind the other ---------------------------------------------------------------------
+
+DAY_AHEAD = tuple(
+    tick(hour / 100, hour * 3600.0, (hour + 1) * 3600.0, source="auction") for hour in range(1, 5)
+)
+
+
+def test_a_day_ahead_list_is_not_mixed_with_a_lower_source_s_price_of_the_moment() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit(DAY_AHEAD, 1, 3600)
+    for now in (3600.0, 4000.0, 5 * 3600.0 + 1):  # within the list, and when it is over
+        news, _ = book.admit([tick(0.5, begins=now, seen=now, source="meter")], 2, now)
+        assert news == []
+    newest = current(book.ticks()[POWER], 5 * 3600.0 + 1)
+    assert newest == DAY_AHEAD[-1]
+
+
+def test_the_lower_source_has_the_series_until_a_better_one_speaks_and_never_again() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.5, source="meter")], 2, 0)
+    book.admit(DAY_AHEAD, 1, 10)
+    assert book.ticks()[POWER] == DAY_AHEAD
+    tape = tick(0.02, begins=20, source="tape")
+    book.admit([tape], 0, 20)
+    assert book.ticks()[POWER] == (tape,)
+    book.admit(DAY_AHEAD, 1, 30)
+    assert book.ticks()[POWER] == (tape,)
+    assert book.owners(["tape", "auction", "meter"]) == {POWER: "tape"}
+
+
+def test_one_source_may_put_a_price_of_the_moment_before_the_intervals_it_knows() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.5, 0, 3600, source="meter"), *DAY_AHEAD], 0, 0)
+    assert values(book) == [0.5, 0.01, 0.02, 0.03, 0.04]
+    book.admit([tick(0.6, 0, 3600, seen=600, source="meter"), *DAY_AHEAD], 0, 600)
+    assert values(book) == [0.6, 0.01, 0.02, 0.03, 0.04]
+
+
+def test_a_faulty_list_of_a_better_source_does_not_take_the_series() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.5, source="meter")], 1, 0)
+    book.admit([tick(99.0, source="auction")], 0, 10)
+    book.admit([tick(0.6, begins=20, seen=20, source="meter")], 1, 20)
+    assert values(book) == [0.6]
+
+
+# --- signals ------------------------------------------------------------------------------------------
+
+DR = signal_series("dr")
+
+
+def window(begins: float, ends: float, source: str = "webhook", seen: float = 0.0) -> Tick:
+    return Tick(DR, 1.0, "1", begins, ends, seen, source)
+
+
+def windows(book: TickBook) -> list[tuple[float, float]]:
+    return [(each.valid_from, each.valid_to) for each in book.ticks().get(DR, ())]
+
+
+def test_all_announced_windows_of_a_signal_are_kept() -> None:
+    book = TickBook(MAINNET_RULES)
+    told = [window(begin, begin + 50) for begin in (100.0, 200.0, 300.0)]
+    assert book.admit(told, 0, 0)[0] == told
+    assert book.admit(told, 0, 120)[0] == []
+    assert windows(book) == [(100, 150), (200, 250), (300, 350)]
+
+
+def test_a_window_is_ended_early_by_a_tick_of_the_same_start() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([window(100, math.inf), window(900, 950)], 0, 100)
+    ended = window(100, 130, seen=130)
+    assert book.admit([ended], 0, 130)[0] == [ended]
+    assert windows(book) == [(100, 130), (900, 950)]
+    (first, *_) = book.ticks()[DR]
+    assert (first.holds_at(129.9), first.holds_at(130)) == (True, False)
+
+
+def test_a_window_that_ended_is_remembered_for_its_ramp_though_another_began() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([window(100, 200), window(250, 300)], 0, 0)
+    book.admit([window(250, 300)], 0, 260)
+    assert windows(book) == [(100, 200), (250, 300)]
+    book.admit([window(250, 300)], 0, 200 + SIGNAL_MEMORY_S)
+    assert windows(book) == [(250, 300)]
+
+
+def test_the_last_window_of_a_source_is_no_news_however_long_ago_it_ended() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([window(100, 200)], 0, 0)
+    assert book.admit([window(100, 200)], 0, 10 * SIGNAL_MEMORY_S)[0] == []
+
+
+def test_a_signal_belongs_to_nobody_and_windows_of_two_sources_both_hold() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([window(100, 500, "schedule")], 0, 0)
+    book.admit([window(100, 200, "webhook")], 1, 100)
+    assert windows(book) == [(100, 500), (100, 200)]
+    book.admit([window(100, 120, "webhook")], 1, 120)
+    assert windows(book) == [(100, 500), (100, 120)]
+    assert book.owners(["schedule", "webhook"]) == {}
+
+
+def test_signals_are_bounded_and_those_that_ended_go_first() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([window(float(n), n + 0.5) for n in range(100)], 0, 1000)
+    coming = [window(2000.0 + n, 2000.5 + n) for n in range(CAPACITY)]
+    book.admit(coming, 0, 1000)
+    assert windows(book) == [(each.valid_from, each.valid_to) for each in coming]
+
+
+# --- starting again -----------------------------------------------------------------------------------
+
+NAMES = ["tape", "feed", "webhook"]
+
+
+def started_again(
+    book: TickBook, now: float, before: list[str] = NAMES, names: list[str] = NAMES
+) -> TickBook:
+    again = TickBook(MAINNET_RULES)
+    again.restore(book.ticks(), book.refusals(), book.owners(before), names, now)
+    return again
+
+
+def test_after_a_start_ages_go_on_from_where_they_were() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, seen=100)], 1, 100)
+    again = started_again(book, 5000)
+    assert again.ticks() == book.ticks()
+    assert again.ticks()[POWER][0].observed_at == 100
+    news, _ = again.admit([tick(0.05, begins=5000, seen=5000)], 1, 5000)
+    assert news == []
+    assert again.ticks()[POWER] == (tick(0.05, begins=0, seen=5000),)
+
+
+def test_after_a_start_a_series_still_belongs_to_its_silent_source() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, source="tape")], 0, 0)
+    again = started_again(book, 60, names=["other", "tape", "feed"])
+    again.admit([tick(0.5, begins=60, seen=60, source="feed")], 2, 60)
+    assert values(again) == [0.05]
+    again.admit([tick(0.7, begins=70, seen=70, source="other")], 0, 70)
+    assert values(again) == [0.7]
+
+
+def test_what_belonged_to_a_source_that_is_not_configured_any_more_is_left_out() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, source="tape")], 0, 0)
+    book.admit([window(0, math.inf)], 2, 0)
+    again = started_again(book, 60, names=["feed"])
+    assert again.ticks() == {}
+    again.admit([tick(0.5, begins=60, seen=60)], 0, 60)
+    assert values(again) == [0.5]
+
+
+def test_what_today_s_bounds_refuse_is_not_believed_because_it_once_was() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05), tick(0.06, begins=50)], 1, 0)
+    stricter = TickBook({**MAINNET_RULES, POWER: replace(MAINNET_RULES[POWER], high=0.055)})
+    stricter.restore(book.ticks(), {}, book.owners(NAMES), NAMES, 60)
+    assert values(stricter) == [0.05]
+
+
+def test_why_a_value_was_refused_is_known_after_a_start() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05)], 1, 0)
+    book.admit([tick(99.0, begins=5), Tick(BTC_USD, 1.0, UNITS[BTC_USD], 0, math.inf, 0, "feed")], 1, 5)
+    assert started_again(book, 60).refusals() == book.refusals()
+    assert list(started_again(book, 60, names=["tape"]).refusals()) == [BTC_USD]
+
+
+def test_coming_prices_of_before_a_start_stand_until_their_source_speaks_and_then_only_what_it_says() -> None:
+    book = TickBook(MAINNET_RULES)
+    old = [tick(0.05, 0, 3600), tick(0.30, 3600, 7200), tick(0.06, 7200, 9000)]
+    book.admit(old, 1, 0)
+    again = started_again(book, 60)
+    assert again.ticks()[POWER] == tuple(old)
+    # The tariff was changed meanwhile: the dear hour is another one.
+    new = [tick(0.05, 0, 4000, seen=60), tick(0.30, 4000, 7600, seen=60), tick(0.06, 7600, 9000, seen=60)]
+    again.admit(new, 1, 60)
+    assert again.ticks()[POWER] == tuple(new)
+    # From then on what was announced stays, as ever.
+    again.admit(new[:2], 1, 120)
+    assert again.ticks()[POWER] == tuple(new)
+
+
+def test_windows_of_another_source_stay_when_one_speaks_after_a_start() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([window(100, 200, "feed"), window(300, 400, "feed")], 1, 0)
+    book.admit([window(100, 500), window(600, 700)], 2, 0)
+    again = started_again(book, 50)
+    again.admit([window(100, 150)], 2, 50)
+    assert windows(again) == [(100, 200), (100, 150), (300, 400)]

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from miner.cli import app
 from miner.config import Config
 from miner.config_file import ConfigError, Problem
 from miner.kernel import KernelFaultError
+from miner.ledger.engine import engine_at
 from miner.ledger.rollup import RECORD
 from miner.ledger.rows import (
     BlockRow,
@@ -30,6 +32,7 @@ from miner.ledger.rows import (
 from miner.ledger.store import Store
 from miner.node.rpc import NodeUnreachableError
 from regtest.postgres import Postgres
+from tests.miner.test_control_verify import lived
 
 NOON = 1768219200.0  # 2026-01-12 12:00:00 UTC
 
@@ -348,6 +351,42 @@ def test_decisions_that_held_a_mode_can_be_left_out(good: Path, tmp_path: Path) 
         )
     rows = json.loads(hashmill("log", "decisions", "--config", good, "--changes", "--json").output)
     assert [row["id"] for row in rows] == ["6", "3", "2", "1"]
+
+
+def test_decisions_are_made_again_from_what_was_kept_and_compared(good: Path, tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as store:
+        asyncio.run(lived(store))
+    command = ("log", "decisions", "--verify", "--since", "2023-11-14T00:00Z", "--config", good)
+    found = hashmill(*command)
+    assert (found.exit_code, found.output.count("\n")) == (0, 1)
+    assert "12 decisions made again, the same to the bit; 0 different" in found.output
+    engine = engine_at(f"sqlite:///{tmp_path / 'hashmill.db'}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE decisions SET flip = 'never [sic]' WHERE unit_id = 'a'")
+    engine.dispose()
+    found = hashmill(*command, "--limit", "2")
+    assert found.exit_code == 1
+    for told in ("6 decisions made again", "6 different", "never [sic]", "and 4 more: --limit shows them"):
+        assert told in found.output
+    told = json.loads(hashmill(*command, "--unit", "a", "--json").output)
+    assert (told["ok"], told["same"], told["different"], len(told["differences"])) == (False, 0, 6, 6)
+
+
+def test_decisions_are_verified_of_the_last_day_where_nothing_else_is_said(
+    good: Path, tmp_path: Path
+) -> None:
+    filled_ledger(tmp_path / "hashmill.db")
+    told = json.loads(hashmill("log", "decisions", "--verify", "--config", good, "--json").output)
+    assert told["until_s"] - told["since_s"] == pytest.approx(86_400, abs=60)
+    found = hashmill("log", "decisions", "--verify", "--since", "2026-01-01", "--config", good)
+    assert found.exit_code == 0
+    assert "not compared: 3 decisions: what they were made from was not kept then" in found.output
+
+
+def test_decisions_may_be_shown_from_a_time_on(good: Path, tmp_path: Path) -> None:
+    filled_ledger(tmp_path / "hashmill.db")
+    told = hashmill("log", "decisions", "--since", "2026-01-12T12:00:02Z", "--config", good, "--json").output
+    assert [row["id"] for row in json.loads(told)] == ["3", "2"]
 
 
 def share_ledger(file: Path) -> None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,16 +13,21 @@ import pytest
 from controller.deciding import DecidingConfig
 from controller.decisions import Decision
 from controller.inputs import Scribe
+from controller.limits import SiteConfig
+from controller.loop import ControllerLoop, LoopConfig
 from controller.policy import PolicyConfig
 from controller.snapshot import Snapshot
+from controller.sources.base import SourceError
 from controller.ticks import HASHPRICE, POWER, UNITS, Tick
-from controller.units import Mode, PowerCurve, Unit, UnitState
+from controller.units import Mode, PowerCurve, Setpoint, Unit, UnitState
+from controller.validate import MAINNET_RULES
 from miner import control_verify
 from miner.control_journal import LedgerJournal, decisions_of, program
 from miner.control_verify import Verification, decide_again
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import DecisionRow
 from miner.ledger.store import Store
+from tests.miner.harness import Clock
 
 if TYPE_CHECKING:
     from regtest.postgres import Postgres
@@ -33,13 +40,12 @@ PRICES = (0.05, 0.05, 0.2, -0.01, 0.04, 0.041)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Store]:
+def either_store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A ledger of either kind."""
     if request.param == "sqlite":
-        with Store.open(f"sqlite:///{tmp_path / 'hashmill.db'}") as opened:
-            yield opened
+        yield request.getfixturevalue("store")
         return
-    postgres: "Postgres" = request.getfixturevalue("postgres")
+    postgres: Postgres = request.getfixturevalue("postgres")
     url = postgres.new_database()
     with Store.open(url) as opened:
         yield opened
@@ -76,13 +82,13 @@ def changed(store: Store, sql: str) -> None:
     store.commit([lambda connection, _site: connection.exec_driver_sql(sql)])  # type: ignore[list-item]
 
 
-async def test_every_decision_kept_is_made_again_the_same_to_the_bit(store: Store) -> None:
-    await lived(store)
-    await lived(store, begin=NOW + 600)  # the daemon was restarted
-    report = Verification(store).run(NOW, NOW + 9999)
+async def test_every_decision_kept_is_made_again_the_same_to_the_bit(either_store: Store) -> None:
+    await lived(either_store)
+    await lived(either_store, begin=NOW + 600)  # the daemon was restarted
+    report = Verification(either_store).run(NOW, NOW + 9999)
     assert report["differences"] == []
     assert (report["ok"], report["ticks"], report["same"], report["not_compared"]) == (True, 12, 24, 0)
-    kept = decisions_of({row.id: row for row in store.decisions()})
+    kept = decisions_of({row.id: row for row in either_store.decisions()})
     assert len({each.reason for each in kept.values()}) > 3
 
 
@@ -186,10 +192,10 @@ async def test_decisions_of_which_nothing_was_kept_are_counted(store: Store) -> 
     assert (report["ok"], report["not_compared_why"]) == (True, [{"why": why, "decisions": 1}])
 
 
-async def test_what_the_retention_took_is_named_and_the_rest_still_compared(store: Store) -> None:
-    await lived(store)
-    store.prune_history(NOW + 120)
-    report = Verification(store).run(NOW, NOW + 9999)
+async def test_what_the_retention_took_is_named_and_the_rest_still_compared(either_store: Store) -> None:
+    await lived(either_store)
+    either_store.prune_history(NOW + 120)
+    report = Verification(either_store).run(NOW, NOW + 9999)
     assert (report["ok"], report["ticks"], report["same"]) == (True, 4, 6)
     why = "the decision before is not kept, of a and 1 more"
     assert report["not_compared_why"] == [{"why": why, "decisions": 2}]
@@ -204,3 +210,90 @@ async def test_no_more_differences_are_told_than_anyone_reads_but_all_are_counte
     report = Verification(store, decide=partial(decides_otherwise)).run(NOW, NOW + 9999)
     assert (report["different"], len(report["differences"])) == (12, 3)
     assert report["program"] == program()
+
+
+# --- a restart in the middle --------------------------------------------------------------------------
+
+
+class Scripted:
+    """A source that says, at each tick, what the script holds for it; nothing, or an error."""
+
+    def __init__(self, name: str, said: Callable[[float], list[Tick] | Exception]) -> None:
+        self.name = name
+        self._said = said
+
+    async def read(self, now: float) -> list[Tick]:
+        said = self._said(now)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def minute(now: float) -> int:
+    return round((now - NOW) / 60)
+
+
+def auction(now: float) -> list[Tick] | Exception:
+    """A day-ahead list that is known, then down for a while, then corrected."""
+    number = minute(now)
+    if number in {2, 3, *range(9, 16)}:
+        return SourceError("down")
+    dear = 0.3 if number < 20 else 0.01
+    values = [0.05, dear, -0.02, 0.04]
+    begin = NOW - 300
+    return [
+        Tick(POWER, value, UNITS[POWER], begin + 600 * n, begin + 600 * (n + 1), now, "auction")
+        for n, value in enumerate(values)
+    ]
+
+
+def meter(now: float) -> list[Tick] | Exception:
+    return [tick(POWER, 0.9 if minute(now) % 2 else 0.02, now), tick(HASHPRICE, 40.0 + minute(now) % 3, now)]
+
+
+async def run(store: Store, ticks: range, modes: dict[str, str]) -> None:
+    """One life of the daemon's controller over these minutes, on units that remember their modes themselves."""
+    rules = {**MAINNET_RULES, POWER: replace(MAINNET_RULES[POWER], max_age_s=240.0)}
+    policy = replace(CONFIG.policy, rules=rules, grace_s=120.0, site=SiteConfig(cap_kw=5.0))
+
+    class Hand:
+        def __init__(self, unit_id: str) -> None:
+            self._unit_id = unit_id
+
+        async def apply(self, setpoint: Setpoint, _now: float) -> None:
+            modes[self._unit_id] = setpoint.mode
+
+        async def read(self, now: float) -> UnitState:
+            return UnitState(self._unit_id, modes[self._unit_id], None, None, None, now)
+
+    async with Recorder(store) as recorder:
+        clock = Clock(NOW)
+        loop = ControllerLoop(
+            units=FLEET,
+            sources=[Scripted("auction", auction), Scripted("meter", meter)],
+            actuators={unit.id: Hand(unit.id) for unit in FLEET},
+            journal=LedgerJournal(recorder),
+            config=LoopConfig(policy=policy, horizon_hours=1.0),
+            clock=clock,
+        )
+        for number in ticks:
+            clock.now = NOW + 60 * number
+            await loop.tick()
+
+
+async def test_a_restart_in_the_middle_changes_no_decision(tmp_path: Path) -> None:
+    told = []
+    for stops in (
+        (0, 40),
+        (0, 4, 11, 12, 18, 22, 40),
+    ):  # also while the list is down, and after it was corrected
+        with Store.open(f"sqlite:///{tmp_path / str(len(stops))}.db") as store:
+            modes = {unit.id: "full" for unit in FLEET}
+            for begin, end in pairwise(stops):
+                await run(store, range(begin, end), modes)
+            told.append(store.decisions(1000))
+            report = Verification(store).run(0.0, math.inf)
+            assert (report["ok"], report["same"]) == (True, 80)
+    whole, interrupted = told
+    assert interrupted == whole
+    assert {"hold_stale", "pause_unprofitable", "safe_mode", "hold_site_cap"} <= {row.reason for row in whole}

@@ -147,3 +147,29 @@ def test_sums_of_a_pool_show_its_rejected_part_once_it_answered(capsys: pytest.C
     assert "2,002" in shown
     assert shown.count("%") == 1
     assert "0.03%" in shown
+
+
+def test_what_came_of_deciding_again_names_all_that_is_not_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    difference = {"unit_id": "rack[1]", "at": NOON, "what": "flip", "kept": "always", "recomputed": "never"}
+    report = {
+        "ticks": 3,
+        "since_s": NOON,
+        "same": 5,
+        "different": 2,
+        "unreadable": 1,
+        "not_compared": 4,
+        "differences": [difference, difference],
+        "unreadable_why": [{"why": "cut off", "decisions": 1}],
+        "not_compared_why": [{"why": "of another version", "decisions": 4}],
+    }
+    shown = printed(capsys, *render.verification(report, 1))
+    for told in (
+        "3 ticks since 2026-01-12 12:00:00Z: 5 decisions made again, the same to the bit; 2 different, 1 unreadable, 4 not compared",
+        "unreadable: 1 decisions: cut off",
+        "not compared: 4 decisions: of another version",
+        "rack[1]",
+        "and 1 more",
+    ):
+        assert told in shown

@@ -14,7 +14,7 @@ from miner.ledger.rows import BlockRow, DecisionRow, PoolShareRow, TickRow
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
 from regtest.postgres import Postgres
-from tests.miner.ledger import schema_0001, schema_0002
+from tests.miner.ledger import schema_0001, schema_0002, schema_0003
 
 
 @pytest.fixture
@@ -63,6 +63,20 @@ def url_0001(url: str, behind: Callable[[str], list[tuple[Any, ...]]]) -> str:
 def url_0002(url: str, behind: Callable[[str], list[tuple[Any, ...]]], shares: Callable[..., bytes]) -> str:
     """A ledger as Hashmill left it before it knew pools: a share on tip 1, then two on tip 2."""
     made = schema_0002.statements(
+        "sqlite" if url.startswith("sqlite") else "postgresql",
+        first=shares(12.0, tip=1),
+        second=shares(21.0, tip=2),
+        third=shares(31.0, tip=2),
+    )
+    for statement in made:
+        behind(statement)
+    return url
+
+
+@pytest.fixture
+def url_0003(url: str, behind: Callable[[str], list[tuple[Any, ...]]], shares: Callable[..., bytes]) -> str:
+    """A ledger as Hashmill left it before it kept what decisions were made from."""
+    made = schema_0003.statements(
         "sqlite" if url.startswith("sqlite") else "postgresql",
         first=shares(12.0, tip=1),
         second=shares(21.0, tip=2),

@@ -13,7 +13,16 @@ from sqlalchemy import inspect
 
 from miner.ledger.engine import engine_at
 from miner.ledger.reader import Reader
-from miner.ledger.rows import LedgerError, NoLedgerError, OutcomeRow, SchemaTooNewError, TipRow
+from miner.ledger.rows import (
+    InputPartRow,
+    InputsRow,
+    LedgerError,
+    NoLedgerError,
+    OutcomeRow,
+    OverrideRow,
+    SchemaTooNewError,
+    TipRow,
+)
 from miner.ledger.schema import HEAD, MIGRATIONS, migrate, revision_of
 from miner.ledger.store import Store
 from miner.ledger.tables import metadata
@@ -153,7 +162,7 @@ def test_a_ledger_of_the_first_release_keeps_its_rows_and_gets_the_tables_of_thi
 
 
 def test_a_reader_does_not_read_the_schema_of_an_older_release(url_0001: str) -> None:
-    with pytest.raises(LedgerError, match="the ledger has schema 0001, this Hashmill reads 0003"):
+    with pytest.raises(LedgerError, match=f"the ledger has schema 0001, this Hashmill reads {HEAD}"):
         Reader.open(url_0001)
 
 
@@ -183,5 +192,41 @@ def test_a_ledger_from_before_pools_keeps_its_shares_and_knows_where_those_of_ea
 
 
 def test_a_reader_does_not_read_the_schema_from_before_pools(url_0002: str) -> None:
-    with pytest.raises(LedgerError, match="the ledger has schema 0002, this Hashmill reads 0003"):
+    with pytest.raises(LedgerError, match=f"the ledger has schema 0002, this Hashmill reads {HEAD}"):
         Reader.open(url_0002)
+
+
+def test_a_ledger_from_before_inputs_keeps_its_rows_and_takes_inputs_and_overrides(url_0003: str) -> None:
+    with Store.open(url_0003) as store:
+        assert [row.mode_read for row in store.outcomes(["d1"])["d1"]] == ["full"]
+        assert store.pool_share_sums()["main"].accepted == 1
+        assert store.pool_payees("main") == {bytes.fromhex("0014ab")}
+        assert (store.last_inputs(), store.last_overrides(0.0)) == (None, [])
+        assert store.decisions_without_inputs(0.0, 10.0) == 1
+        part = InputPartRow("config", "cc", b"\x01")
+        store.add_decisions([], InputsRow(1.5, 1, "x", "cc", "", b"\x02"), [part])
+        store.add_override(OverrideRow("cpu", "off", 1.0, float("inf"), "ann", "noise"))
+        assert store.decisions_without_inputs(0.0, 10.0) == 0
+        assert store.last_overrides(5.0) == [OverrideRow("cpu", "off", 1.0, float("inf"), "ann", "noise")]
+    assert differences(url_0003) == []
+
+
+@pytest.mark.parametrize("ledger", ["url_0001", "url_0002", "url_0003", "url"])
+def test_a_decision_may_come_to_the_ends_that_are_known_and_to_no_other(
+    request: pytest.FixtureRequest, ledger: str, behind: Behind
+) -> None:
+    url: str = request.getfixturevalue(ledger)
+    with Store.open(url) as store:
+        if ledger == "url":
+            behind(
+                "INSERT INTO decisions VALUES ('default', 'd1', 1, 'cpu', NULL, 'off', 'x', '{}', '', true)"
+            )
+        store.add_outcomes([OutcomeRow("d1", 3.5, "superseded"), OutcomeRow("d1", 4.5, "interrupted")])
+        with pytest.raises(LedgerError, match="ck_outcomes_outcome"):
+            store.add_outcomes([OutcomeRow("d1", 5.5, "forgotten")])  # type: ignore[arg-type]
+        assert [row.outcome for row in store.outcomes(["d1"])["d1"]][-2:] == ["superseded", "interrupted"]
+
+
+def test_a_reader_does_not_read_the_schema_from_before_inputs(url_0003: str) -> None:
+    with pytest.raises(LedgerError, match=f"the ledger has schema 0003, this Hashmill reads {HEAD}"):
+        Reader.open(url_0003)
