@@ -8,13 +8,14 @@ from typing import Any, Final
 from controller.flip import hashprice_text, power_text
 from controller.loop import ControllerLoop
 from controller.market import Market
+from controller.sources.base import close_all
 from controller.units import Unit
 from controller.view import View, hashprice_report, plan_report
 from miner.checks import CheckRow
 from miner.config import Config
 from miner.config_treasury import TreasuryConfig
 from miner.control_fleet import fleet_of
-from miner.control_journal import Memory, pool_sums, remembered
+from miner.control_journal import pool_sums, recalled
 from miner.control_settings import fleet_units, loop_config, played_tape, units_of
 from miner.control_sources import earnings_of, expected_pay, sources
 from miner.hashing.station import StationMode
@@ -44,16 +45,23 @@ class Preview:
         now = time.time()
         url, site = config.ledger.full_url, config.ledger.site
         pay = expected_pay(config, pool_sums(url, site, now - PAY_WINDOW_S) if config.pool else {})
+        memory = recalled(url, now, site)
+        overrides = await memory.overrides(now)
+        asked = sources(config, nodes, played_tape(config, now))
         loop = ControllerLoop(
             units=units_of(config, modes),
-            sources=sources(config, nodes, played_tape(config, now)),
+            sources=asked,
             actuators={},
-            journal=Memory(remembered(url, site)),
+            journal=memory,
             # A slow disk takes long to sum up the fees of a day's blocks, and here nothing else waits for it.
             config=replace(loop_config(config), read_timeout_s=PREVIEW_LIMIT_S),
             earnings=lambda: earnings_of(pay),
+            overrides=lambda: overrides,
         )
-        return cls(await loop.preview(), fleet_units(config, modes), config.treasury)
+        try:
+            return cls(await loop.preview(), fleet_units(config, modes), config.treasury)
+        finally:
+            await close_all(asked)
 
     def hashprice(self) -> dict[str, Any]:
         """Hashprice now and after the projected retarget, with its inputs."""
