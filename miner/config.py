@@ -14,6 +14,7 @@ from miner.config_ledger import LedgerConfig
 from miner.config_market import MarketConfig
 from miner.config_pool import PoolConfig, UpstreamsConfig
 from miner.config_power import PowerConfig
+from miner.config_signals import MqttConfig, SignalConfig
 from miner.config_stratum import StratumConfig
 from miner.config_tape import TapeConfig
 from miner.config_treasury import TreasuryConfig
@@ -181,6 +182,11 @@ class HttpConfig(Section):
         default=None,
         description="File whose first line is the bearer token needed for anything that changes something.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], Strict(strict=False)] = Field(
+        default=(),
+        description="Names that the server answers under besides addresses, localhost and the host of listen; others are refused, so that no "
+        "foreign web page can lead a browser here.",
+    )
     most_unit_metrics: Annotated[int, Field(ge=0)] = Field(
         default=1000,
         description='Units with metrics of their own; those of further ones are added up as unit="(others)".',
@@ -230,6 +236,10 @@ class Config(Section):
     controller: ControllerConfig = Field(
         default_factory=ControllerConfig, description="What decides when to hash."
     )
+    signal: Annotated[tuple[SignalConfig, ...], Strict(strict=False)] = Field(
+        default=(), description="Signals that go before profit."
+    )
+    mqtt: MqttConfig | None = Field(default=None, description="The MQTT broker of signals.")
     treasury: TreasuryConfig = Field(
         default_factory=TreasuryConfig, description="Cash and fixed costs, for `hashmill fleet`."
     )
@@ -259,9 +269,15 @@ TABLES: dict[str, type[Section]] = {
     "power": PowerConfig,
     "tape": TapeConfig,
     "controller": ControllerConfig,
+    "mqtt": MqttConfig,
     "treasury": TreasuryConfig,
     "ledger": LedgerConfig,
     "http": HttpConfig,
     "log": LogConfig,
 }
-ARRAYS: dict[str, type[Section]] = {"bitcoind": BitcoindConfig, "pool": PoolConfig, "unit": UnitConfig}
+ARRAYS: dict[str, type[Section]] = {
+    "bitcoind": BitcoindConfig,
+    "pool": PoolConfig,
+    "unit": UnitConfig,
+    "signal": SignalConfig,
+}

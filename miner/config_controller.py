@@ -93,6 +93,10 @@ class ControllerConfig(Section):
     unit_max_age_s: PositiveFloat = Field(
         default=180.0, description="A unit that was not read for this long is unreachable."
     )
+    silent_after_s: PositiveFloat = Field(
+        default=900.0,
+        description="A unit that says it hashes but hands in no work for this long, its restart_s besides, is not believed.",
+    )
     max_changes_per_minute: Annotated[int, Field(ge=1)] = Field(
         default=30, description="No more units than this change in a minute: inrush, breakers."
     )

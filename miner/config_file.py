@@ -15,6 +15,7 @@ from miner import (
     config_market_rules,
     config_pool_rules,
     config_power_rules,
+    config_signals_rules,
     config_stratum_rules,
     config_unit_rules,
 )
@@ -69,6 +70,7 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
         *config_stratum_rules.RULES,
         *config_unit_rules.RULES,
         *config_pool_rules.RULES,
+        *config_signals_rules.RULES,
         *config_market_rules.RULES,
         *config_power_rules.RULES,
     ):
@@ -127,7 +129,7 @@ def _sections(draft: Draft, context: dict[str, Any]) -> Iterator[Finding]:
         else:
             yield Finding((name,), unknown((name,), Config))
     # Rules look at the defaults of sections that are not written, too.
-    for name in TABLES.keys() - draft.raw.keys() - {"solo", "stratum", "tape"}:
+    for name in TABLES.keys() - draft.raw.keys() - {"solo", "stratum", "tape", "mqtt"}:
         yield from _judge(draft, (name,), TABLES[name], {}, context)
 
 

@@ -32,7 +32,7 @@ error.
 - **Secrets** never appear in logs, metrics or the API. A file that holds one (`rpc_password_file`,
   `password_file`, `token_file`, the configuration itself if a password is in it) is refused while group or others can read it: `chmod 600 FILE`. What
   pools say to write where they ask for no password (`x`, `123`) is no secret. The node's cookie
-  and the private key of a certificate may be readable by a group (bitcoind's `-rpccookieperms=group`, Debian's `ssl-cert`), but
+  and the private key of a certificate ([mqtt] `key_file` too) may be readable by a group (bitcoind's `-rpccookieperms=group`, Debian's `ssl-cert`), but
   not by everyone. Files that systemd hands over in
   `$CREDENTIALS_DIRECTORY` are taken as they are.
 - **Environment**: where `rpc_user` stands without a password, the password is taken from `HASHMILL_RPC_PASSWORD` for the

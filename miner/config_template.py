@@ -125,6 +125,19 @@ site_cap_kw = 0  # power that all units with modes together may draw; 0: no limi
 # control = "gate"  # or "none": measured, never switched
 # modes = [{ name = "off", th_s = 0, watts = 12 }, { name = "on", th_s = 200, watts = 3500 }]
 
+# A signal of the grid or your utility: it goes before profit, and is heard by webhook, MQTT topic, file or clock.
+# [[signal]]
+# name = "dr"
+# action = "cap"  # or "pause", "run", "mode"
+# cap_kw = 400.0
+# topic = "utility/dr"
+# zone = "Europe/Berlin"
+# [[signal.window]]
+# weekdays = ["mon-fri"]
+# hours = ["17:00-20:00"]
+# [mqtt]
+# host = "broker.example"
+
 # Cash and fixed costs, for the runway that `hashmill fleet` tells:
 # [treasury]
 # cash_usd = 250000.0

@@ -3,10 +3,11 @@
 With the other `control_...` modules the only one of the miner that knows the controller.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controller.actuators.cpu import CpuActuator, CpuReading
 from controller.book import current
@@ -15,12 +16,15 @@ from controller.loop import ControllerLoop
 from controller.market import Market
 from controller.ticks import BTC_USD
 from controller.units import OFF
-from controller.view import View
+from controller.view import View, hashprice_report, plan_report
 from miner.config import Config
-from miner.control_ears import Ears
+from miner.control_commands import ControlCommands
+from miner.control_ears import Ears, Publish, nobody
+from miner.control_fleet import fleet_of
 from miner.control_gates import Gates, Heard
-from miner.control_journal import LedgerJournal
-from miner.control_settings import PlayedTape, gated, loop_config, units_of
+from miner.control_journal import SIGNAL_MEMORY_S, LedgerJournal
+from miner.control_settings import PlayedTape, fleet_units, gated, loop_config, units_of
+from miner.control_signals import signal_rules, signal_sources
 from miner.control_sources import earnings_of, sources
 from miner.hashing.station import UNIT_ID, CpuStation
 from miner.ledger.recorder import Recorder
@@ -70,35 +74,60 @@ class Control:
         on_gate: Heard = _nobody,
         earnings: Callable[[], PoolPay | None] = lambda: None,
         pool_job: Callable[[], Job | None] | None = None,
+        publish: Publish = nobody,
     ) -> None:
         """`alert(name, message)` shows an operator what to look at, an empty message that it is over.
 
         `roster` holds every configured worker, `on_gate(unit, reason)` hears when a worker is given no work (why) or work
         again (an empty reason). `earnings()` says what the pool that is mined pays, None where only [controller] knows;
-        `pool_job()` is its job, which tells of the chain where there is no node. Raises TapeRefusedError.
+        `pool_job()` is its job, which tells of the chain where there is no node. `publish(kind, data)` tells live listeners.
+        Raises TapeRefusedError, and SourceError for a source that cannot be built.
         """
         self._settings = config.controller
         self._clock = clock
         self._station = station
         self._gates = Gates(gated(config, roster), on_gate, clock)
         self._journal = LedgerJournal(recorder)
-        units = units_of(config, () if station is None else tuple(station.modes.values()))
+        modes = () if station is None else tuple(station.modes.values())
+        units = units_of(config, modes)
+        self._fleet = fleet_units(config, modes)
+        self._treasury = config.treasury
         actuators: dict[str, Actuator] = {**self._gates.actuators(units)}
         if station is not None:
             actuators[UNIT_ID] = CpuActuator(UNIT_ID, _Hand(station))
+        self._signals = signal_sources(
+            config.signal,
+            config.mqtt,
+            self._journal.record_signals,
+            horizon_hours=config.controller.horizon_hours,
+            on_change=self._wake,
+            clock=clock,
+        )
+        self.commands = ControlCommands(
+            rules=signal_rules(config.signal),
+            inbox=self._signals.inbox,
+            units=units,
+            journal=self._journal,
+            ticks=lambda: {} if self._loop.last_view is None else self._loop.last_view.snapshot.ticks,
+            wake=self._wake,
+            clock=clock,
+        )
         self._loop = ControllerLoop(
             units=units,
-            sources=sources(config, nodes, tape, pool_job),
+            sources=[*self._signals.sources, *sources(config, nodes, tape, pool_job)],
+            overrides=self.commands.in_force,
             actuators=actuators,
             journal=self._journal,
             config=loop_config(config),
-            listener=Ears(metrics, alert, self._gates),
+            listener=Ears(metrics, alert, self._gates, publish),
             earnings=lambda: earnings_of(earnings()),
             clock=clock,
         )
 
     async def recall(self) -> None:
-        """Close the gates that were closed when the daemon ended; call it before miners are let in. Raises RuntimeError."""
+        """Go on where the daemon ended: overrides, signals, and gates that were closed; call it before miners are let in. Raises RuntimeError."""
+        await self.commands.recall()
+        self._signals.restore(await self._journal.signals(self._clock() - SIGNAL_MEMORY_S))
         if not self.dry_run:
             self._gates.recall(await self._journal.last_decisions())
 
@@ -109,7 +138,27 @@ class Control:
 
     async def run(self) -> None:
         """Decide and act until cancelled."""
-        await self._loop.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop.run(), name="loop")
+            group.create_task(self._signals.run(), name="signals")
+
+    def _wake(self) -> None:
+        self._loop.wake()
+
+    def hashprice(self) -> dict[str, Any] | None:
+        """Hashprice of the last tick, with its inputs; None before the first."""
+        view = self._loop.last_view
+        return None if view is None else hashprice_report(view)
+
+    def plan(self) -> dict[str, Any] | None:
+        """What every unit does and will do as of the last tick, and why; None before the first."""
+        view = self._loop.last_view
+        return None if view is None else plan_report(view)
+
+    def fleet(self) -> dict[str, Any] | None:
+        """Merit order, breakevens, survival and cash at the prices of the last tick; None before the first."""
+        view = self._loop.last_view
+        return None if view is None else fleet_of(view, self._fleet, self._treasury)
 
     def status(self) -> ControllerStatus:
         """Whether it touches anything, and when it looks next."""

@@ -14,10 +14,25 @@ from miner.metrics import Metrics
 log = logging.getLogger(__name__)
 
 
-class Ears(Listener):
-    """Puts what the controller does into metrics and alerts."""
+Publish = Callable[[str, object], None]
+"""`publish(kind, data)`: something happened that live listeners want to know."""
 
-    def __init__(self, metrics: Metrics, alert: Callable[[str, str], None], gates: Gates) -> None:
+
+def nobody(_kind: str, _data: object, /) -> None:
+    """Hears of nothing, where nobody listens."""
+
+
+class Ears(Listener):
+    """Puts what the controller does into metrics, alerts, the log and the stream of events."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        alert: Callable[[str, str], None],
+        gates: Gates,
+        publish: Publish = nobody,
+    ) -> None:
+        self._publish = publish
         self._metrics = metrics
         self._alert = alert
         self._gates = gates
@@ -44,6 +59,7 @@ class Ears(Listener):
             )
         else:
             self._metrics.market_valued()
+        self._publish("tick", _tick(view))
         for decision in view.decisions.values():
             state = view.snapshot.states.get(decision.unit_id)
             if state is not None and state.reachable and state.mode == decision.to_mode:
@@ -57,6 +73,7 @@ class Ears(Listener):
         self._gates.heard(decision)
         self._metrics.decision_made(decision.to_mode, decision.reason.value)
         if decision.changes:
+            self._publish("decision", decision)
             log.info(
                 "decision",
                 extra={
@@ -71,6 +88,7 @@ class Ears(Listener):
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Counted; a confirmed one ends the alert of its unit."""
+        self._publish("outcome", outcome)
         self._metrics.actuation_finished(outcome.unit_id, outcome.kind.value)
         if outcome.kind is OutcomeKind.CONFIRMED:
             self._alert(f"unit {outcome.unit_id}", "")
@@ -78,3 +96,16 @@ class Ears(Listener):
     def on_alert(self, unit_id: str | None, message: str) -> None:
         """Shown to an operator."""
         self._alert("controller" if unit_id is None else f"unit {unit_id}", message)
+
+
+def _tick(view: View) -> dict[str, object]:
+    """What a tick saw and decided, in a line: the whole stands in the API's plan."""
+    market = view.market if isinstance(view.market, Market) else None
+    return {
+        "at_s": view.at,
+        "next_tick_at_s": view.next_tick_at,
+        "hashprice_usd_per_ph_day": None if market is None else market.hashprice_usd_per_ph_day,
+        "power_usd_per_kwh": None if market is None else market.power_usd_per_kwh,
+        "units": len(view.decisions),
+        "changes": sum(decision.changes for decision in view.decisions.values()),
+    }

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from controller.actuation import ActuationConfig
 from controller.hashprice import Earned
 from controller.loop import LoopConfig
-from controller.policy import PolicyConfig
+from controller.policy import PolicyConfig, SiteConfig
 from controller.sources.tape import TapeError, TapeSource, load_tape
 from controller.ticks import POWER
 from controller.units import Mode, PowerCurve, Unit
@@ -14,6 +14,7 @@ from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from miner.config import Config
 from miner.config_units import UnitConfig
 from miner.control_power import power_bounds
+from miner.control_signals import signal_rules
 from miner.hashing.station import UNIT_ID, StationMode
 from miner.work.roster import HashingUnit, Roster
 
@@ -112,6 +113,12 @@ def loop_config(config: Config) -> LoopConfig:
             unit_max_age_s=settings.unit_max_age_s,
             max_changes_per_minute=settings.max_changes_per_minute,
             dry_run=settings.dry_run,
+            silent_after_s=settings.silent_after_s,
+            site=SiteConfig(
+                cap_kw=settings.site_cap_kw or None,
+                signals=signal_rules(config.signal),
+                zone=settings.time_zone,
+            ),
         ),
         actuation=ActuationConfig(
             confirm_s=settings.confirm_s, attempts=settings.attempts, retry_after_s=settings.retry_after_s

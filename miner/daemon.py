@@ -39,6 +39,8 @@ from miner.stratum.tls import TlsError
 from miner.succession import Succession
 from miner.systemd import notify
 from miner.web.app import NoUnits, UnitReader, WebError, make_app, serve
+from miner.web.commands import NoCommands
+from miner.web.events import Events
 from miner.web.status import Alert, ControllerStatus, MarketStatus, StatusDocument, StratumStatus
 from miner.work.job import Job
 from miner.work.pay import PoolPay
@@ -87,6 +89,7 @@ class Daemon:
         self._kernel = choose(config.cpu.versions).kernel
         self._metrics = Metrics(self._version, self._kernel, clock)
         self._nodes = node_set(config)
+        self._events = Events(f"{round(self._started_at * 1000):x}")
         self._closing = asyncio.Event()
         self._fatal: Exception | None = None
         self._alerts: dict[str, Alert] = {}
@@ -155,9 +158,15 @@ class Daemon:
             ready=lambda: readiness(self._plant, self._nodes),
             ledger=recorder,
             units=self._unit_reader,
+            commands=lambda: NoCommands() if self._control is None else self._control.commands,
+            reports=lambda: self._control,
+            events=self._events,
+            token_file=self._config.http.token_file,
+            allowed_hosts=[address[0], *self._config.http.allowed_hosts],
         )
         name = "http:{}:{}".format(*address)
         bound = await stack.enter_async_context(serve(app, *address, inherited.sockets.pop(name, None)))
+        stack.callback(self._events.close)  # streams end first, or the server would wait for them
         self._http_sockets = {name: bound.socket}
         log.info("http_listening", extra={"host": bound.host, "port": bound.port})
 
@@ -228,7 +237,13 @@ class Daemon:
     ) -> None:
         """Mine and control until stopped; then stop the hashing first, and the delivery of blocks last."""
         unsettled = {row.hash: row.status for row in await recorder.unsettled_blocks()}
-        self._books = BlockBooks(recorder, self._metrics, unsettled, await recorder.block_counts())
+        self._books = BlockBooks(
+            recorder,
+            self._metrics,
+            unsettled,
+            await recorder.block_counts(),
+            on_change=lambda block, status: self._events.publish("block", {"hash": block, "status": status}),
+        )
         # By chance, so that two hosts of one payout address never hash the same headers.
         own_extranonce1 = secrets.token_bytes(EXTRANONCE1_SIZE)
         station = self._station = await self._make_station(own_extranonce1)
@@ -253,9 +268,10 @@ class Daemon:
             on_fatal=self._fail,
             clock=self._clock,
         )
-        control = self._control = self._make_control(station, recorder, tape, roster)
+        control = self._make_control(station, recorder, tape, roster)
         if control is not None:
             await control.recall()
+        self._control = control  # which answers over HTTP from now on, with all that it remembers
         plant.front.open(inherited.sockets, inherited.state)
         try:
             await self._run_parts(plant, station, control)
@@ -340,6 +356,7 @@ class Daemon:
             on_gate=self._gate,
             earnings=self._pay,
             pool_job=self._pool_job,
+            publish=self._events.publish,
         )
 
     def _pay(self) -> PoolPay | None:
@@ -360,9 +377,12 @@ class Daemon:
     def _alert(self, name: str, message: str) -> None:
         """Show an operator what to look at; an empty message says that it is over."""
         if not message:
-            self._alerts.pop(name, None)
+            if self._alerts.pop(name, None) is not None:
+                self._events.publish("alert", {"name": name, "message": ""})
             return
         known = self._alerts.get(name)
+        if known is None or known.message != message:
+            self._events.publish("alert", {"name": name, "message": message})
         since = self._clock() if known is None else known.since
         self._alerts[name] = Alert(name=name, message=message, since=since, severity="critical")
         while len(self._alerts) > MOST_ALERTS:

@@ -27,12 +27,18 @@ class BlockBooks:
     """The courier's ledger: passes a block's status on to the recorder, and counts each change once.
 
     `statuses` maps hashes (display order) of blocks still followed to what the ledger knew of them at the start,
-    `counts` has the number of blocks in each status.
+    `counts` has the number of blocks in each status. `on_change(hash, status)` hears of each change, the finding included.
     """
 
     def __init__(
-        self, recorder: Recorder, metrics: Metrics, statuses: Mapping[str, str], counts: Mapping[str, int]
+        self,
+        recorder: Recorder,
+        metrics: Metrics,
+        statuses: Mapping[str, str],
+        counts: Mapping[str, int],
+        on_change: Callable[[str, str], None] = lambda _block_hash, _status: None,
     ) -> None:
+        self._on_change = on_change
         self._recorder = recorder
         self._metrics = metrics
         self._statuses = dict(statuses)
@@ -43,6 +49,7 @@ class BlockBooks:
         self._statuses[row.hash] = row.status
         self.counts[row.status] += 1
         await self._recorder.add_block(row)
+        self._on_change(row.hash, row.status)
 
     async def set_block_status(
         self,
@@ -73,6 +80,7 @@ class BlockBooks:
             self.counts[before] -= 1
         if status in SETTLED:
             self._metrics.block_settled(status)
+        self._on_change(block_hash, status)
 
 
 class BlockKeeper:

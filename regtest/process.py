@@ -68,7 +68,7 @@ class HashmillProcess:
         self.log_file = folder / "hashmill.log"
         settings = {
             **sections,
-            "http": {"listen": f"{LOOPBACK}:{self.http_port}"},
+            "http": {**sections.get("http", {}), "listen": f"{LOOPBACK}:{self.http_port}"},
             "ledger": {"url": f"sqlite:///{self.ledger_file}", **sections.get("ledger", {})},
         }
         self.config_file.touch(0o600)  # passwords of ledgers, nodes and pools may be in it

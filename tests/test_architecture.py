@@ -157,6 +157,7 @@ IMPURE_ALLOWED = {("miner.kernel", "os")}
 CONTROL = {
     "miner.config_market_rules",
     "miner.config_power_rules",
+    "miner.config_signals_rules",
     "miner.control",
     "miner.control_ears",
     "miner.control_fleet",

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -138,9 +139,15 @@ class Recorder:
         """Drop the bytes of orphaned and rejected blocks at `up_to_height` or below."""
         await (await self._in_room(partial(writes.prune_raw, up_to_height=up_to_height)))
 
-    async def prune_history(self, before: float) -> None:
-        """Drop decisions, outcomes, ticks, sums and pool shares older than `before`, as the store does, in pieces."""
-        await (await self._in_room(partial(writes.prune_history, before=before)))
+    async def prune_history(self, before: float, *, holds_before: float = -math.inf) -> None:
+        """Drop decisions, outcomes, ticks, sums and pool shares older than `before`, as the store does, in pieces.
+
+        What only held, and inputs, go before `holds_before`. Between the pieces other writes get their turn.
+        """
+        forget = partial(self._store.next_to_forget, before, holds_before)
+        while (write := await asyncio.to_thread(forget)) is not None:
+            await (await self._in_room(write))
+        await (await self._in_room(self._store.last_to_forget(before, holds_before)))
         while await asyncio.to_thread(self._store.has_pool_shares_before, before):
             await (await self._in_room(partial(pools.prune_pool_shares, before=before)))
         while await asyncio.to_thread(self._store.has_minutes_before, before):

@@ -1,5 +1,6 @@
 """Writing the ledger: durable when the call returns."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import count
@@ -9,7 +10,7 @@ from typing import Final, Self
 from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError
 
-from miner.ledger import orders, pools, shares, writes
+from miner.ledger import history, orders, pools, shares, writes
 from miner.ledger.engine import BUSY_TIMEOUT_S, engine_at, plain_errors
 from miner.ledger.lock import SoleWriter
 from miner.ledger.reader import Reader
@@ -52,6 +53,8 @@ class Store(Reader):
         #: Kept from one write to the next: fetching one from the pool costs more than the write.
         self._connection: Connection | None = None
         self._ids = count(1)
+        #: Decisions older than this that only held are forgotten already: those that stay are not looked at again.
+        self._holds_since = -math.inf
 
     @classmethod
     def open(
@@ -114,9 +117,29 @@ class Store(Reader):
         """Drop the bytes of orphaned and rejected blocks at `up_to_height` or below, usually the tip's less 100."""
         self.commit([partial(writes.prune_raw, up_to_height=up_to_height)])
 
-    def prune_history(self, before: float) -> None:
-        """Drop what was decided, and from what, before `before` (UTC unix seconds), but the last of each unit and series."""
-        self.commit([partial(writes.prune_history, before=before)])
+    def prune_history(self, before: float, *, holds_before: float = -math.inf) -> None:
+        """Drop what was decided, and from what, before `before` (UTC unix seconds), but the last of each unit and series.
+
+        Decisions that only held a unit in its mode go before `holds_before`, and with them all inputs of that time.
+        """
+        while (write := self.next_to_forget(before, holds_before)) is not None:
+            self.commit([write])
+        self.commit([self.last_to_forget(before, holds_before)])
+
+    def next_to_forget(self, before: float, holds_before: float) -> Write | None:
+        """The write that drops the next decisions as `prune_history` does; None where none of them is left."""
+        with self._reading() as connection:
+            piece = history.next_piece(connection, self._site, -math.inf, before, only_holds=False)
+            if piece is None:
+                # A clock that was set back makes decisions that are older than those that were looked at.
+                since = min(self._holds_since, holds_before)
+                piece = history.next_piece(connection, self._site, since, holds_before, only_holds=True)
+                self._holds_since = holds_before if piece is None else piece.since
+        return None if piece is None else partial(history.prune_decisions, piece=piece)
+
+    def last_to_forget(self, before: float, holds_before: float) -> Write:
+        """The write that drops what is left to drop when the decisions are gone."""
+        return partial(history.prune_rest, before=before, inputs_before=max(before, holds_before))
 
     def add_decisions(
         self,

@@ -11,8 +11,7 @@ from typing import Any, Final, get_args
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from miner.ledger.engine import insert_new, insert_rows, to_json
-from miner.ledger.inputs import add_inputs, prune_inputs
-from miner.ledger.orders import prune_overrides
+from miner.ledger.inputs import add_inputs
 from miner.ledger.rollup import merged
 from miner.ledger.rows import (
     BlockRow,
@@ -45,8 +44,6 @@ from miner.ledger.tables import (
 #: How much one write forgets, so that those behind it do not wait long: at full load some 8 MB of shares, a tenth of a second.
 PRUNE_BATCHES: Final = 128
 PRUNE_MINUTES: Final = 10_000
-SIGNAL_PREFIX: Final = "signal:"
-"""What the series of a signal begin with; one without an end holds until another tick of the same beginning says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,33 +101,6 @@ def prune_raw(connection: Connection, site: str, up_to_height: int) -> None:
         .where(blocks.c.site == site, blocks.c.height <= up_to_height, blocks.c.raw.is_not(None))
         .where(blocks.c.status.in_(("orphaned", "rejected")))
         .values(raw=None)
-    )
-
-
-def prune_history(connection: Connection, site: str, before: float) -> None:
-    """Drop decisions, their outcomes and inputs, ticks and overrides older than `before`.
-
-    The last of each unit and series stay, being memory, and so do the last inputs.
-    """
-    prune_inputs(connection, site, before)
-    prune_overrides(connection, site, before)
-    last = select(func.max(decisions.c.id)).where(decisions.c.site == site).group_by(decisions.c.unit_id)
-    old = (decisions.c.site == site, decisions.c.at < before, decisions.c.id.not_in(last))
-    gone = select(decisions.c.id).where(*old)
-    connection.execute(delete(outcomes).where(outcomes.c.site == site, outcomes.c.decision_id.in_(gone)))
-    connection.execute(delete(decisions).where(*old))
-    is_signal = ticks.c.series.startswith(SIGNAL_PREFIX)
-    newest = (
-        select(ticks.c.series, func.max(ticks.c.observed_at))
-        .where(ticks.c.site == site)
-        .group_by(ticks.c.series)
-    )
-    connection.execute(
-        delete(ticks)
-        .where(ticks.c.site == site, ticks.c.observed_at < before)
-        # What was announced long ago may still lie ahead: prices and signals that have an end are kept until then.
-        .where((ticks.c.valid_to < before) | ((ticks.c.valid_to == math.inf) & ~is_signal))
-        .where(tuple_(ticks.c.series, ticks.c.observed_at).not_in(newest))
     )
 
 

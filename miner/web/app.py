@@ -5,10 +5,11 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -18,9 +19,15 @@ from aiohttp.log import server_logger
 
 from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, ShareRow
 from miner.metrics import Metrics, render_as
+from miner.web.bodies import MAX_BODY_BYTES
+from miner.web.commands import CommandPages, Commands, NoCommands, Token
+from miner.web.events import Events
+from miner.web.hosts import only_hosts
+from miner.web.openapi import openapi
 from miner.web.page import render_page
 from miner.web.problems import problem, problems
 from miner.web.queries import list_query, page_query
+from miner.web.reports import ReportPages, Reports
 from miner.web.status import NotReady, Readiness, StatusDocument, UnitPage, UnitStatus
 
 log = logging.getLogger(__name__)
@@ -112,24 +119,39 @@ class Address(NamedTuple):
     socket: socket.socket
 
 
-def make_app(
+def make_app(  # noqa: PLR0913 - the composition root hands over each part by name
     *,
     metrics: Metrics,
     status: Callable[[], StatusDocument],
     ready: Callable[[], Readiness],
     ledger: LedgerReader,
     units: Callable[[], UnitReader] = NoUnits,
+    commands: Callable[[], Commands] = NoCommands,
+    reports: Callable[[], Reports | None] = lambda: None,
+    events: Events | None = None,
+    token_file: Path | None = None,
+    allowed_hosts: Iterable[str] | None = None,
 ) -> web.Application:
-    """The application; `status`, `ready` and `units` are asked at every request, on the loop, and must be quick."""
-    app = web.Application(middlewares=[problems])
+    """The application; `status`, `ready`, `units` and `commands` are asked at every request, on the loop, and must be quick.
+
+    `reports` is None while there is no controller; `events` is the stream that listeners hear. Commands need the token in `token_file`. It answers under addresses, localhost and `allowed_hosts`, under any name where that is
+    None.
+    """
+    checks = [problems] if allowed_hosts is None else [problems, only_hosts(allowed_hosts)]
+    app = web.Application(middlewares=checks, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_secure)
     pages = _Pages(metrics, status, ready, ledger, units)
+    app.add_routes(CommandPages(commands, Token(token_file)).routes())
+    app.add_routes(ReportPages(reports).routes())
+    if events is not None:
+        app.add_routes([web.get("/api/v1/events", events.stream)])
     app.add_routes(
         [
             web.get("/", pages.index),
             web.get("/metrics", pages.metrics),
             web.get("/healthz", pages.healthz),
             web.get("/readyz", pages.readyz),
+            web.get("/api/v1/openapi.json", pages.openapi),
             web.get("/api/v1/status", pages.status),
             web.get("/api/v1/decisions", pages.decisions),
             web.get("/api/v1/blocks", pages.blocks),
@@ -222,6 +244,9 @@ class _Pages:
             case NotReady(reason=reason):
                 return problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, instance=request.path)
         return web.Response(text="ok\n")
+
+    async def openapi(self, _request: web.Request) -> web.Response:
+        return _json(openapi())
 
     async def status(self, _request: web.Request) -> web.Response:
         return _json(self._status())

@@ -20,6 +20,9 @@ class TestConfiguration:
     """Every key that says how to control reaches what controls."""
 
     READ: ClassVar[dict[str, tuple[Any, Callable[[LoopConfig, Unit], Any]]]] = {
+        "site_cap_kw": (2.5, lambda loop, _: loop.policy.site.cap_kw),
+        "time_zone": ("Europe/Berlin", lambda loop, _: loop.policy.site.zone),
+        "silent_after_s": (77.0, lambda loop, _: loop.policy.silent_after_s),
         "dry_run": (False, lambda loop, _: loop.policy.dry_run),
         "tick_s": (7.0, lambda loop, _: loop.tick_s),
         "horizon_hours": (5.0, lambda loop, _: loop.horizon_hours),
@@ -54,7 +57,6 @@ class TestConfiguration:
     def test_no_key_is_left_out(self) -> None:
         elsewhere = {
             "enabled",  # whether there is a controller at all
-            "site_cap_kw",  # refused unless 0
         }
         assert set(self.READ) | elsewhere == set(ControllerConfig.model_fields)
 
@@ -62,6 +64,19 @@ class TestConfiguration:
         own = {"id": UNIT_ID, "min_on_s": 1.0, "min_off_s": 0.0, "restart_s": 3.0, "safe_mode": "full"}
         (unit,) = units_of(config_of(unit=[own], controller={"min_on_s": 9.0, "min_off_s": 9.0}), MODES)
         assert (unit.min_on_s, unit.min_off_s, unit.restart_s, unit.safe_mode) == (1.0, 0.0, 3.0, "full")
+
+    def test_what_a_change_of_a_unit_costs_and_how_far_it_may_go_is_its_own(self) -> None:
+        own = {"id": UNIT_ID, "wear_usd": 0.5, "change_s": 120.0, "starts_per_day": 3, "max_temp_c": 85.0}
+        (unit,) = units_of(config_of(unit=[own]), MODES)
+        assert (unit.wear_usd, unit.change_s, unit.starts_per_day, unit.max_temp_c) == (0.5, 120.0, 3, 85.0)
+
+    def test_without_a_power_limit_the_site_has_none(self) -> None:
+        assert loop_config(config_of()).policy.site.cap_kw is None
+
+    def test_signals_are_part_of_what_decides(self) -> None:
+        config = config_of(signal=[{"name": "dr", "action": "cap", "cap_kw": 4.0}])
+        (rule,) = loop_config(config).policy.site.signals
+        assert (rule.name, rule.cap_kw) == ("dr", 4.0)
 
     def test_the_unit_has_the_modes_of_the_station(self) -> None:
         (unit,) = units_of(config_of(), MODES)
