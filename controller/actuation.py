@@ -1,21 +1,23 @@
 """Applying decisions: told, read back, confirmed; or tried again within a budget, and then an alert.
 
-That a unit took an order is no evidence. What it says afterwards is.
+That a unit took an order is no evidence. What it says afterwards is. A unit may need minutes for it: nobody waits for that, and a newer
+decision takes the place of the older one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from controller.actuators.base import UnsupportedModeError
 from controller.decisions import Decision, Outcome, OutcomeKind
-from controller.units import Setpoint, Unit
+from controller.units import OFF, Setpoint, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from controller.actuators.base import Actuator
     from controller.ports import Journal, Listener
@@ -24,14 +26,16 @@ log = logging.getLogger(__name__)
 
 _LOOKS_PER_CONFIRM: Final = 50
 _FIRST_LOOK_S: Final = 0.005
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ActuationConfig:
     """Budgets of applying a decision.
 
-    `confirm_s`: for one attempt, until the unit says that it is in the mode. `attempts`: for one decision. `retry_after_s`: until a unit
-    that failed is told the same mode again. `parallel`: units at a time.
+    `confirm_s`: for one attempt, until the unit says that it is in the mode; what it takes to start (`Unit.restart_s`) or to change
+    (`change_s`) comes on top. `attempts`: for one decision. `retry_after_s`: until a unit that failed is told the same mode again.
+    `parallel`: units told at a time.
     """
 
     confirm_s: float = 5.0
@@ -59,8 +63,36 @@ class _Missed:
     mode_read: str | None = None
 
 
+@dataclass(slots=True)
+class _Wave:
+    """The steps down of one tick: those up begin when each was told, or has failed to be."""
+
+    left: int
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def one_less(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            self.told.set()
+
+
+@dataclass(slots=True)
+class _Job:
+    """A decision on its way to a unit; `wave` is that of its tick while the job still counts among its steps down."""
+
+    decision: Decision
+    wave: _Wave | None
+    before: _Job | None
+    task: asyncio.Task[None] | None = None
+
+    def is_told(self) -> None:
+        if self.wave is not None:
+            self.wave.one_less()
+            self.wave = None
+
+
 class Actuation:
-    """Applies the decisions of one tick, steps down before steps up."""
+    """Applies the decisions of each tick, steps down before steps up, at most one at a time for each unit."""
 
     def __init__(
         self,
@@ -80,64 +112,160 @@ class Actuation:
         self._clock = clock
         self._sleep = sleep
         self._failures: dict[str, _Failure] = {}
+        self._jobs: dict[str, _Job] = {}
+        self._places = asyncio.Semaphore(config.parallel)
+        self._group: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Within it `apply` returns at once. At its end what is under way is given up, and recorded as that."""
+        under_way: list[_Job] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                try:
+                    yield
+                finally:
+                    self._group = None
+                    under_way = list(self._jobs.values())
+                    for job in under_way:
+                        if job.task is not None:
+                            job.task.cancel()
+        finally:
+            self._jobs.clear()
+            for job in under_way:
+                await self._supersede(job)
+            why = "the controller ended"
+            await self._write(
+                [self._outcome(job.decision, OutcomeKind.INTERRUPTED, why) for job in under_way]
+            )
 
     async def apply(self, decisions: Sequence[Decision]) -> None:
-        """Apply those that change a unit, and return when each is confirmed or has failed."""
-        due = [decision for decision in decisions if decision.changes and not self._backing_off(decision)]
+        """Apply those that change a unit; outside of `working` it returns when each is confirmed or has failed."""
+        if self._group is not None:
+            self._begin(decisions, self._group)
+            return
+        async with asyncio.TaskGroup() as group:
+            self._begin(decisions, group)
+
+    def _begin(self, decisions: Sequence[Decision], group: asyncio.TaskGroup) -> None:
+        due = [decision for decision in decisions if self._is_due(decision)]
         down = [decision for decision in due if self._added_watts(decision) < 0]
         up = [decision for decision in due if self._added_watts(decision) >= 0]
-        slots = asyncio.Semaphore(self._config.parallel)
-        for phase in (down, up):
-            async with asyncio.TaskGroup() as group:
-                for decision in phase:
-                    group.create_task(self._carry_out(decision, slots))
+        wave = _Wave(len(down))
+        if not down:
+            wave.told.set()
+        for decision in (*down, *up):
+            before = self._jobs.get(decision.unit_id)
+            is_down = self._added_watts(decision) < 0
+            job = _Job(decision, wave if is_down else None, before)
+            self._jobs[decision.unit_id] = job
+            if before is not None and before.task is not None:
+                before.task.cancel()
+            job.task = group.create_task(self._carry_out(job, None if is_down else wave))
 
-    async def _carry_out(self, decision: Decision, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            missed = _Missed("never tried")
-            for _ in range(self._config.attempts):
-                try:
-                    answer = await self._attempt(decision)
-                except UnsupportedModeError as error:
-                    await self._give_up(decision, OutcomeKind.UNSUPPORTED, _Missed(str(error)))
-                    return
-                if answer is None:
-                    self._failures.pop(decision.unit_id, None)
-                    return
-                missed = answer
-                log.warning("setpoint_missed", extra=_fields(decision, missed.why))
-            await self._give_up(decision, OutcomeKind.FAILED, missed)
+    def _is_due(self, decision: Decision) -> bool:
+        """Whether the unit has to be told: it is not on its way there, and was not in vain a moment ago."""
+        under_way = self._jobs.get(decision.unit_id)
+        if under_way is not None:
+            return decision.reason.acts and decision.to_mode != under_way.decision.to_mode
+        return decision.changes and not self._backing_off(decision)
 
-    async def _attempt(self, decision: Decision) -> _Missed | None:
-        """Tell the unit and read it back; None when it is confirmed."""
-        actuator = self._actuators[decision.unit_id]
-        told = False
-        mode_read: str | None = None
+    async def _carry_out(self, job: _Job, waits_for: _Wave | None) -> None:
         try:
-            async with asyncio.timeout(self._config.confirm_s):
+            await self._supersede(job)
+            if waits_for is not None:
+                await waits_for.told.wait()
+            await self._attempts(job)
+        except Exception as error:  # one unit's fault must not stop the others
+            log.exception("actuation_failed", extra=_fields(job.decision, repr(error)))
+            self._listener.on_alert(job.decision.unit_id, f"{job.decision.unit_id}: {error!r}")
+        finally:
+            job.is_told()
+            if self._jobs.get(job.decision.unit_id) is job:
+                del self._jobs[job.decision.unit_id]
+
+    async def _supersede(self, job: _Job) -> None:
+        """Wait until older decisions of the unit have let go of it, and say that they were superseded."""
+        while job.before is not None:
+            before = job.before
+            if before.task is not None:
+                await asyncio.wait((before.task,))
+            why = f"{job.decision.to_mode} was decided meanwhile"
+            await self._record(before.decision, OutcomeKind.SUPERSEDED, why)
+            job.before = before.before
+
+    async def _attempts(self, job: _Job) -> None:
+        decision = job.decision
+        missed = _Missed("never tried")
+        for _ in range(self._config.attempts):
+            try:
+                answer = await self._tell(job) or await self._read_back(decision)
+            except UnsupportedModeError as error:
+                await self._give_up(decision, OutcomeKind.UNSUPPORTED, _Missed(str(error)))
+                return
+            if answer is None:
+                self._failures.pop(decision.unit_id, None)
+                return
+            missed = answer
+            log.warning("setpoint_missed", extra=_fields(decision, missed.why))
+        await self._give_up(decision, OutcomeKind.FAILED, missed)
+
+    async def _tell(self, job: _Job) -> _Missed | None:
+        """Tell the unit its mode; None when it took the order."""
+        decision = job.decision
+        actuator = self._actuators[decision.unit_id]
+        try:
+            async with self._places, asyncio.timeout(self._config.confirm_s):
                 await actuator.apply(Setpoint(decision.unit_id, decision.to_mode), self._clock())
-                told = True
-                await self._record(decision, OutcomeKind.APPLIED)
-                waited_s, wait_s = 0.0, _FIRST_LOOK_S
-                while True:
-                    state = await actuator.read(self._clock())
-                    mode_read = state.mode
-                    if state.reachable and mode_read == decision.to_mode:
-                        break
-                    if waited_s >= self._config.confirm_s:
-                        return _Missed(f"told, but still in mode {mode_read!r}", mode_read)
-                    # A thread stops within a millisecond, a machine within minutes: look soon, then less and less often.
-                    await self._sleep(wait_s)
-                    waited_s += wait_s
-                    wait_s = min(2 * wait_s, self._config.confirm_s / _LOOKS_PER_CONFIRM)
         except UnsupportedModeError:
             raise
         except TimeoutError:
-            return _Missed("no confirmation in time" if told else "not taken in time", mode_read)
-        except Exception as error:  # noqa: BLE001 - one unit's fault must not stop the others
-            return _Missed(repr(error), mode_read)
+            return _Missed("not taken in time")
+        except Exception as error:  # noqa: BLE001 - whatever a unit does, it is tried again and then given up
+            return _Missed(repr(error))
+        job.is_told()
+        await self._record(decision, OutcomeKind.APPLIED)
+        return None
+
+    async def _read_back(self, decision: Decision) -> _Missed | None:
+        """Look until the unit says that it is in its mode; None when it does."""
+        limit_s = self._config.confirm_s + self._way_s(decision)
+        mode_read: str | None = None
+        failed = ""
+        try:
+            async with asyncio.timeout(limit_s):
+                waited_s, wait_s = 0.0, _FIRST_LOOK_S
+                while True:
+                    try:
+                        state = await self._actuators[decision.unit_id].read(self._clock())
+                    except Exception as error:  # noqa: BLE001 - a unit that starts may not answer for a while
+                        failed = repr(error)
+                    else:
+                        failed, mode_read = "", state.mode
+                        if state.reachable and mode_read == decision.to_mode:
+                            break
+                    if waited_s >= limit_s:
+                        return _Missed(failed or f"told, but still in mode {mode_read!r}", mode_read)
+                    # A thread stops within a millisecond, a machine within minutes: look soon, then less and less often.
+                    await self._sleep(wait_s)
+                    waited_s += wait_s
+                    wait_s = min(2 * wait_s, limit_s / _LOOKS_PER_CONFIRM)
+        except TimeoutError:
+            return _Missed(failed or "no confirmation in time", mode_read)
         await self._record(decision, OutcomeKind.CONFIRMED, mode_read=mode_read)
         return None
+
+    def _way_s(self, decision: Decision) -> float:
+        """How long the unit itself needs to get from one mode to the other."""
+        unit = self._units[decision.unit_id]
+        if decision.to_mode == OFF:
+            return 0.0
+        return (
+            unit.change_s
+            if decision.from_mode in unit.curve and decision.from_mode != OFF
+            else unit.restart_s
+        )
 
     async def _give_up(self, decision: Decision, kind: OutcomeKind, missed: _Missed) -> None:
         self._failures[decision.unit_id] = _Failure(decision.to_mode, self._clock())
@@ -150,12 +278,23 @@ class Actuation:
     async def _record(
         self, decision: Decision, kind: OutcomeKind, detail: str = "", mode_read: str | None = None
     ) -> None:
-        outcome = Outcome(decision.id, decision.unit_id, self._clock(), kind, detail, mode_read)
+        await self._write([self._outcome(decision, kind, detail, mode_read)])
+
+    def _outcome(
+        self, decision: Decision, kind: OutcomeKind, detail: str = "", mode_read: str | None = None
+    ) -> Outcome:
+        return Outcome(decision.id, decision.unit_id, self._clock(), kind, detail, mode_read)
+
+    async def _write(self, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
         try:
-            await self._journal.record_outcomes([outcome])
+            await self._journal.record_outcomes(outcomes)
         except Exception as error:  # noqa: BLE001 - what was done stays done, whether or not it can be written down
-            log.error("outcome_not_recorded", extra=_fields(decision, repr(error)))  # noqa: TRY400 - one line
-        self._listener.on_outcome(outcome)
+            ids = ", ".join(outcome.decision_id for outcome in outcomes[:_NAMED])
+            log.error("outcome_not_recorded", extra={"decision": ids, "why": repr(error)})  # noqa: TRY400 - one line
+        for outcome in outcomes:
+            self._listener.on_outcome(outcome)
 
     def _backing_off(self, decision: Decision) -> bool:
         failure = self._failures.get(decision.unit_id)

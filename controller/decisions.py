@@ -23,6 +23,11 @@ class Reason(StrEnum):
     STEP_DOWN = "step_down"
     RESTORE = "restore"
     SAFE_MODE = "safe_mode"
+    THERMAL = "thermal"
+    SIGNAL = "signal"
+    OVERRIDE = "override"
+    SITE_CAP = "site_cap"
+    PLAN_AHEAD = "plan_ahead"
     HOLD_ON = "hold_profitable"
     HOLD_OFF = "hold_unprofitable"
     DEAD_BAND = "hold_dead_band"
@@ -32,7 +37,14 @@ class Reason(StrEnum):
     STALE = "hold_stale"
     NO_PLAN = "hold_no_plan"
     BATCH_LIMIT = "hold_batch_limit"
+    HOLD_THERMAL = "hold_thermal"
+    HOLD_SITE_CAP = "hold_site_cap"
+    HOLD_CHANGE_COST = "hold_change_cost"
+    HOLD_STARTS = "hold_starts_per_day"
+    SETTLING = "hold_settling"
     UNREACHABLE = "unreachable"
+    SILENT = "unit_silent"
+    STILL_HASHING = "unit_still_hashing"
 
     @property
     def acts(self) -> bool:
@@ -49,6 +61,11 @@ _ACTING = frozenset(
         Reason.STEP_DOWN,
         Reason.RESTORE,
         Reason.SAFE_MODE,
+        Reason.THERMAL,
+        Reason.SIGNAL,
+        Reason.OVERRIDE,
+        Reason.SITE_CAP,
+        Reason.PLAN_AHEAD,
     }
 )
 
@@ -60,6 +77,11 @@ REASON_TEXT: Mapping[Reason, str] = {
     Reason.STEP_DOWN: "the last watts do not pay",
     Reason.RESTORE: "the unit was found in another mode than decided",
     Reason.SAFE_MODE: "prices are not known, and no decision is left to hold",
+    Reason.THERMAL: "too hot: one mode down, whatever it earns",
+    Reason.SIGNAL: "a signal asks for it, and comes before profit",
+    Reason.OVERRIDE: "a person asked for it",
+    Reason.SITE_CAP: "the site's power is limited, and earns more in other units",
+    Reason.PLAN_AHEAD: "acts now for prices or limits that are coming",
     Reason.HOLD_ON: "this mode pays best",
     Reason.HOLD_OFF: "hashing would cost more than it earns",
     Reason.DEAD_BAND: "too close to breakeven to be worth a change",
@@ -69,7 +91,14 @@ REASON_TEXT: Mapping[Reason, str] = {
     Reason.STALE: "prices are not known; the last decision is held for the grace time",
     Reason.NO_PLAN: "there is no plan to follow",
     Reason.BATCH_LIMIT: "enough units changed within this minute",
+    Reason.HOLD_THERMAL: "more would pay; waiting for the unit to cool down",
+    Reason.HOLD_SITE_CAP: "more would pay; the site's power limit leaves no room",
+    Reason.HOLD_CHANGE_COST: "a change would cost more than it brings",
+    Reason.HOLD_STARTS: "was started as often as allowed today",
+    Reason.SETTLING: "was told its mode and needs time to get there",
     Reason.UNREACHABLE: "the unit does not answer; its power counts as drawn",
+    Reason.SILENT: "says that it runs and hands in no work; its power counts as drawn",
+    Reason.STILL_HASHING: "says that it is off and hands in work; its power counts as drawn",
 }
 """Each reason in words."""
 
@@ -100,12 +129,17 @@ class Decision:
 
 
 class OutcomeKind(StrEnum):
-    """How applying a decision went: `applied` was accepted, only `confirmed` was read back from the unit."""
+    """How applying a decision went: `applied` was accepted, only `confirmed` was read back from the unit.
+
+    `superseded`: a newer decision for the unit came first; `interrupted`: the controller ended first.
+    """
 
     APPLIED = "applied"
     CONFIRMED = "confirmed"
     FAILED = "failed"
     UNSUPPORTED = "unsupported"
+    SUPERSEDED = "superseded"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)

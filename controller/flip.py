@@ -1,7 +1,8 @@
 """What would change a unit's mode, in numbers and in words; pure.
 
 A neighbour is the next mode of the hull above or below. The dead band asks a change to gain more than its part of the revenue
-at stake, so the points where a unit is turned up and where it is turned down lie apart.
+at stake, so the points where a unit is turned up and where it is turned down lie apart. Where the site's power is limited, its shadow
+price comes on top of the power price; what a start costs and what prices will be later is not in these points.
 """
 
 from __future__ import annotations
@@ -10,13 +11,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from controller.economics import breakeven_hashprice, breakeven_power_price
+from controller.decisions import Reason
+from controller.economics import (
+    breakeven_hashprice,
+    breakeven_power_price,
+    power_usd_per_hour,
+    revenue_usd_per_hour,
+)
 from controller.units import OFF, Mode, PowerCurve, Step
 
 if TYPE_CHECKING:
     from controller.decisions import Decision
     from controller.market import Market
 
+
+_PAUSED_BY: Final = {
+    Reason.SIGNAL: "the grid or its operator asks for it",
+    Reason.OVERRIDE: "its operator asks for it",
+    Reason.THERMAL: "it is too hot",
+    Reason.HOLD_THERMAL: "it is too hot",
+    Reason.SITE_CAP: "the site's power is limited",
+    Reason.HOLD_SITE_CAP: "the site's power is limited",
+}
 
 ABSURD: Final = 1e9
 """Prices from here on, as regtest's difficulty makes them, are told by their power of ten."""
@@ -40,7 +56,7 @@ def step_below(curve: PowerCurve, mode: Mode) -> Step | None:
     return next((Step(other, mode) for other in reversed(curve.hull()) if other.watts < mode.watts), None)
 
 
-def flip_point(step: Step, market: Market, band: float) -> FlipPoint:
+def flip_point(step: Step, market: Market, band: float, shadow_usd_per_kwh: float = 0.0) -> FlipPoint:
     """Where `step` breaks even when its revenue counts with the factor `band` (1: exactly).
 
     Below one for turning up, above one for turning down. Steps that gain no hashrate turn only on a negative power price.
@@ -48,40 +64,73 @@ def flip_point(step: Step, market: Market, band: float) -> FlipPoint:
     if step.th_s <= 0:
         # Revenue is lost by this step; the power price must pay for it, and no hashprice can.
         worth = market.hashprice_usd_per_ph_day * step.th_s / (24 * step.watts)
-        return FlipPoint(None, worth * (2 - band))
-    hashprice = breakeven_hashprice(step.j_per_th, market.power_usd_per_kwh) / band
+        return FlipPoint(None, worth * (2 - band) - shadow_usd_per_kwh)
+    hashprice = breakeven_hashprice(step.j_per_th, market.power_usd_per_kwh + shadow_usd_per_kwh) / band
     return FlipPoint(
         hashprice if hashprice > 0 else None,
-        breakeven_power_price(step.j_per_th, market.hashprice_usd_per_ph_day) * band,
+        breakeven_power_price(step.j_per_th, market.hashprice_usd_per_ph_day) * band - shadow_usd_per_kwh,
     )
 
 
-def flips_text(curve: PowerCurve, mode: Mode, market: Market, dead_band: float) -> str:
-    """In words, what would turn a unit in `mode` up or down."""
+def flips_text(
+    curve: PowerCurve, mode: Mode, market: Market, dead_band: float, shadow_usd_per_kwh: float = 0.0
+) -> str:
+    """In words, what would turn a unit in `mode` up or down; where power is short, room for more would, too.
+
+    Whole units do not always stand where the shadow price alone would have them: then it is left out.
+    """
     parts = []
     below = step_below(curve, mode)
     if below is not None:
         verb = "pauses" if below.lower.name == OFF else f"down to {below.lower.name}"
-        parts.append(_words(verb, flip_point(below, market, 1 + dead_band), "below", "above"))
+        shadow = shadow_usd_per_kwh if step_pays(below, market, -dead_band, shadow_usd_per_kwh) else 0.0
+        parts.append(_words(verb, _ways(flip_point(below, market, 1 + dead_band, shadow), "below", "above")))
     above = step_above(curve, mode)
     if above is not None:
-        verb = "runs again" if mode.name == OFF else f"up to {above.upper.name}"
-        parts.append(_words(verb, flip_point(above, market, 1 - dead_band), "above", "below"))
+        ways = []
+        if not step_pays(above, market, dead_band, shadow_usd_per_kwh):
+            ways = _ways(flip_point(above, market, 1 - dead_band, shadow_usd_per_kwh), "above", "below")
+        if shadow_usd_per_kwh > 0 and (not ways or step_pays(above, market, dead_band)):
+            ways.append(f"when {room_text(above.watts)} are free")
+        if not ways:
+            ways = _ways(flip_point(above, market, 1 - dead_band), "above", "below")
+        parts.append(_words(verb_up(mode, above.upper), ways))
     return "; ".join(parts)
 
 
-def _words(verb: str, point: FlipPoint, hashprice_side: str, power_side: str) -> str:
+def step_pays(step: Step, market: Market, dead_band: float, shadow_usd_per_kwh: float = 0.0) -> bool:
+    """Whether a step pays when its revenue counts less by the dead band, and power costs the shadow price on top."""
+    revenue = revenue_usd_per_hour(step.th_s, market.hashprice_usd_per_ph_day)
+    power = power_usd_per_hour(step.watts, market.power_usd_per_kwh + shadow_usd_per_kwh)
+    return revenue - dead_band * abs(revenue) > power
+
+
+def verb_up(present: Mode, upper: Mode) -> str:
+    """What a unit does that is turned up."""
+    return "runs again" if present.name == OFF else f"up to {upper.name}"
+
+
+def _ways(point: FlipPoint, hashprice_side: str, power_side: str) -> list[str]:
     ways = []
     if point.hashprice_usd_per_ph_day is not None:
         ways.append(f"{hashprice_side} {hashprice_text(point.hashprice_usd_per_ph_day)}")
     if point.power_usd_per_kwh is not None:
         ways.append(f"{power_side} {power_text(point.power_usd_per_kwh)}")
+    return ways
+
+
+def _words(verb: str, ways: list[str]) -> str:
+    if len(ways) > 2:  # noqa: PLR2004 - two are joined by "or" alone
+        ways = [", ".join(ways[:-1]) + ",", ways[-1]]
     return f"{verb} {' or '.join(ways)}"
 
 
 def paused_text(decision: Decision | None) -> str:
     """Why a unit gets no work, in a sentence for whoever stands before it: its numbers, and that nothing need be done."""
     numbers = {} if decision is None else decision.numbers
+    other = None if decision is None else _PAUSED_BY.get(decision.reason)
+    if other is not None:
+        return f"paused: {other}; comes back by itself"
     hashprice = numbers.get("hashprice_usd_per_ph_day")
     breakeven = numbers.get("breakeven_hashprice_usd_per_ph_day")
     why = "hashing does not pay"
@@ -106,6 +155,11 @@ def power_text(usd_per_kwh: float) -> str:
     cents = usd_per_kwh * 100
     digits = f"{cents:,.0f}" if 1000 <= abs(cents) < ABSURD else f"{cents:.3g}"  # noqa: PLR2004 - three digits end there
     return f"{digits} ct/kWh"
+
+
+def room_text(watts: float) -> str:
+    """Such as "1.85 kW", to three digits."""
+    return f"{watts / 1000:,.3g} kW"
 
 
 def time_text(at: float) -> str:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from controller.actuation import Actuation, ActuationConfig
 from controller.book import TickBook
-from controller.economics import SECONDS_PER_HOUR
-from controller.market import Market, horizon_slots, read_market
-from controller.planner import Plan, plan
-from controller.policy import PolicyConfig, decide
+from controller.deciding import DecidingConfig, decide_tick
+from controller.decisions import Reason
+from controller.fleet import PolicyConfig
+from controller.inputs import InputsError, Scribe, recall
+from controller.planner import plan
 from controller.ports import Journal, Listener
 from controller.snapshot import Snapshot
+from controller.sources.base import close_all
 from controller.units import UnitState
-from controller.view import View
+from controller.view import View, faults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from controller.actuators.base import Actuator
     from controller.decisions import Decision
     from controller.earnings import Earnings
+    from controller.limits import Limits
+    from controller.overrides import Override
+    from controller.plan import Plan
     from controller.sources.base import Source
     from controller.ticks import Tick
     from controller.units import Unit
@@ -36,13 +42,26 @@ log = logging.getLogger(__name__)
 
 _RESOLUTION_S: Final = 1e-5
 """Two ticks are at least this far apart, since decisions are named by their time."""
+_WAKE_GAP_S: Final = 1.0
+"""Whoever wakes the loop again and again gets no more than one tick in this time."""
+_WAKE_READ_S: Final = 2.0
+"""A source that takes longer does not hold up what woke the loop."""
+_MANY_UNITS: Final = 100
+"""So many are decided in a thread of their own: whoever shares the event loop must not wait for them."""
+_HELD_BACK: Final = frozenset(
+    {Reason.BATCH_LIMIT, Reason.HOLD_SITE_CAP, Reason.HOLD_THERMAL, Reason.UNREACHABLE}
+)
+"""Units that such a decision left in another mode than they are meant to be in stay there."""
+_READ_AT_ONCE: Final = 200
+_CLOSE_S: Final = 5.0
+_NO_DIGITS: Final = dict.fromkeys(map(ord, "0123456789.,"))
 
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
     """How the loop runs; all in seconds but the horizon.
 
-    `tick_s`: from tick to tick. `read_timeout_s`: for one source or unit to answer.
+    `tick_s`: from tick to tick; ticks are at its multiples. `read_timeout_s`: for one source or unit to answer.
     """
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -64,7 +83,8 @@ class ControllerLoop:
     """Runs the controller for a set of units until it is cancelled.
 
     `sources` are in order of precedence: a series belongs to the first of them that ever gave it. Units without an actuator count as
-    unreachable. `clock` gives UTC unix seconds. `earnings()` is asked on each tick what a pool pays, None where that is not known.
+    unreachable. `clock` gives UTC unix seconds. On each tick `earnings()` is asked what a pool pays, None where that is not known, and
+    `overrides()` what persons want of units.
     """
 
     def __init__(  # noqa: PLR0913 - whoever builds it hands over each part by name
@@ -77,22 +97,30 @@ class ControllerLoop:
         config: LoopConfig,
         listener: Listener | None = None,
         earnings: Callable[[], Earnings | None] = lambda: None,
+        overrides: Callable[[], Mapping[str, Override]] = dict,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._units = tuple(units)
         self._sources = tuple(sources)
+        self._names = tuple(source.name for source in self._sources)
         self._actuators = dict(actuators)
         self._journal = journal
         self._config = config
+        self._deciding = DecidingConfig(config.policy, config.horizon_hours, config.slot_s)
         self._listener = listener or Listener()
         self._earnings = earnings
+        self._overrides = overrides
         self._clock = clock
         self._sleep = sleep
         self._book = TickBook(config.policy.rules)
+        self._scribe = Scribe()
         self._last: dict[str, Decision] | None = None
+        self._prices: tuple[tuple[float, float], ...] = ()
         self._now = 0.0
         self._view: View | None = None
+        self._told: set[tuple[str | None, str]] = set()
+        self._woken = asyncio.Event()
         self._actuation = Actuation(
             units=self._units,
             actuators=self._actuators,
@@ -108,33 +136,47 @@ class ControllerLoop:
         """What the last tick saw and decided; None before the first."""
         return self._view
 
+    def wake(self) -> None:
+        """Tick as soon as may be: somebody sent a signal, or asked something of a unit."""
+        self._woken.set()
+
     async def run(self) -> None:
         """Tick until cancelled. A tick that fails is logged and the next one comes in its time."""
-        while True:
-            try:
-                await self.tick()
-            except Exception as error:  # the journal is gone: nothing was applied that it does not hold
-                log.exception("controller_tick_failed")
-                self._listener.on_alert(None, f"tick failed: {error}")
-            await self._sleep(max(self._next_tick_at() - self._clock(), 0.0))
+        try:
+            async with self._actuation.working():
+                await self._first_tick()
+                while True:
+                    await self._next_tick()
+        finally:
+            await self._close()
 
-    async def tick(self) -> View:
-        """Observe, plan, decide, record and apply once; raises what the journal raises."""
-        now = self._advance()
+    async def tick(self, now: float | None = None, read_s: float | None = None) -> View:
+        """Observe, plan, decide, record and apply once, at `now` or the clock's time; raises what the journal raises.
+
+        While the loop runs it returns when units are being told; else when each is confirmed or has failed.
+        """
+        self._now = self._fresh(self._clock() if now is None else now)
+        self._woken.clear()
+        read_s = self._config.read_timeout_s if read_s is None else read_s
         if self._last is None:
-            self._last = dict(await self._journal.last_decisions())
-        news = await self._read_sources(self._book, now)
+            await self._remember(self._now)
+        last = {unit.id: found for unit in self._units if (found := (self._last or {}).get(unit.id))}
+        news, states = await asyncio.gather(
+            self._read_sources(self._book, self._now, read_s), self._read_units(self._now, read_s)
+        )
         if news:
             await self._journal.record_ticks(news)
-        states = await self._read_units(now)
-        view = self._decide(self._book, states, now, next_tick_at=self._next_tick_at())
+        snapshot = self._snapshot(self._book, states, self._now)
+        view = await self._decide(snapshot, last)
+        view = replace(view, next_tick_at=self._next_at(self._now, view.limits))
+        prices = self._prices if view.plan is None else _starting_prices(view.plan)
         decisions = tuple(view.decisions.values())
-        await self._journal.record_decisions(decisions)
-        self._last.update(view.decisions)
+        inputs = self._scribe.record(snapshot, last, self._deciding, self._book.owners(self._names), prices)
+        await self._journal.record_decisions(decisions, inputs)
+        self._last = {**(self._last or {}), **view.decisions}
+        self._prices = prices
         self._view = view
-        for decision in decisions:
-            self._listener.on_decision(decision)
-        self._listener.on_view(view)
+        self._tell(view)
         if not view.dry_run:
             await self._actuation.apply(decisions)
         return view
@@ -145,51 +187,171 @@ class ControllerLoop:
         A unit without an actuator here is taken to be in the mode last decided.
         """
         now = self._clock()
-        last = self._last if self._last is not None else dict(await self._journal.last_decisions())
+        if self._last is None:
+            await self._remember(now)
+        last = {unit.id: found for unit in self._units if (found := (self._last or {}).get(unit.id))}
         book = self._book.copy()
-        await self._read_sources(book, now)
-        states = await self._read_units(now)
+        await self._read_sources(book, now, self._config.read_timeout_s)
+        states = await self._read_units(now, self._config.read_timeout_s)
         for unit in self._units:
             if unit.id not in self._actuators:
                 mode = last[unit.id].to_mode if unit.id in last else None
                 states[unit.id] = UnitState(unit.id, mode, None, None, None, now)
-        return self._decide(book, states, now, next_tick_at=None, last=last)
+        return await self._decide(self._snapshot(book, states, now), last)
 
-    def _decide(
-        self,
-        book: TickBook,
-        states: Mapping[str, UnitState],
-        now: float,
-        *,
-        next_tick_at: float | None,
-        last: Mapping[str, Decision] | None = None,
-    ) -> View:
-        policy = self._config.policy
-        snapshot = Snapshot(now, book.ticks(), self._units, dict(states), book.refusals(), self._earnings())
-        market = read_market(
-            snapshot.ticks, policy.rules, policy.earned, now, snapshot.refused, snapshot.earnings
-        )
-        planned: Plan | None = None
-        began = time.perf_counter()
-        if isinstance(market, Market):
-            horizon_s = self._config.horizon_hours * SECONDS_PER_HOUR
-            slots = horizon_slots(market, snapshot.ticks, horizon_s, self._config.slot_s)
-            planned = plan(self._units, states, slots)
-        plan_seconds = time.perf_counter() - began
-        known = last if last is not None else (self._last or {})
-        decisions = decide(snapshot, planned, known, policy, now)
-        return View(
-            snapshot=snapshot,
-            market=market,
-            plan=planned,
-            decisions={decision.unit_id: decision for decision in decisions},
-            plan_seconds=plan_seconds,
-            next_tick_at=next_tick_at,
-            dry_run=policy.dry_run,
+    # --- when -----------------------------------------------------------------------------------------
+
+    async def _first_tick(self) -> None:
+        """At once, unless this very interval was decided before a restart: then what was decided is only put back."""
+        try:
+            await self._remember(self._clock())
+        except Exception as error:  # noqa: BLE001 - the journal is gone: the tick will say so again
+            await self._failed(error)
+        known = [decision for unit in self._units if (decision := (self._last or {}).get(unit.id))]
+        begun = math.floor(self._clock() / self._config.tick_s) * self._config.tick_s
+        same = [
+            each.dry_run == self._config.policy.dry_run and begun <= each.at <= self._clock()
+            for each in known
+        ]
+        if len(known) < len(self._units) or not all(same):
+            await self._try_tick()
+        elif not self._config.policy.dry_run:
+            self._now = max(decision.at for decision in known)
+            await self._put_back(known)
+
+    async def _put_back(self, known: Sequence[Decision]) -> None:
+        """Tell units the modes they were last told, where they are in others and nothing held them there."""
+        curves = {unit.id: unit.curve for unit in self._units}
+        states = await self._read_units(self._clock(), self._config.read_timeout_s)
+        modes = {unit_id: state.mode for unit_id, state in states.items() if state.reachable}
+        astray = [
+            replace(decision, from_mode=mode, reason=Reason.RESTORE)
+            for decision in known
+            if (mode := modes.get(decision.unit_id)) is not None
+            and mode != decision.to_mode
+            and decision.to_mode in curves[decision.unit_id]
+            and decision.reason not in _HELD_BACK
+        ]
+        await self._actuation.apply(astray)
+
+    async def _next_tick(self) -> None:
+        """Wait for the next tick's time, or what comes before it, and tick."""
+        was_set_back = self._clock() < self._now - self._config.tick_s
+        limits = None if self._view is None else self._view.limits
+        due = self._next_at(self._clock() if was_set_back else self._now, limits)
+        while not self._woken.is_set() and (left_s := due - self._clock()) > 0:
+            await self._rest(left_s)
+        if not self._woken.is_set():
+            await self._try_tick(due)
+            return
+        gap_s = min(_WAKE_GAP_S, self._config.tick_s)
+        await self._sleep(max(min(self._now + gap_s, due) - self._clock(), 0.0))
+        await self._try_tick(read_s=min(_WAKE_READ_S, self._config.read_timeout_s))
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, unless somebody wakes us."""
+        async with asyncio.TaskGroup() as group:
+            nap = group.create_task(self._sleep_for(seconds))
+            alarm = group.create_task(self._woken.wait())
+            await asyncio.wait((nap, alarm), return_when=asyncio.FIRST_COMPLETED)
+            nap.cancel()
+            alarm.cancel()
+
+    async def _sleep_for(self, seconds: float) -> None:
+        await self._sleep(seconds)
+
+    async def _try_tick(self, due: float | None = None, read_s: float | None = None) -> None:
+        """A tick; one that is late bears its own time as long as the next is not due, then the latest that is."""
+        now = self._clock()
+        if due is not None and now - due >= self._config.tick_s:
+            due = max(math.floor(now / self._config.tick_s) * self._config.tick_s, due)
+        try:
+            await self.tick(due, read_s)
+        except Exception as error:  # noqa: BLE001 - the journal is gone: nothing was applied that it does not hold
+            await self._failed(error)
+
+    async def _failed(self, error: Exception) -> None:
+        log.error("controller_tick_failed", exc_info=error)
+        self._listener.on_alert(None, f"tick failed: {error}")
+
+    def _fresh(self, now: float) -> float:
+        """The time of a tick: never twice the same, since decisions are named by it."""
+        return now if abs(now - self._now) > _RESOLUTION_S else self._now + _RESOLUTION_S
+
+    def _next_at(self, after: float, limits: Limits | None) -> float:
+        """The next multiple of `tick_s`, or what a signal or an override brings before it."""
+        tick_s = self._config.tick_s
+        due = (math.floor(after / tick_s) + 1) * tick_s
+        if due - after < _RESOLUTION_S:
+            due += tick_s
+        return due if limits is None else min(due, limits.next_change(after + _RESOLUTION_S))
+
+    # --- what -----------------------------------------------------------------------------------------
+
+    async def _remember(self, now: float) -> None:
+        """Go on from where the last run ended: its decisions, its ticks, its prices."""
+        if self._last is not None:
+            return
+        last = dict(await self._journal.last_decisions())
+        found = await self._journal.last_inputs()
+        if found is not None:
+            try:
+                known = recall(found)
+            except InputsError as error:
+                log.warning("inputs_not_recalled", extra={"error": str(error)})
+            else:
+                self._book.restore(known.ticks, known.refused, known.owners, self._names, now)
+                self._prices = known.starting_prices
+        self._last = last
+
+    def _snapshot(self, book: TickBook, states: Mapping[str, UnitState], now: float) -> Snapshot:
+        return Snapshot(
+            at=now,
+            ticks=book.ticks(),
+            units=self._units,
+            states=dict(states),
+            refused=book.refusals(),
+            earnings=self._earnings(),
+            overrides=dict(self._overrides()),
+            starting_prices=self._prices,
         )
 
-    async def _read_sources(self, book: TickBook, now: float) -> list[Tick]:
-        answers = await asyncio.gather(*(self._read_source(source, now) for source in self._sources))
+    async def _decide(self, snapshot: Snapshot, last: Mapping[str, Decision]) -> View:
+        seconds = 0.0
+
+        def timed(*args: Any, **kwargs: Any) -> Plan:
+            nonlocal seconds
+            began = time.perf_counter()
+            try:
+                return plan(*args, **kwargs)
+            finally:
+                seconds = time.perf_counter() - began
+
+        if len(snapshot.units) < _MANY_UNITS:
+            view = decide_tick(snapshot, last, self._deciding, timed)
+        else:
+            view = await asyncio.to_thread(decide_tick, snapshot, last, self._deciding, timed)
+        return replace(view, plan_seconds=seconds)
+
+    def _tell(self, view: View) -> None:
+        """Let the listener hear of the tick, and a person of what is wrong as long as it is; the log hears of it once."""
+        for decision in view.decisions.values():
+            self._listener.on_decision(decision)
+        self._listener.on_view(view)
+        if view.plan_fault:
+            log.error("plan_failed", extra={"error": view.plan_fault})
+        wrong = faults(view)
+        told: set[tuple[str | None, str]] = set()
+        for unit_id, message in wrong:
+            kind = (unit_id, message.translate(_NO_DIGITS))  # the same fault with other numbers is no news
+            if kind not in self._told:
+                log.warning("not_as_planned", extra={"unit": unit_id, "why": message})
+            told.add(kind)
+            self._listener.on_alert(unit_id, message)
+        self._told = told
+
+    async def _read_sources(self, book: TickBook, now: float, limit_s: float) -> list[Tick]:
+        answers = await asyncio.gather(*(self._read_source(source, now, limit_s) for source in self._sources))
         news: list[Tick] = []
         for rank, (source, ticks) in enumerate(zip(self._sources, answers, strict=True)):
             fresh, refused = book.admit(ticks, rank, now)
@@ -201,37 +363,48 @@ class ControllerLoop:
                 )
         return news
 
-    async def _read_source(self, source: Source, now: float) -> list[Tick]:
+    async def _read_source(self, source: Source, now: float, limit_s: float) -> list[Tick]:
         try:
-            async with asyncio.timeout(self._config.read_timeout_s):
+            async with asyncio.timeout(limit_s):
                 return await source.read(now)
         except Exception as error:  # noqa: BLE001 - whatever a source does, the others and the fail-safe go on
-            log.warning("source_failed", extra={"source": source.name, "error": _told(error)})
+            log.warning("source_failed", extra={"source": source.name, "error": _words(error)})
             return []
 
-    async def _read_units(self, now: float) -> dict[str, UnitState]:
-        units = [unit.id for unit in self._units if unit.id in self._actuators]
-        states = await asyncio.gather(*(self._read_unit(unit_id, now) for unit_id in units))
+    async def _read_units(self, now: float, limit_s: float) -> dict[str, UnitState]:
+        reading: list[asyncio.Task[UnitState | None]] = []
+        async with asyncio.TaskGroup() as group:
+            for unit in self._units:
+                if unit.id in self._actuators:
+                    reading.append(group.create_task(self._read_unit(unit.id, now, limit_s)))
+                    if len(reading) % _READ_AT_ONCE == 0:
+                        await asyncio.sleep(0)  # whoever shares the event loop gets a turn
+        states = [task.result() for task in reading]
         return {state.unit_id: state for state in states if state is not None}
 
-    async def _read_unit(self, unit_id: str, now: float) -> UnitState | None:
+    async def _read_unit(self, unit_id: str, now: float, limit_s: float) -> UnitState | None:
         try:
-            async with asyncio.timeout(self._config.read_timeout_s):
+            async with asyncio.timeout(limit_s):
                 return await self._actuators[unit_id].read(now)
         except Exception as error:  # noqa: BLE001 - a unit that cannot be read is unreachable, whatever the cause
-            log.warning("unit_unreadable", extra={"unit": unit_id, "error": _told(error)})
+            log.warning("unit_unreadable", extra={"unit": unit_id, "error": _words(error)})
             return None
 
-    def _advance(self) -> float:
-        """The time of this tick: the clock's, but never twice the same, since decisions are named by it."""
-        now = self._clock()
-        self._now = now if abs(now - self._now) > _RESOLUTION_S else self._now + _RESOLUTION_S
-        return self._now
-
-    def _next_tick_at(self) -> float:
-        return self._now + self._config.tick_s
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await close_all(self._sources)
+        except Exception as error:  # noqa: BLE001 - it ends anyway
+            log.warning("source_not_closed", extra={"error": _words(error)})
 
 
-def _told(error: Exception) -> str:
+def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
+    """What the next plan may start from; nothing where power is not short."""
+    prices = made.prices_usd_per_kwh
+    starts = (slot.start for slot in made.slots)
+    return tuple(zip(starts, prices, strict=True)) if any(prices) else ()
+
+
+def _words(error: Exception) -> str:
     """What an error says; its kind where it says nothing."""
     return str(error) or type(error).__name__

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from controller import hashprice
 from controller.book import current
 from controller.earnings import Paid, paid
-from controller.planner import Slot
+from controller.plan import Slot
 from controller.ticks import (
     BTC_USD,
     CHAIN_HEIGHT,
@@ -39,6 +39,9 @@ CHAIN_INPUTS = (BTC_USD, DIFFICULTY, *REWARD)
 """What hashprice is made of when no source gives it directly."""
 
 NEVER_SEEN = "no value was ever seen"
+
+SHORTEST_SLOT_S = 0.01
+"""No slot is shorter, but for the last one."""
 
 _PRICES = frozenset({BTC_USD, POWER, HASHPRICE})
 
@@ -170,24 +173,42 @@ def read_retarget(
 
 
 def horizon_slots(
-    market: Market, ticks: Mapping[str, Sequence[Tick]], horizon_s: float, slot_s: float
+    market: Market,
+    ticks: Mapping[str, Sequence[Tick]],
+    horizon_s: float,
+    slot_s: float,
+    cuts: Sequence[float] = (),
 ) -> tuple[Slot, ...]:
-    """Slots from now over the horizon, cut at multiples of `slot_s`.
+    """Slots from now over the horizon, cut at multiples of `slot_s`, and at `cuts` besides (rising).
 
-    Power: prices known for a slot's start, else the last one before it goes on. Hashprice: flat, times the projected ratio from the
-    projected retarget on. The first slot holds the prices of the market itself.
+    Power: the mean of the prices known for a slot; after the last one known that one goes on. Hashprice: flat, times the projected ratio
+    from the projected retarget on. The first slot holds the prices of the market itself and ends when they do.
     """
-    slots: list[Slot] = []
     start, end = market.at, market.at + horizon_s
+    power = _power_ahead(market, ticks, end)
+    own = power[1][0] if len(power) > 1 else end
+    extra = [*cuts, own]
+    extra.sort()
+    slots: list[Slot] = []
+    index = piece = 0
     while start < end:
+        while index < len(extra) and extra[index] < start + SHORTEST_SLOT_S:
+            index += 1
         stop = min((math.floor(start / slot_s) + 1) * slot_s, end)
-        first = not slots
+        if index < len(extra):
+            stop = min(stop, extra[index])
+        if stop - start < SHORTEST_SLOT_S:
+            stop = min(start + SHORTEST_SLOT_S, end)
+        while piece + 1 < len(power) and power[piece + 1][0] <= start:
+            piece += 1
         slots.append(
             Slot(
                 start=start,
                 duration_s=stop - start,
                 hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day * _after_retarget(market, start),
-                power_usd_per_kwh=market.power_usd_per_kwh if first else _power_at(market, ticks, start),
+                power_usd_per_kwh=_mean_power(power, piece, start, stop)
+                if slots
+                else market.power_usd_per_kwh,
             )
         )
         start = stop
@@ -243,6 +264,24 @@ def _after_retarget(market: Market, at: float) -> float:
     return 1.0 / market.retarget.ratio
 
 
-def _power_at(market: Market, ticks: Mapping[str, Sequence[Tick]], at: float) -> float:
-    tick = current(ticks.get(POWER, ()), at)
-    return market.power_usd_per_kwh if tick is None else tick.value
+def _power_ahead(
+    market: Market, ticks: Mapping[str, Sequence[Tick]], end: float
+) -> list[tuple[float, float]]:
+    """From when on which power price holds, from now to `end`: the market's, then those known ahead."""
+    ahead = [(market.at, market.power_usd_per_kwh)]
+    for tick in ticks.get(POWER, ()):
+        if market.at < tick.valid_from < end and tick.value != ahead[-1][1]:
+            ahead.append((tick.valid_from, tick.value))
+    return ahead
+
+
+def _mean_power(power: Sequence[tuple[float, float]], piece: int, start: float, stop: float) -> float:
+    """The mean of a price over [start, stop), which begins in that piece of it."""
+    if piece + 1 == len(power) or power[piece + 1][0] >= stop:
+        return power[piece][1]
+    total, at = 0.0, start
+    while at < stop:
+        until = min(power[piece + 1][0], stop) if piece + 1 < len(power) else stop
+        total += power[piece][1] * (until - at)
+        at, piece = until, piece + 1
+    return total / (stop - start)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.earnings import Earnings
+    from controller.overrides import Override
     from controller.ticks import Tick
     from controller.units import Unit, UnitState
 
@@ -18,7 +19,8 @@ class Snapshot:
     """Ticks by series (ordered by validity), units, and what was read from them, at one time (UTC unix seconds).
 
     A unit without a state could not be read. `refused` says, by series, why its last value was not believed; `earnings` is what a pool pays,
-    None where nothing better is known than what is configured.
+    None where nothing better is known than what is configured. `overrides` are what persons asked for, by unit, in force or not;
+    `starting_prices` the last plan's prices of power under the cap, as pairs of a slot's start and USD/kWh.
     """
 
     at: float
@@ -27,3 +29,5 @@ class Snapshot:
     states: Mapping[str, UnitState]
     refused: Mapping[str, str] = field(default_factory=dict)
     earnings: Earnings | None = None
+    overrides: Mapping[str, Override] = field(default_factory=dict)
+    starting_prices: tuple[tuple[float, float], ...] = ()

@@ -163,6 +163,8 @@ class Unit:
 
     `min_on_s` and `min_off_s` are the least times between being started and stopped; `restart_s` is the time from
     a start to full hashrate; `safe_mode` ("run", "pause" or a mode's name) is where it goes when prices are not known.
+    A start costs `wear_usd` too; a change between running modes costs the new mode's hashrate for `change_s`. It may be started
+    `starts_per_day` times, None for no limit, and is turned down above `max_temp_c`, None for no limit.
     """
 
     id: str
@@ -171,17 +173,27 @@ class Unit:
     min_off_s: float = 0.0
     restart_s: float = 0.0
     safe_mode: str = SAFE_RUN
+    wear_usd: float = 0.0
+    change_s: float = 0.0
+    starts_per_day: int | None = None
+    max_temp_c: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times below zero and a safe mode the curve does not have."""
+        """Refuse times and costs below zero, limits nobody can keep and a safe mode the curve does not have."""
         if not self.id:
             raise ValueError("a unit needs an id")
-        for name in ("min_on_s", "min_off_s", "restart_s"):
+        for name in ("min_on_s", "min_off_s", "restart_s", "wear_usd", "change_s"):
             value: float = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"unit {self.id!r}: {name} must be zero or more, not {value}")
         if self.safe_mode not in {SAFE_RUN, SAFE_PAUSE} and self.safe_mode not in self.curve:
             raise ValueError(f"unit {self.id!r}: safe_mode {self.safe_mode!r} is no mode of it")
+        if self.starts_per_day is not None and self.starts_per_day < 1:
+            raise ValueError(
+                f"unit {self.id!r}: starts_per_day must be one or more, not {self.starts_per_day}"
+            )
+        if self.max_temp_c is not None and not (math.isfinite(self.max_temp_c) and self.max_temp_c > 0):
+            raise ValueError(f"unit {self.id!r}: max_temp_c must be above zero, not {self.max_temp_c}")
 
     @property
     def safe(self) -> Mode:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from controller.book import current
-from controller.decisions import REASON_TEXT
+from controller.decisions import REASON_TEXT, Reason
 from controller.economics import (
     breakeven_hashprice,
     breakeven_power_price,
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.decisions import Decision
-    from controller.planner import Plan, UnitPlan
+    from controller.limits import Limits
+    from controller.plan import Plan, UnitPlan
     from controller.snapshot import Snapshot
     from controller.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One tick of the controller; `next_tick_at` is None in a preview, `plan` while prices are not known."""
+    """One tick of the controller; `next_tick_at` is None in a preview, `plan` while prices are not known.
+
+    `limits` are those of the site, None where nobody asked for them; `plan_fault` says why there is no plan although prices are known.
+    """
 
     snapshot: Snapshot
     market: Market | MarketUnknown
@@ -40,11 +44,30 @@ class View:
     plan_seconds: float
     next_tick_at: float | None
     dry_run: bool
+    limits: Limits | None = None
+    plan_fault: str = ""
 
     @property
     def at(self) -> float:
         """When it was, UTC unix seconds."""
         return self.snapshot.at
+
+
+def faults(view: View) -> tuple[tuple[str | None, str], ...]:
+    """What a person should look at now: a unit's id, None for the controller itself, and what is wrong, in words.
+
+    Units whose work contradicts what they say of themselves, a planner that failed, limits that no plan can keep.
+    """
+    found: list[tuple[str | None, str]] = [
+        (unit_id, f"{unit_id}: {decision.reason.value}: {decision.flip}")
+        for unit_id, decision in view.decisions.items()
+        if decision.reason in {Reason.SILENT, Reason.STILL_HASHING}
+    ]
+    if view.plan_fault:
+        found.append((None, f"no plan: {view.plan_fault}"))
+    if view.plan is not None:
+        found.extend((None, each.why) for each in view.plan.broken if each.start <= view.at < each.stop)
+    return tuple(found)
 
 
 def hashprice_report(view: View) -> dict[str, Any]:
@@ -106,8 +129,63 @@ def plan_report(view: View) -> dict[str, Any]:
         "gap_ratio": None if view.plan is None else view.plan.gap_ratio,
         "horizon_ends_at_s": view.plan.slots[-1].stop if view.plan else None,
         "next_tick_at_s": view.next_tick_at,
+        "plan_fault": view.plan_fault,
+        "limits": limits_report(view),
         "units": [_unit(view, unit) for unit in view.snapshot.units],
     }
+
+
+def limits_report(view: View) -> dict[str, Any]:
+    """What limits the site now and later: its power, signals, what persons asked for, and what no plan can keep.
+
+    Powers are in kW, None where there is no limit; `shadow_price_usd_per_kwh` is what one more kWh would be worth now.
+    """
+    limits, plan, at = view.limits, view.plan, view.at
+    cap_kw = math.inf if limits is None else limits.cap_kw_at(at)
+    drawn = next(
+        (one.numbers["drawn_kw"] for one in view.decisions.values() if "drawn_kw" in one.numbers), None
+    )
+    windows = () if limits is None else limits.found
+    overrides = {} if limits is None else limits.overrides
+    return {
+        "cap_kw": cap_kw if math.isfinite(cap_kw) else None,
+        "cap": None if limits is None or math.isinf(cap_kw) else limits.cap_text(at),
+        "drawn_kw": drawn,
+        "shadow_price_usd_per_kwh": None if plan is None else plan.price_at(at),
+        "signals": [
+            {
+                "signal": window.rule.name,
+                "action": window.rule.action.value,
+                "from_s": window.start,
+                "to_s": _time(window.stop),
+                "ramp_to_s": _time(window.ramp_stop),
+                "cap_kw": window.cap_kw,
+                "active": window.holds_at(at),
+            }
+            for window in windows
+        ],
+        "overrides": [
+            {
+                "unit": unit_id,
+                "mode": wish.mode,
+                "from_s": wish.since,
+                "to_s": _time(wish.until),
+                "who": wish.who,
+                "why": wish.why,
+                "active": wish.holds_at(at),
+            }
+            for unit_id, wish in sorted(overrides.items())
+        ],
+        "broken": [
+            {**asdict(each), "unit_ids": list(each.unit_ids)}
+            for each in (() if plan is None else plan.broken)
+        ],
+    }
+
+
+def _time(at: float) -> float | None:
+    """A time, None for one that never comes."""
+    return at if math.isfinite(at) else None
 
 
 def _earnings(view: View, market: Market) -> dict[str, Any]:
@@ -147,7 +225,9 @@ def _inputs(view: View) -> list[dict[str, Any]]:
 def _unit(view: View, unit: Unit) -> dict[str, Any]:
     decision = view.decisions[unit.id]
     state = view.snapshot.states.get(unit.id)
-    path = None if view.plan is None else view.plan.units[unit.id]
+    if state is not None and (decision.reason is Reason.UNREACHABLE or not state.reachable):
+        state = None  # what it said last is not what it does now
+    path = None if view.plan is None else view.plan.units.get(unit.id)
     return {
         "unit": unit.id,
         "from_mode": decision.from_mode,

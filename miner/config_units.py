@@ -47,9 +47,10 @@ class UnitConfig(Section):
     wear_usd: NonNegativeFloat = Field(
         default=0.0, description="What a start costs beside the revenue lost meanwhile: wear, in USD."
     )
-    change_s: NonNegativeFloat = Field(
-        default=0.0,
-        description="Hashing time lost when it goes from one running mode to another; power is drawn meanwhile.",
+    change_s: NonNegativeFloat | None = Field(
+        default=None,
+        description="Hashing time lost when it goes from one running mode to another; power is drawn meanwhile. Absent: restart_s, at "
+        "most 120.",
     )
     starts_per_day: Annotated[int, Field(ge=1)] | None = Field(
         default=None,

@@ -81,7 +81,7 @@ class Control:
         `roster` holds every configured worker, `on_gate(unit, reason)` hears when a worker is given no work (why) or work
         again (an empty reason). `earnings()` says what the pool that is mined pays, None where only [controller] knows;
         `pool_job()` is its job, which tells of the chain where there is no node. `publish(kind, data)` tells live listeners.
-        Raises TapeRefusedError, and SourceError for a source that cannot be built.
+        Raises SourceRefusedError.
         """
         self._settings = config.controller
         self._clock = clock

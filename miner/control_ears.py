@@ -7,7 +7,7 @@ from controller.decisions import Decision, Outcome, OutcomeKind
 from controller.market import Market
 from controller.ports import Listener
 from controller.ticks import BTC_USD, DIFFICULTY
-from controller.view import View
+from controller.view import View, faults
 from miner.control_gates import Gates
 from miner.metrics import Metrics
 
@@ -38,8 +38,10 @@ class Ears(Listener):
         self._gates = gates
 
     def on_view(self, view: View) -> None:
-        """Prices, plan and the ages of series become metrics; alerts of units that are as decided end."""
-        self._alert("controller", "")
+        """Prices, plan and the ages of series become metrics; alerts of what is well again end."""
+        wrong = {unit_id for unit_id, _ in faults(view)}
+        if None not in wrong:
+            self._alert("controller", "")
         for series, ticks in view.snapshot.ticks.items():
             self._metrics.series_observed(series, max(tick.observed_at for tick in ticks))
         if view.plan is not None:
@@ -62,7 +64,8 @@ class Ears(Listener):
         self._publish("tick", _tick(view))
         for decision in view.decisions.values():
             state = view.snapshot.states.get(decision.unit_id)
-            if state is not None and state.reachable and state.mode == decision.to_mode:
+            as_decided = state is not None and state.reachable and state.mode == decision.to_mode
+            if as_decided and decision.unit_id not in wrong:
                 self._alert(f"unit {decision.unit_id}", "")
         for unit_id, seconds in self._gates.missing(view.at):
             said = f"{unit_id} was given work again {seconds / 60:.0f} minutes ago and has not come back"

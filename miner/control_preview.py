@@ -9,14 +9,16 @@ from controller.flip import hashprice_text, power_text
 from controller.loop import ControllerLoop
 from controller.market import Market
 from controller.sources.base import close_all
+from controller.ticks import Tick
 from controller.units import Unit
 from controller.view import View, hashprice_report, plan_report
 from miner.checks import CheckRow
 from miner.config import Config
 from miner.config_treasury import TreasuryConfig
 from miner.control_fleet import fleet_of
-from miner.control_journal import pool_sums, recalled
+from miner.control_journal import SIGNAL_MEMORY_S, pool_sums, recalled
 from miner.control_settings import fleet_units, loop_config, played_tape, units_of
+from miner.control_signals import signal_sources
 from miner.control_sources import earnings_of, expected_pay, sources
 from miner.hashing.station import StationMode
 from miner.node.nodes import NodeSet
@@ -38,7 +40,7 @@ class Preview:
 
     @classmethod
     async def make(cls, config: Config, nodes: NodeSet, modes: Sequence[StationMode]) -> "Preview":
-        """Look once at every source. Raises TapeRefusedError, LedgerError.
+        """Look once at every source. Raises SourceRefusedError, LedgerError.
 
         The pool's terms are those of the first one, since a preview is connected to none.
         """
@@ -47,7 +49,12 @@ class Preview:
         pay = expected_pay(config, pool_sums(url, site, now - PAY_WINDOW_S) if config.pool else {})
         memory = recalled(url, now, site)
         overrides = await memory.overrides(now)
-        asked = sources(config, nodes, played_tape(config, now))
+        # What the broker last said stands in the ledger; to ask it would take a connection of its own.
+        signals = signal_sources(
+            config.signal, None, _unwritten, horizon_hours=config.controller.horizon_hours
+        )
+        signals.restore(await memory.signals(now - SIGNAL_MEMORY_S))
+        asked = [*signals.sources, *sources(config, nodes, played_tape(config, now))]
         loop = ControllerLoop(
             units=units_of(config, modes),
             sources=asked,
@@ -86,3 +93,8 @@ class Preview:
             CheckRow(f"price {problem.series}", ok=False, detail=problem.why, exit_code=1)
             for problem in market.problems
         ]
+
+
+async def _unwritten(_ticks: Sequence[Tick]) -> None:
+    """Refused: a preview writes nothing."""
+    raise RuntimeError("a preview records nothing")

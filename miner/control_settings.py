@@ -1,7 +1,7 @@
 """The controller's settings from the configuration: its units, its tape, how it decides and acts."""
 
 from collections.abc import Collection, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from controller.actuation import ActuationConfig
 from controller.hashprice import Earned
@@ -14,16 +14,16 @@ from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from miner.config import Config
 from miner.config_units import UnitConfig
 from miner.control_power import power_bounds
+from miner.control_refusals import TapeRefusedError
 from miner.control_signals import signal_rules
 from miner.hashing.station import UNIT_ID, StationMode
 from miner.work.roster import HashingUnit, Roster
 
+USUAL_CHANGE_S: Final = 120.0
+"""What a change of mode costs where nobody measured it: ASICs are tuned anew within two minutes."""
+
 PlayedTape: TypeAlias = TapeSource
 """A tape that is playing, for the daemon to hand from its start to its controller."""
-
-
-class TapeRefusedError(Exception):
-    """The price tape cannot be used; the message names each fault with file, line and column."""
 
 
 def units_of(config: Config, modes: Sequence[StationMode]) -> list[Unit]:
@@ -50,15 +50,16 @@ def _units(config: Config, modes: Sequence[StationMode], controls: Collection[st
 
 def _unit(config: Config, own: UnitConfig, curve: PowerCurve) -> Unit:
     """A unit with its own settings before the general ones."""
-    general = config.controller
+    general, restart_s = config.controller, own.restart_s or 0.0
     return Unit(
         id=own.id,
         curve=curve,
         min_on_s=general.min_on_s if own.min_on_s is None else own.min_on_s,
         min_off_s=general.min_off_s if own.min_off_s is None else own.min_off_s,
-        restart_s=own.restart_s or 0.0,
+        restart_s=restart_s,
         wear_usd=own.wear_usd,
-        change_s=own.change_s,
+        # Were changes free, a slow start would look cheaper by way of the lowest mode.
+        change_s=min(restart_s, USUAL_CHANGE_S) if own.change_s is None else own.change_s,
         starts_per_day=own.starts_per_day,
         max_temp_c=own.max_temp_c,
         safe_mode=own.safe_mode or general.safe_mode,

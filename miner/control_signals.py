@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from controller.signals import Action, SignalRule
-from controller.sources.base import Source
+from controller.sources.base import Source, SourceError
 from controller.sources.power_tariff import Hours, Season, Tariff, TariffRule
 from controller.sources.signal_file import SignalFile
 from controller.sources.signal_inbox import SignalInbox
@@ -19,6 +19,7 @@ from controller.sources.signal_windows import Restorable, Window
 from controller.ticks import Tick
 from miner.config_power import hours_of, season_of, weekdays_of
 from miner.config_signals import MqttConfig, SignalConfig, SignalWindowConfig
+from miner.control_refusals import SourceRefusedError
 
 Record = Callable[[Sequence[Tick]], Awaitable[None]]
 DAY_S = 86_400.0
@@ -72,7 +73,7 @@ def signal_sources(
 ) -> Signals:
     """Every source of signals. `record` makes posted windows durable; `on_change()` hears that one came without being asked for.
 
-    Raises SourceError where a library is missing.
+    Raises SourceRefusedError where a library is missing.
     """
     inbox = SignalInbox([signal.name for signal in configured], record, on_change=on_change)
     sources: list[Source] = [inbox] if configured else []
@@ -84,7 +85,10 @@ def signal_sources(
     topics = [MqttTopic(signal.name, signal.topic, _reading(signal)) for signal in configured if signal.topic]
     if not topics or mqtt is None:
         return Signals(inbox, tuple(sources))
-    broker = MqttSource(_broker(mqtt), topics, on_change=on_change, clock=clock, sleep=sleep)
+    try:
+        broker = MqttSource(_broker(mqtt), topics, on_change=on_change, clock=clock, sleep=sleep)
+    except SourceError as error:
+        raise SourceRefusedError(str(error)) from error
     return Signals(inbox, (*sources, broker), broker)
 
 

@@ -1,6 +1,6 @@
 """Where the controller's numbers come from in the daemon: tape, configuration, node or pool, and what the pool pays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.earnings import Earnings, Scheme
@@ -15,6 +15,7 @@ from miner.chain.coinbase import HALVING_INTERVAL
 from miner.config import Config
 from miner.control_power import power_source
 from miner.control_prices import btc_price, market_rates
+from miner.control_refusals import SourceRefusedError
 from miner.ledger.rows import PoolShareSums
 from miner.node.chain_facts import ChainFacts, FeeCache, chain_facts
 from miner.node.nodes import NodeSet
@@ -28,29 +29,37 @@ def sources(
 ) -> list[Source]:
     """Where prices come from: the tape before what is written in the configuration, that before the node.
 
-    Without a node the chain is what `pool_job` says, the job of the pool that is mined, where there is one.
+    Without a node the chain is what `pool_job` says, the job of the pool that is mined, where there is one. Raises SourceRefusedError.
     """
     found: list[Source] = [] if tape is None else [tape]
+    try:
+        found += _prices(config, tape)
+    except (OSError, ValueError) as error:
+        raise SourceRefusedError(str(error)) from error
+    if config.bitcoind:
+        found.append(NodeSource(Facts(nodes)))
+    elif pool_job is not None:
+        found.append(PoolSource(_PoolFacts(pool_job), HALVING_INTERVAL[config.network]))
+    return found
+
+
+def _prices(config: Config, tape: TapeSource | None) -> Iterator[Source]:
+    """The bitcoin price, exchange rates and the power price. Raises OSError or ValueError for a key's file that cannot be read."""
     if config.market.btc_usd is not None:
-        found.append(FixedSource({BTC_USD: config.market.btc_usd}, "configuration"))
+        yield FixedSource({BTC_USD: config.market.btc_usd}, "configuration")
     rates = market_rates(config.market)
     if config.market.currency:
-        found.append(rates)
+        yield rates
     btc = btc_price(config.market, rates)
     if btc is not None:
-        found.append(btc)
+        yield btc
     age_s = config.controller.max_age_s.power_usd_per_kwh or MAINNET_RULES[POWER].max_age_s
     power = power_source(
         config.power, rates.rate, max_age_s=age_s, horizon_hours=config.controller.horizon_hours
     )
     # A tape that brings the price takes its place: nobody is asked for what is not looked at.
     if power is not None and (tape is None or POWER not in tape.series):
-        found.append(power)
-    if config.bitcoind:
-        found.append(NodeSource(Facts(nodes)))
-    elif pool_job is not None:
-        found.append(PoolSource(_PoolFacts(pool_job), HALVING_INTERVAL[config.network]))
-    return found
+        yield power
 
 
 class Facts:

@@ -11,7 +11,7 @@ from miner.checks import CheckRow, check_ledger, check_nodes, check_units
 from miner.checks_pools import check_payees, check_pools
 from miner.config import Config
 from miner.control_preview import Preview
-from miner.control_settings import TapeRefusedError
+from miner.control_refusals import SourceRefusedError
 from miner.hashing.calibration import choose
 from miner.hashing.station import StationMode, measured_rate, station_modes
 from miner.ledger.rows import LedgerError
@@ -24,7 +24,7 @@ CONFIGURATION_ERRORS: Final = (
     NetworkMismatchError,
     PayoutAddressError,
     SignetChallengeError,
-    TapeRefusedError,
+    SourceRefusedError,
 )
 """What only a corrected configuration ends."""
 CHAIN_PRICES: Final = frozenset(
@@ -68,8 +68,8 @@ async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:
         return []
     try:
         rows = (await Preview.make(config, nodes, await cpu_modes(config))).price_rows()
-    except TapeRefusedError as error:
-        return [CheckRow("tape", ok=False, detail=line, exit_code=2) for line in str(error).splitlines()]
+    except SourceRefusedError as error:
+        return [CheckRow("sources", ok=False, detail=line, exit_code=2) for line in str(error).splitlines()]
     except LedgerError:
         return []  # the ledger's own row says why
     return rows if config.bitcoind else _without_chain(rows)

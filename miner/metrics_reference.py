@@ -26,7 +26,8 @@ LABELS: Final = {
     "to": "the mode decided on",
     "reason": "why, by the codes of docs/operating.md",
     "event": "`came` (a miner logged in), `went` (a connection ended), `refused` (a connection was not let in), `login_refused`",
-    "outcome": "`applied` (the unit took the order), `confirmed` (it was read back), `failed`, `unsupported`",
+    "outcome": "`applied` (the unit took the order), `confirmed` (it was read back), `failed`, `unsupported`, `superseded` (a newer decision took its "
+    "place), `interrupted` (the daemon ended meanwhile)",
     "node": "the bitcoind's `name`, host:port of its `rpc_url` where it has none",
     "pool": "the pool's `name`, host:port of its `url` where it has none",
     "kind": "`pays_nobody_we_know`, `absurd_difficulty`, `unknown_prev_hash`, `left_behind`: see docs/operating.md",

@@ -97,14 +97,9 @@ def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from prices(report)
     if report["units"]:
         yield Text(f"Now        {_summary(report['units'])}")
-    if report.get("cap_kw") is not None:
-        price = report.get("cap_price_usd_per_kwh") or 0.0
-        worth = f"; one kWh more would be worth {power_text(price)}" if price > 0 else ""
-        yield Text(
-            f"Site       {report['planned_kw']:,.6g} of {report['cap_kw']:,.6g} kW are planned for now{worth}"
-        )
-    for broken in report.get("broken", ()):
-        yield Text(f"Cannot be  {broken['why']}", "bold red")
+    yield from _limits(report.get("limits"))
+    if report.get("plan_fault"):
+        yield Text(f"No plan    {report['plan_fault']}", "bold red")
     yield Text("")
     for alike in _alike(report["units"]):
         yield from _units(alike)
@@ -116,6 +111,33 @@ def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
             f"Worth {usd_text(report['value_usd'])} until {time_text(report['horizon_ends_at_s'])}; no plan could earn "
             f"more than {usd_text(report['bound_usd'])} (gap {gap:.4%})."
         )
+
+
+def _limits(limits: Mapping[str, Any] | None) -> Iterator[Text]:
+    """What binds the whole site: its power, signals, what persons asked for, and what cannot be kept."""
+    if limits is None:
+        return
+    if limits["cap_kw"] is not None:
+        drawn = "" if limits["drawn_kw"] is None else f"{limits['drawn_kw']:,.6g} kW are drawn, "
+        price = limits["shadow_price_usd_per_kwh"] or 0.0
+        worth = f"; one kWh more would be worth {power_text(price)}" if price > 0 else ""
+        yield Text(f"Site       {drawn}the most is {limits['cap']}{worth}")
+    for signal in limits["signals"]:
+        when = "in force" if signal["active"] else f"from {time_text(signal['from_s'])}"
+        limit = "" if signal["cap_kw"] is None else f" {signal['cap_kw']:,.6g} kW"
+        until = _until(signal["to_s"])
+        yield Text(f"Signal     {signal['signal']} ({signal['action']}{limit}) {when} {until}", "cyan")
+    for wish in limits["overrides"]:
+        why = f": {wish['why']}" if wish["why"] else ""
+        said = f"{wish['unit']} {wish['mode']} {_until(wish['to_s'])}, by {wish['who']}{why}"
+        yield Text(f"Override   {said}", "cyan")
+    for broken in limits["broken"]:
+        when = f"from {time_text(broken['start'])} until {time_text(broken['stop'])}"
+        yield Text(f"Cannot be  {broken['why']} ({when})", "bold red")
+
+
+def _until(at: float | None) -> str:
+    return "until it is ended by hand" if at is None else f"until {time_text(at)}"
 
 
 def names_text(names: Sequence[str]) -> str:

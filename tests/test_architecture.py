@@ -165,6 +165,7 @@ CONTROL = {
     "miner.control_journal",
     "miner.control_power",
     "miner.control_preview",
+    "miner.control_refusals",
     "miner.control_prices",
     "miner.control_settings",
     "miner.control_verify",

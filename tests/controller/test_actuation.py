@@ -14,8 +14,10 @@ from controller.ports import Listener
 from controller.units import Mode, PowerCurve, Setpoint, Unit, UnitState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from controller.inputs import Inputs
+    from controller.overrides import Override
     from controller.ticks import Tick
 
 CURVE = PowerCurve([Mode("eco", 76, 1850), Mode("full", 100, 2970)])
@@ -57,7 +59,22 @@ class Journal:
     async def record_ticks(self, ticks: Sequence[Tick]) -> None:
         raise NotImplementedError
 
-    async def record_decisions(self, decisions: Sequence[Decision]) -> None:
+    async def record_decisions(self, decisions: Sequence[Decision], inputs: Inputs | None = None) -> None:
+        raise NotImplementedError
+
+    async def last_inputs(self) -> Inputs | None:
+        return None
+
+    async def record_signals(self, ticks: Sequence[Tick]) -> None:
+        raise NotImplementedError
+
+    async def signals(self, since: float) -> Sequence[Tick]:
+        raise NotImplementedError
+
+    async def record_override(self, override: Override) -> None:
+        raise NotImplementedError
+
+    async def overrides(self, now: float) -> Mapping[str, Override]:
         raise NotImplementedError
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
@@ -83,17 +100,17 @@ class Alerts(Listener):
 
 
 class Bench:
-    def __init__(self, machines: dict[str, Machine], confirm_s: float = 1.0) -> None:
+    def __init__(self, machines: dict[str, Machine], confirm_s: float = 1.0, restart_s: float = 0.0) -> None:
         self.now = 0.0
         self.journal, self.alerts = Journal(), Alerts()
         self.actuation = Actuation(
-            units=[Unit(name, CURVE) for name in machines],
+            units=[Unit(name, CURVE, restart_s=restart_s) for name in machines],
             actuators=machines,
             journal=self.journal,
             config=ActuationConfig(confirm_s=confirm_s, attempts=2, retry_after_s=60),
             listener=self.alerts,
             clock=lambda: self.now,
-            sleep=lambda seconds: asyncio.sleep(0 * seconds),
+            sleep=lambda seconds: asyncio.sleep(0.005 if restart_s > 0 and seconds > 1 else 0),
         )
 
     @property
@@ -101,8 +118,8 @@ class Bench:
         return [outcome.kind for outcome in self.journal.outcomes]
 
 
-def told(unit_id: str = "u", before: str = "full", after: str = "off") -> Decision:
-    return Decision(f"1-{unit_id}", 0.0, unit_id, before, after, Reason.PAUSE)
+def told(unit_id: str = "u", before: str = "full", after: str = "off", number: int = 1) -> Decision:
+    return Decision(f"{number}-{unit_id}", 0.0, unit_id, before, after, Reason.PAUSE)
 
 
 async def test_a_slow_unit_is_confirmed_when_it_says_so_itself() -> None:
@@ -206,3 +223,105 @@ async def test_an_outcome_that_cannot_be_written_down_is_still_told() -> None:
 def test_budgets_in_which_nothing_could_happen_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="above zero"):
         ActuationConfig(**bad)
+
+
+# --- while the loop goes on ---------------------------------------------------------------------------
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110 - any step of the actuation may be the one
+            await asyncio.sleep(0)
+
+
+async def test_within_its_work_nobody_waits_for_a_unit() -> None:
+    machine = Machine("off", delay=10_000)
+    bench = Bench({"u": machine}, restart_s=3600)
+    async with bench.actuation.working():
+        await bench.actuation.apply([told(before="off", after="full")])
+        await until(lambda: bench.kinds == [OutcomeKind.APPLIED])
+        machine.delay = 0
+        await until(lambda: bench.kinds == [OutcomeKind.APPLIED, OutcomeKind.CONFIRMED])
+
+
+async def test_a_newer_decision_supersedes_the_older_one_and_both_are_recorded() -> None:
+    machine = Machine("off", delay=10_000)
+    bench = Bench({"u": machine}, restart_s=3600)
+    async with bench.actuation.working():
+        await bench.actuation.apply([told(before="off", after="full")])
+        await until(lambda: bench.kinds == [OutcomeKind.APPLIED])
+        # It says "off" and is to be off; but it was told to run, so it has to be told again.
+        await bench.actuation.apply([told(before="off", after="off", number=2)])
+        machine.delay = 0
+        await until(lambda: OutcomeKind.CONFIRMED in bench.kinds)
+    assert machine.told == ["full", "off"]
+    assert [(each.decision_id, each.kind.value) for each in bench.journal.outcomes] == [
+        ("1-u", "applied"),
+        ("1-u", "superseded"),
+        ("2-u", "applied"),
+        ("2-u", "confirmed"),
+    ]
+
+
+async def test_of_many_decisions_in_a_row_each_is_superseded_by_the_next() -> None:
+    machine = Machine("off", delay=10_000)
+    bench = Bench({"u": machine}, restart_s=3600)
+    async with bench.actuation.working():
+        for number, mode in enumerate(("full", "eco", "full", "eco"), start=1):
+            await bench.actuation.apply([told(before="off", after=mode, number=number)])
+        await until(lambda: OutcomeKind.APPLIED in bench.kinds)
+        machine.delay = 0
+        await until(lambda: OutcomeKind.CONFIRMED in bench.kinds)
+    assert machine.told == ["eco"]
+    superseded = {each.decision_id for each in bench.journal.outcomes if each.kind is OutcomeKind.SUPERSEDED}
+    assert superseded == {"1-u", "2-u", "3-u"}
+
+
+async def test_the_same_mode_again_leaves_what_is_under_way_alone() -> None:
+    machine = Machine("off", delay=10_000)
+    bench = Bench({"u": machine}, restart_s=3600)
+    async with bench.actuation.working():
+        for number in range(1, 5):
+            await bench.actuation.apply([told(before="off", after="full", number=number)])
+            await asyncio.sleep(0.01)
+        assert machine.told == ["full"]
+
+
+async def test_what_is_under_way_at_the_end_is_recorded_as_interrupted() -> None:
+    bench = Bench({"u": Machine("off", delay=10_000)}, restart_s=3600)
+
+    async def work() -> None:
+        async with bench.actuation.working():
+            await bench.actuation.apply([told(before="off", after="full")])
+            await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(work(), 0.05)
+    assert bench.kinds == [OutcomeKind.APPLIED, OutcomeKind.INTERRUPTED]
+
+
+async def test_a_unit_that_does_not_answer_while_it_starts_has_not_failed() -> None:
+    machine = Machine("off")
+    read = machine.read
+    answers = iter([OSError("booting")] * 5)
+
+    async def booting(now: float) -> UnitState:
+        error = next(answers, None)
+        if error is not None:
+            raise error
+        return await read(now)
+
+    machine.read = booting  # type: ignore[method-assign] # it boots
+    bench = Bench({"u": machine}, restart_s=60)
+    await bench.actuation.apply([told(before="off", after="full")])
+    assert bench.kinds == [OutcomeKind.APPLIED, OutcomeKind.CONFIRMED]
+
+
+async def test_steps_up_wait_until_those_down_were_told_and_no_longer() -> None:
+    slow = Machine("full", delay=10_000)
+    quick = Machine("off")
+    bench = Bench({"slow": slow, "quick": quick}, confirm_s=60)
+    async with bench.actuation.working():
+        await bench.actuation.apply([told("quick", "off", "full"), told("slow", "full", "off")])
+        await until(lambda: quick.told == ["full"])
+        assert slow.told == ["off"]

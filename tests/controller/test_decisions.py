@@ -22,6 +22,18 @@ CODES = {
     "hold_no_plan",
     "hold_batch_limit",
     "unreachable",
+    "thermal",
+    "signal",
+    "override",
+    "site_cap",
+    "plan_ahead",
+    "hold_thermal",
+    "hold_site_cap",
+    "hold_change_cost",
+    "hold_starts_per_day",
+    "hold_settling",
+    "unit_silent",
+    "unit_still_hashing",
 }
 
 
@@ -35,7 +47,7 @@ def test_every_reason_has_its_words() -> None:
 
 def test_codes_that_hold_never_act() -> None:
     assert not any(reason.acts for reason in Reason if reason.value.startswith("hold"))
-    assert not Reason.UNREACHABLE.acts
+    assert not any(reason.acts for reason in (Reason.UNREACHABLE, Reason.SILENT, Reason.STILL_HASHING))
 
 
 @pytest.mark.parametrize(
@@ -49,5 +61,12 @@ def test_a_decision_changes_a_unit_only_if_it_acts_and_the_mode_differs(
 
 
 def test_outcomes_have_the_names_of_the_ledger() -> None:
-    assert [kind.value for kind in OutcomeKind] == ["applied", "confirmed", "failed", "unsupported"]
+    assert [kind.value for kind in OutcomeKind] == [
+        "applied",
+        "confirmed",
+        "failed",
+        "unsupported",
+        "superseded",
+        "interrupted",
+    ]
     assert Outcome("1", "u", 0.0, OutcomeKind.APPLIED).mode_read is None

@@ -11,6 +11,7 @@ from controller.flip import (
     power_text,
     step_above,
     step_below,
+    step_pays,
     time_text,
 )
 from controller.market import Market
@@ -99,3 +100,41 @@ def test_who_is_paused_is_told_why_and_that_it_ends(numbers: dict[str, float], w
 
 def test_who_was_paused_before_a_restart_is_told_so() -> None:
     assert paused_text(None) == "paused: prices are not known; comes back by itself"
+
+
+def test_where_power_is_short_its_price_counts_and_room_would_do_too() -> None:
+    # At 5 ct and a shadow price of 1 ct a step must earn 6 ct.
+    down = flips_text(CURVE, ECO, market(), 0.0, 0.01).partition("; ")[0]
+    assert down == "pauses below $35.05/PH/day or above 5.85 ct/kWh"
+    cheap = market(power=0.03)
+    assert flips_text(CURVE, ECO, cheap, 0.0, 0.02).partition("; ")[2] == (
+        "up to full above $56.00/PH/day, below 1.57 ct/kWh, or when 1.12 kW are free"
+    )
+
+
+def test_a_unit_that_stands_where_the_shadow_price_alone_would_not_have_it_is_told_plain_prices() -> None:
+    assert flips_text(CURVE, FULL, market(power=0.03), 0.0, 0.5) == (
+        "down to eco below $33.60/PH/day or above 3.57 ct/kWh"
+    )
+    assert flips_text(CURVE, OFF, market(power=0.03), 0.0, 0.001) == "runs again when 1.85 kW are free"
+
+
+def test_who_pays_for_a_step_is_asked_with_the_dead_band_and_the_shadow_price() -> None:
+    step = Step(OFF, ECO)
+    assert step_pays(step, market(power=0.068), 0.0)
+    assert not step_pays(step, market(power=0.068), 0.02)
+    assert not step_pays(step, market(power=0.068), 0.0, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (Reason.SIGNAL, "the grid or its operator asks for it"),
+        (Reason.OVERRIDE, "its operator asks for it"),
+        (Reason.HOLD_THERMAL, "it is too hot"),
+        (Reason.SITE_CAP, "the site's power is limited"),
+    ],
+)
+def test_who_is_paused_for_another_reason_than_prices_is_told_that_one(reason: Reason, why: str) -> None:
+    decision = Decision("1", 0.0, "u", "on", "off", reason, {"hashprice_usd_per_ph_day": 44.0})
+    assert paused_text(decision) == f"paused: {why}; comes back by itself"

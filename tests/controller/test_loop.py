@@ -4,146 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.actuation import ActuationConfig
-from controller.actuators.cpu import CpuActuator, CpuReading
-from controller.decisions import Decision, Outcome, OutcomeKind, Reason
+from controller.actuators.cpu import CpuReading
+from controller.decisions import Decision, OutcomeKind, Reason
 from controller.earnings import Earnings, Scheme
-from controller.loop import ControllerLoop, LoopConfig
-from controller.policy import PolicyConfig
-from controller.ports import Listener
-from controller.sources.fixed import FixedSource
-from controller.sources.tape import TapeSource, load_tape
+from controller.loop import LoopConfig
+from controller.overrides import Override
+from controller.policy import SiteConfig
+from controller.signals import Action, SignalRule
 from controller.ticks import HASHPRICE, POWER, Tick
-from controller.units import Mode, PowerCurve, Unit
-from controller.validate import MAINNET_RULES, SeriesRule
+from controller.units import UNKNOWN, Unit
 from controller.view import hashprice_report, plan_report
+from tests.controller.fleet_rig import window
+from tests.controller.loop_rig import CURVE, START, UP_AND_DOWN, Cpu, House, Memory, house
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-START = 1_700_000_000.0
-CURVE = PowerCurve([Mode("off", 0, 12), Mode("full", 100, 2000)])  # 20 J/TH: at $48 it breaks even at 10 ct
 
-
-@dataclass
-class Clock:
-    now: float = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Cpu:
-    """Stands for the CPU unit; `deaf` takes orders and does nothing."""
-
-    mode: str = "full"
-    deaf: bool = False
-    told: list[str] = field(default_factory=list)
-
-    def set_mode(self, name: str) -> None:
-        self.told.append(name)
-        if not self.deaf:
-            self.mode = name
-
-    def read(self) -> CpuReading:
-        return CpuReading(self.mode, 100.0 if self.mode == "full" else 0.0)
-
-
-@dataclass
-class Memory:
-    """A journal that keeps everything in lists, in the order in which it came."""
-
-    ticks: list[Tick] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    broken: bool = False
-
-    async def record_ticks(self, ticks: Sequence[Tick]) -> None:
-        self.ticks.extend(ticks)
-
-    async def record_decisions(self, decisions: Sequence[Decision]) -> None:
-        if self.broken:
-            raise OSError("disk full")
-        self.decisions.extend(decisions)
-
-    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        self.outcomes.extend(outcomes)
-
-    async def last_decisions(self) -> Mapping[str, Decision]:
-        return {decision.unit_id: decision for decision in self.decisions}
-
-
-@dataclass
-class Alerts(Listener):
-    alerts: list[str] = field(default_factory=list)
-
-    def on_alert(self, unit_id: str | None, message: str) -> None:
-        self.alerts.append(f"{unit_id}: {message}")
-
-
-@dataclass
-class House:
-    """A loop with one CPU unit on a tape of power prices, and a clock moved by hand."""
-
-    loop: ControllerLoop
-    cpu: Cpu
-    journal: Memory
-    clock: Clock
-    alerts: Alerts
-
-    async def at(self, seconds: float) -> Decision:
-        self.clock.now = START + seconds
-        view = await self.loop.tick()
-        return view.decisions["cpu"]
-
-
-def house(
-    tmp_path: Path,
-    tape: str,
-    *,
-    cpu: Cpu | None = None,
-    journal: Memory | None = None,
-    dry_run: bool = False,
-    earnings: Callable[[], Earnings | None] = lambda: None,
-    **unit: float,
-) -> House:
-    file = tmp_path / "tape.csv"
-    file.write_text(tape)
-    cpu, journal, clock, alerts = cpu or Cpu(), journal or Memory(), Clock(), Alerts()
-
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-        await asyncio.sleep(0)
-
-    rules = {**MAINNET_RULES, POWER: SeriesRule(-1, 10, 60)}
-    config = LoopConfig(
-        policy=PolicyConfig(rules=rules, grace_s=120, dry_run=dry_run),
-        actuation=ActuationConfig(confirm_s=1.0, attempts=2, retry_after_s=100),
-        tick_s=10,
-        horizon_hours=1,
-    )
-    loop = ControllerLoop(
-        units=[Unit("cpu", CURVE, safe_mode="pause", **unit)],
-        sources=[TapeSource(load_tape(file), START), FixedSource({HASHPRICE: 48.0})],
-        actuators={"cpu": CpuActuator("cpu", cpu)},
-        journal=journal,
-        config=config,
-        listener=alerts,
-        earnings=earnings,
-        clock=clock,
-        sleep=sleep,
-    )
-    return House(loop, cpu, journal, clock, alerts)
-
-
-UP_AND_DOWN = "offset_s,usd_per_kwh\n0,0.05\n100,0.20\n200,0.05\n"
+async def run_until(home: House, done: Callable[[], bool]) -> None:
+    """Let the loop run by itself until that is so."""
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(home.loop.run())
+        while not done():  # noqa: ASYNC110 - there is no event: any of the loop's steps may be the one
+            await asyncio.sleep(0)
+        running.cancel()
 
 
 async def test_power_over_breakeven_stops_the_unit_within_a_tick_and_it_resumes_after_its_dwell(
@@ -308,8 +199,7 @@ async def test_sources_and_units_that_raise_never_stop_the_loop(tmp_path: Path) 
         async def read(self, now: float) -> list[Tick]:
             raise ZeroDivisionError(now)
 
-    home = house(tmp_path, UP_AND_DOWN)
-    home.loop._sources = (Broken(), *home.loop._sources)
+    home = house(tmp_path, UP_AND_DOWN, sources=[Broken()])
     assert (await home.at(0)).reason is Reason.HOLD_ON
 
     def read() -> CpuReading:
@@ -331,9 +221,8 @@ async def test_a_source_that_fails_is_told_in_its_own_words(
             del now
             raise self.error
 
-    home = house(tmp_path, UP_AND_DOWN)
     broken = Broken()
-    home.loop._sources = (*home.loop._sources, broken)
+    home = house(tmp_path, UP_AND_DOWN, sources=[broken])
     await home.at(0)
     broken.error = TimeoutError()
     await home.at(10)
@@ -374,27 +263,25 @@ async def test_ticks_are_recorded_when_they_say_something_new(tmp_path: Path) ->
     ]
 
 
-async def test_run_ticks_at_its_pace_until_cancelled_and_outlives_a_broken_journal(tmp_path: Path) -> None:
+async def test_run_ticks_at_multiples_of_its_pace_and_outlives_a_broken_journal(tmp_path: Path) -> None:
     home = house(tmp_path, UP_AND_DOWN)
     home.journal.broken = True
+    home.clock.now += 3
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        home.clock.now += seconds
+        home.clock.now += seconds + 0.25  # nobody wakes on the dot
         slept.append(seconds)
         home.journal.broken = False
-        if len(slept) == 3:
-            raise asyncio.CancelledError
         await asyncio.sleep(0)
 
     home.loop._sleep = sleep
-    with pytest.raises(asyncio.CancelledError):
-        await home.loop.run()
+    await run_until(home, lambda: len(home.journal.decisions) == 3)
     assert home.alerts.alerts == ["None: tick failed: disk full"]
-    assert slept == [10, 10, 10]
-    assert [decision.at for decision in home.journal.decisions] == [START + 10, START + 20]
+    assert slept[:3] == [7, 9.75, 9.75]
+    assert [decision.at for decision in home.journal.decisions] == [START + 10, START + 20, START + 30]
     assert home.loop.last_view is not None
-    assert home.loop.last_view.next_tick_at == START + 30
+    assert home.loop.last_view.next_tick_at == START + 40
 
 
 async def test_two_ticks_at_the_same_time_get_decisions_with_different_ids(tmp_path: Path) -> None:
@@ -407,3 +294,281 @@ async def test_two_ticks_at_the_same_time_get_decisions_with_different_ids(tmp_p
 def test_a_loop_whose_time_never_passes_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         LoopConfig(**{name: 0.0})  # type: ignore[arg-type] # by name
+
+
+# --- when it ticks ------------------------------------------------------------------------------------
+
+PAUSE = SignalRule("grid", Action.PAUSE)
+CHEAP = "offset_s,usd_per_kwh\n0,0.05\n"
+
+
+@dataclass
+class Inbox:
+    """A source that holds what was sent to it; `slow` readers never get an answer."""
+
+    ticks: list[Tick] = field(default_factory=list)
+    slow: bool = False
+    closed: bool = False
+    name: str = "inbox"
+
+    async def read(self, now: float) -> list[Tick]:
+        del now
+        if self.slow:
+            await asyncio.sleep(3600)
+        return self.ticks
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_signal_is_obeyed_when_it_comes_and_not_at_the_next_tick(tmp_path: Path) -> None:
+    inbox = Inbox()
+    home = house(tmp_path, CHEAP, sources=[inbox], site=SiteConfig(None, (PAUSE,)))
+
+    async def sleep(seconds: float) -> None:
+        home.clock.now += min(seconds, 4.0)
+        await asyncio.sleep(0)
+        if home.clock.now == START + 4 and not inbox.ticks:
+            inbox.ticks = [window("grid", START + 4, START + 600)]
+            home.loop.wake()
+            await asyncio.sleep(60)  # it would have slept on
+
+    home.loop._sleep = sleep
+    await run_until(home, lambda: home.cpu.mode == "off")
+    decision = home.journal.decisions[-1]
+    assert (decision.reason, decision.at) == (Reason.SIGNAL, START + 4)
+    assert inbox.closed
+
+
+async def test_who_wakes_the_loop_again_and_again_gets_a_tick_a_second(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP)
+    home.loop.wake()
+    ticks: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        home.clock.now += seconds
+        home.loop.wake()
+        await asyncio.sleep(0)
+
+    home.loop._sleep = sleep
+    home.alerts.on_view = lambda view: ticks.append(view.at)  # type: ignore[method-assign] # listens in
+    home.loop.wake()
+    await run_until(home, lambda: len(ticks) >= 8)
+    home.loop.wake()
+    gaps = [after - before for before, after in pairwise(ticks)]
+    assert min(gaps) >= 1.0
+
+
+async def test_the_loop_is_there_when_a_signal_known_ahead_begins_and_ends(tmp_path: Path) -> None:
+    inbox = Inbox([window("grid", START + 13, START + 36)])
+    home = house(tmp_path, CHEAP, sources=[inbox], site=SiteConfig(None, (PAUSE,)))
+    await run_until(home, lambda: len(home.journal.decisions) >= 8)
+    told = [(decision.at - START, decision.to_mode) for decision in home.journal.decisions]
+    assert told[:8] == [
+        (0, "full"),
+        (10, "full"),
+        (13, "off"),
+        (20, "off"),
+        (30, "off"),
+        (36, "off"),
+        (40, "full"),
+        (50, "full"),
+    ]
+
+
+async def test_a_tick_that_comes_too_late_bears_the_time_of_the_last_one_that_was_due(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP)
+    home.clock.now += 3
+
+    async def sleep(seconds: float) -> None:
+        home.clock.now += seconds + 25  # the machine slept
+        await asyncio.sleep(0)
+
+    home.loop._sleep = sleep
+    await run_until(home, lambda: len(home.journal.decisions) >= 3)
+    assert [each.at - START for each in home.journal.decisions[:3]] == [3, 30, 60]
+
+
+async def test_a_clock_that_is_set_back_does_not_stop_the_loop(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP)
+    await home.at(0)
+    home.clock.now -= 7200
+    await run_until(home, lambda: len(home.journal.decisions) >= 3)
+    assert home.clock.now < START - 7000
+
+
+async def test_a_slow_source_holds_nobody_up_beyond_its_time(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP, sources=[Inbox(slow=True)])
+    home.loop._config = replace(home.loop._config, read_timeout_s=0.05)
+    async with asyncio.timeout(5):
+        assert (await home.at(0)).reason is Reason.HOLD_ON
+
+
+# --- units that need minutes --------------------------------------------------------------------------
+
+
+class Sluggish(Cpu):
+    """Says "off" until somebody lets it come up."""
+
+    def set_mode(self, name: str) -> None:
+        self.told.append(name)
+        if name == "off":
+            self.mode = name
+
+
+async def test_a_unit_that_needs_minutes_holds_up_no_tick_and_is_confirmed_when_it_is_there(
+    tmp_path: Path,
+) -> None:
+    home = house(tmp_path, CHEAP, cpu=Sluggish("off"), restart_s=120)
+    seen: list[Reason] = []
+    home.alerts.on_decision = lambda decision: seen.append(decision.reason)  # type: ignore[method-assign] # listens in
+
+    def done() -> bool:
+        if len(seen) == 7:
+            home.cpu.mode = "full"
+        return OutcomeKind.CONFIRMED in [outcome.kind for outcome in home.journal.outcomes]
+
+    await run_until(home, done)
+    assert seen[:3] == [Reason.CONFIRMING, Reason.RESUME, Reason.SETTLING]
+    assert home.cpu.told == ["full"]
+    assert [outcome.kind for outcome in home.journal.outcomes] == [OutcomeKind.APPLIED, OutcomeKind.CONFIRMED]
+
+
+async def test_what_is_under_way_when_the_loop_ends_is_recorded_as_interrupted(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP, cpu=Sluggish("off"), restart_s=600)
+    await run_until(home, lambda: len(home.journal.decisions) >= 4)
+    kinds = [outcome.kind for outcome in home.journal.outcomes]
+    assert kinds == [OutcomeKind.APPLIED, OutcomeKind.INTERRUPTED]
+    resumed = next(each for each in home.journal.decisions if each.reason is Reason.RESUME)
+    assert home.journal.outcomes[-1].decision_id == resumed.id
+
+
+# --- after a restart ----------------------------------------------------------------------------------
+
+
+async def test_after_a_restart_in_the_same_interval_nothing_is_decided_twice_and_modes_are_put_back(
+    tmp_path: Path,
+) -> None:
+    first = house(tmp_path, "offset_s,usd_per_kwh\n0,0.5\n")
+    await first.at(0)
+    second = house(tmp_path, "offset_s,usd_per_kwh\n0,0.5\n", journal=first.journal, cpu=Cpu("full"))
+    second.clock.now += 4
+    await run_until(second, lambda: len(first.journal.decisions) >= 2)
+    assert second.cpu.told == ["off"]
+    assert [each.at - START for each in first.journal.decisions] == [0, 10]
+    assert [each.decision_id for each in first.journal.outcomes[-2:]] == [first.journal.decisions[0].id] * 2
+
+
+async def test_after_a_restart_nobody_is_put_back_who_was_held_back_or_never_known(tmp_path: Path) -> None:
+    for reason, mode in ((Reason.HOLD_SITE_CAP, "full"), (Reason.UNREACHABLE, UNKNOWN)):
+        journal = Memory(decisions=[Decision("1", START, "cpu", "off", mode, reason, dry_run=False)])
+        home = house(tmp_path, CHEAP, journal=journal, cpu=Cpu("off"))
+        home.clock.now += 4
+        await home.loop._first_tick()
+        assert (home.cpu.told, len(journal.decisions)) == ([], 1)
+
+
+async def test_after_a_restart_prices_go_on_growing_old_where_they_were(tmp_path: Path) -> None:
+    first = house(tmp_path, CHEAP)
+    await first.at(0)
+    second = house(tmp_path, CHEAP, journal=first.journal)
+
+    async def nothing(now: float) -> list[Tick]:
+        del now
+        return []
+
+    for source in second.loop._sources:
+        source.read = nothing  # type: ignore[method-assign] # all feeds are down
+    assert (await second.at(30)).reason is Reason.HOLD_ON
+    assert (await second.at(70)).reason is Reason.STALE
+
+
+async def test_a_restart_in_the_middle_decides_as_an_uninterrupted_run_does(tmp_path: Path) -> None:
+    tape = "offset_s,usd_per_kwh\n0,0.05\n35,0.20\n75,0.05\n150,0.3\n165,0.05\n"
+
+    async def day(restarts: set[int]) -> list[Decision]:
+        home = house(tmp_path, tape, min_off_s=60, min_on_s=20)
+        for count in range(25):
+            if count in restarts:
+                home = house(tmp_path, tape, journal=home.journal, cpu=home.cpu, min_off_s=60, min_on_s=20)
+            await home.at(10.0 * count)
+        return home.journal.decisions
+
+    assert await day({4, 7, 8, 16, 17}) == await day(set())
+
+
+async def test_inputs_nobody_can_read_any_more_are_told_and_left_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = house(tmp_path, CHEAP)
+    await first.at(0)
+    first.journal.inputs[-1] = replace(first.journal.inputs[-1], format=99)
+    second = house(tmp_path, CHEAP, journal=first.journal)
+    assert (await second.at(10)).reason is Reason.HOLD_ON
+    assert "inputs_not_recalled" in [record.message for record in caplog.records]
+
+
+async def test_each_tick_starts_from_the_prices_of_the_last_plan_and_so_does_one_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    home = house(tmp_path, CHEAP, site=SiteConfig(1.0))
+    await home.at(0)
+    await home.at(10)
+    view = home.loop.last_view
+    assert view is not None
+    assert view.plan is not None
+    assert view.snapshot.starting_prices[0][0] == START
+    assert view.snapshot.starting_prices[0][1] > 0
+    second = house(tmp_path, CHEAP, site=SiteConfig(1.0), journal=home.journal)
+    await second.at(20)
+    assert second.loop.last_view is not None
+    again = second.loop.last_view.snapshot.starting_prices
+    assert again == tuple(
+        (slot.start, price) for slot, price in zip(view.plan.slots, view.plan.prices_usd_per_kwh, strict=True)
+    )
+
+
+# --- what a person hears ------------------------------------------------------------------------------
+
+
+async def test_unit_silent_is_an_alert_as_long_as_it_lasts(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP)
+    home.cpu.read = lambda: CpuReading("full", 0.0)  # type: ignore[method-assign] # "is_mining: true"
+    await home.at(0)
+    assert home.alerts.alerts == []
+    for seconds in (900, 910):
+        assert (await home.at(seconds)).reason is Reason.SILENT
+    assert (
+        home.alerts.alerts
+        == ["cpu: cpu: unit_silent: no work since 2023-11-14 22:13:20Z: counts again with its first share"]
+        * 2
+    )
+
+
+async def test_a_limit_nobody_can_keep_is_an_alert_and_the_log_hears_of_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = house(tmp_path, CHEAP, site=SiteConfig(0.001))  # 12 W standby
+    await home.at(0)
+    await home.at(10)
+    assert len(home.alerts.alerts) == 2
+    assert home.alerts.alerts[0].startswith("None: the power cap is exceeded")
+    assert [record.message for record in caplog.records].count("not_as_planned") == 1
+
+
+async def test_an_override_is_asked_for_on_each_tick(tmp_path: Path) -> None:
+    wishes: dict[str, Override] = {}
+    home = house(tmp_path, CHEAP, overrides=wishes)
+    assert (await home.at(0)).reason is Reason.HOLD_ON
+    wishes["cpu"] = Override("cpu", "off", START + 5, START + 100, "ann")
+    assert (await home.at(10)).reason is Reason.OVERRIDE
+    assert home.cpu.mode == "off"
+
+
+async def test_many_units_are_decided_beside_the_event_loop_and_like_few(tmp_path: Path) -> None:
+    home = house(tmp_path, CHEAP)
+    home.loop._units = tuple(Unit(f"u{index}", CURVE) for index in range(120))
+    home.clock.now = START
+    view = await home.loop.tick()
+    assert {decision.reason for decision in view.decisions.values()} == {Reason.UNREACHABLE}
+    assert len(home.journal.decisions) == 120

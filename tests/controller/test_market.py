@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ from controller.ticks import (
     Tick,
 )
 from controller.validate import MAINNET_RULES
+
+if TYPE_CHECKING:
+    from controller.plan import Slot
 
 NOW = 1_768_176_000.0  # 2026-01-12
 CHAIN = {
@@ -202,3 +206,41 @@ def test_a_direct_hashprice_without_a_chain_counts_whole() -> None:
     market = read_market(book, MAINNET_RULES, Earned(), NOW, earnings=PPS)
     assert isinstance(market, Market)
     assert market.hashprice_usd_per_ph_day == pytest.approx(50 * 0.98 * 0.99)
+
+
+# --- slots --------------------------------------------------------------------------------------------
+
+SLOT_START = 1_768_176_000.0  # a multiple of 900
+
+
+def slots_of(
+    now: float, later: tuple[tuple[float, float], ...] = (), cuts: tuple[float, ...] = ()
+) -> list[Slot]:
+    power = tuple(Tick(POWER, value, UNITS[POWER], at, math.inf, 0, "test") for at, value in later)
+    return list(horizon_slots(Market(now, 40.0, 40.0, None, 0.05, (), None), {POWER: power}, 3600, 900, cuts))
+
+
+def test_slots_are_cut_where_something_begins_or_ends() -> None:
+    slots = slots_of(SLOT_START + 100, cuts=(SLOT_START + 150, SLOT_START + 150.001, SLOT_START + 1800))
+    starts = [slot.start - SLOT_START for slot in slots]
+    assert starts == [100, 150, 900, 1800, 2700, 3600]
+    assert all(before.stop == after.start for before, after in pairwise(slots))
+    assert slots[-1].stop == SLOT_START + 3700
+
+
+def test_no_slot_is_shorter_than_a_moment_however_the_clock_stands() -> None:
+    for offset in (899.9999, 1e-7, 0.0):
+        slots = slots_of(SLOT_START + offset, cuts=(SLOT_START + offset + 1e-4,))
+        assert min(slot.duration_s for slot in slots[:-1]) > 0.0099
+        assert slots[-1].stop == SLOT_START + offset + 3600
+
+
+def test_the_first_slot_ends_with_its_price_and_later_ones_have_the_mean_of_theirs() -> None:
+    slots = slots_of(SLOT_START, ((SLOT_START + 300, 0.10), (SLOT_START + 1200, 0.40)))
+    assert [(slot.duration_s, slot.power_usd_per_kwh) for slot in slots] == [
+        (300, 0.05),
+        (600, 0.10),
+        (900, pytest.approx(0.10 / 3 + 0.40 * 2 / 3)),
+        (900, 0.40),
+        (900, 0.40),
+    ]

@@ -4,96 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.deciding import DecidingConfig, decide_tick
 from controller.decisions import Decision, Reason
-from controller.earnings import GROSS, Earnings, Paid, Scheme, paid
+from controller.earnings import GROSS, Earnings, Paid, Scheme
 from controller.hashprice import Earned
-from controller.planner import Slot, plan
-from controller.policy import CHANGED, SINCE, STALE, TOLD, WANTED, PolicyConfig, decide
+from controller.policy import CHANGED, SINCE, STALE, TOLD, WANTED, PolicyConfig
 from controller.snapshot import Snapshot
-from controller.ticks import HASHPRICE, POWER, UNITS, Tick
+from controller.ticks import HASHPRICE, POWER
 from controller.units import OFF, UNKNOWN, Mode, PowerCurve, Unit, UnitState
-from controller.validate import MAINNET_RULES, SeriesRule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-NOW = 1_700_000_000.0
-TICK = 10.0
-RULES = {**MAINNET_RULES, POWER: SeriesRule(-1, 10, 60), HASHPRICE: SeriesRule(1, 1000, 60)}
-LIVE = PolicyConfig(rules=RULES, grace_s=120, dry_run=False)
-CURVE = PowerCurve([Mode("off", 0, 0), Mode("eco", 76, 1850), Mode("full", 100, 2970)])
-UNIT = Unit("u1", CURVE, min_on_s=60, min_off_s=100, safe_mode="pause")
-
-
-def tick(series: str, value: float, now: float, age_s: float = 0.0) -> Tick:
-    return Tick(series, value, UNITS[series], now - 1e6, math.inf, now - age_s, "test")
-
-
-class Fleet:
-    """Units that do what they are told, decided on tick by tick."""
-
-    def __init__(self, *units: Unit, config: PolicyConfig = LIVE, mode: str | None = "full") -> None:
-        self.units = units or (UNIT,)
-        self.config = config
-        self.modes: dict[str, str | None] = {unit.id: mode for unit in self.units}
-        self.last: dict[str, Decision] = {}
-        self.unreachable: set[str] = set()
-        self.earnings: Earnings | None = None
-        self.deaf: set[str] = set()
-        """Units that take no order."""
-
-    def decide(
-        self,
-        now: float,
-        power: float | None,
-        hashprice: float | None = 40.0,
-        age_s: float = 0.0,
-        *,
-        planned: bool = True,
-    ) -> tuple[Decision, ...]:
-        ticks = {
-            series: (tick(series, value, now, age_s),)
-            for series, value in ((POWER, power), (HASHPRICE, hashprice))
-            if value is not None
-        }
-        states = {
-            unit.id: UnitState(
-                unit.id, self.modes[unit.id], None, None, None, now, unit.id not in self.unreachable
-            )
-            for unit in self.units
-        }
-        # The plan is made of whatever the prices claim to be: the policy must not trust it.
-        price = 0.0 if power is None or not math.isfinite(power) else power
-        pays = 40.0 if hashprice is None or not math.isfinite(hashprice) else hashprice
-        pays *= paid(Earned(), self.earnings, 1.0).ratio
-        slots = (Slot(now, 900, pays, price),)
-        snapshot = Snapshot(now, ticks, self.units, states, earnings=self.earnings)
-        made = plan(self.units, states, slots) if planned else None
-        decisions = decide(snapshot, made, self.last, self.config, now)
-        self.last = {decision.unit_id: decision for decision in decisions}
-        if not self.config.dry_run:
-            for decision in decisions:
-                if decision.changes and decision.unit_id not in self.deaf:
-                    self.modes[decision.unit_id] = decision.to_mode
-        return decisions
-
-    def one(
-        self, now: float, power: float | None, hashprice: float | None = 40.0, age_s: float = 0.0
-    ) -> Decision:
-        return self.decide(now, power, hashprice, age_s)[0]
-
-
-def reasons(decisions: Sequence[Decision]) -> list[Reason]:
-    return [decision.reason for decision in decisions]
-
-
-# Breakevens of CURVE at $40: off-eco 6.85 ct, eco-full 3.57 ct.
+from tests.controller.fleet_rig import CURVE, LIVE, NOW, RULES, TICK, UNIT, Fleet, no_plan, reasons, tick
 
 
 def test_every_unit_gets_a_decision_hold_included() -> None:
@@ -255,14 +179,15 @@ def test_a_unit_that_does_not_answer_is_unreachable_and_counts_as_drawing() -> N
 
 def test_a_unit_never_seen_counts_as_drawing_all_it_can() -> None:
     snapshot = Snapshot(NOW, {POWER: (tick(POWER, 0.02, NOW),)}, (UNIT,), {})
-    (gone,) = decide(snapshot, None, {}, LIVE, NOW)
+    gone = decide_tick(snapshot, {}, DecidingConfig(LIVE)).decisions["u1"]
     assert (gone.reason, gone.from_mode, gone.to_mode) == (Reason.UNREACHABLE, UNKNOWN, UNKNOWN)
     assert gone.numbers["assumed_power_w"] == 2970
 
 
 def test_a_state_that_is_too_old_says_nothing() -> None:
     state = UnitState("u1", "off", None, 3100.0, None, NOW - 181)
-    (gone,) = decide(Snapshot(NOW, {}, (UNIT,), {"u1": state}), None, {}, LIVE, NOW)
+    snapshot = Snapshot(NOW, {}, (UNIT,), {"u1": state})
+    gone = decide_tick(snapshot, {}, DecidingConfig(LIVE)).decisions["u1"]
     assert (gone.reason, gone.numbers["assumed_power_w"]) == (Reason.UNREACHABLE, 3100)
 
 
@@ -276,8 +201,11 @@ def test_a_unit_found_in_another_mode_is_put_back() -> None:
 
 
 def test_without_a_plan_everything_stays() -> None:
-    (held,) = Fleet().decide(NOW, 0.5, planned=False)
+    fleet = Fleet()
+    (held,) = fleet.decide(NOW, 0.5, make_plan=no_plan)
     assert (held.reason, held.to_mode) == (Reason.NO_PLAN, "full")
+    assert fleet.view is not None
+    assert fleet.view.plan_fault == "ZeroDivisionError: a planner with a fault"
 
 
 def test_no_more_units_than_allowed_change_within_a_minute_those_that_draw_less_first() -> None:

@@ -145,3 +145,18 @@ def test_a_step_is_what_lies_between_its_modes() -> None:
 def test_states_and_setpoints_are_values() -> None:
     assert Setpoint("u", "off") == Setpoint("u", "off")
     assert UnitState("u", None, None, None, None, 0.0).reachable
+
+
+@pytest.mark.parametrize(
+    ("bad", "word"),
+    [
+        ({"wear_usd": -0.1}, "wear_usd"),
+        ({"change_s": float("nan")}, "change_s"),
+        ({"starts_per_day": 0}, "starts_per_day"),
+        ({"max_temp_c": 0.0}, "max_temp_c"),
+        ({"max_temp_c": float("inf")}, "max_temp_c"),
+    ],
+)
+def test_costs_and_limits_nobody_could_keep_are_refused(bad: dict[str, float], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        Unit("u", PowerCurve([Mode("on", 1, 1)]), **bad)  # type: ignore[arg-type] # by name

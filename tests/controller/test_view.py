@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from controller.deciding import DecidingConfig, decide_tick
 from controller.earnings import Earnings, Scheme
-from controller.hashprice import Earned
-from controller.market import Market, horizon_slots, read_market
-from controller.planner import plan
-from controller.policy import PolicyConfig, decide
+from controller.overrides import Override
+from controller.policy import SiteConfig
+from controller.signals import Action, SignalRule
 from controller.snapshot import Snapshot
 from controller.ticks import (
     BTC_USD,
@@ -28,8 +28,9 @@ from controller.ticks import (
     Tick,
 )
 from controller.units import Mode, PowerCurve, Unit, UnitState
-from controller.validate import MAINNET_RULES
 from controller.view import View, hashprice_report, plan_report
+from tests.controller.fleet_rig import LIVE, Fleet, window
+from tests.controller.fleet_rig import NOW as FLEET_NOW
 
 NOW = 1_768_176_000.0
 VALUES = {
@@ -52,15 +53,7 @@ def view(earnings: Earnings | None = None, **changed: float) -> View:
     }
     states = {UNIT.id: UnitState(UNIT.id, "full", 99.0, 2950.0, None, NOW)}
     snapshot = Snapshot(NOW, ticks, (UNIT,), states, earnings=earnings)
-    config = PolicyConfig()
-    market = read_market(ticks, MAINNET_RULES, Earned(), NOW, earnings=earnings)
-    made = (
-        plan([UNIT], states, horizon_slots(market, ticks, 36 * 3600, 900))
-        if isinstance(market, Market)
-        else None
-    )
-    decisions = decide(snapshot, made, {}, config, NOW)
-    return View(snapshot, market, made, {one.unit_id: one for one in decisions}, 0.0, None, dry_run=True)
+    return decide_tick(snapshot, {}, DecidingConfig())
 
 
 def plain(report: dict[str, Any]) -> dict[str, Any]:
@@ -150,3 +143,38 @@ def test_both_reports_say_what_is_paid_of_hashprice_and_by_whom() -> None:
     assert plain(plan_report(view(pool)))["earnings"] == report["earnings"]
     assert plain(hashprice_report(view()))["earnings"]["pool"] is None
     assert plain(hashprice_report(view(btc_usd=0.0)))["earnings"] is None
+
+
+def test_what_limits_the_site_is_told_with_its_power_signals_wishes_and_what_cannot_be_kept() -> None:
+    rule = SignalRule("grid", Action.CAP, ramp_s=600)
+    site = SiteConfig(2.0, (rule,))
+    fleet = Fleet(replace(UNIT, id="u1"), config=replace(LIVE, site=site))
+    fleet.signals = [window("grid", FLEET_NOW - 10, FLEET_NOW + 100, 0.005, "kW")]
+    fleet.overrides = {"u1": Override("u1", "eco", FLEET_NOW, math.inf, "ann", "a test")}
+    fleet.decide(FLEET_NOW, 0.02)
+    assert fleet.view is not None
+    limits = plain(plan_report(fleet.view))["limits"]
+    assert (limits["cap_kw"], limits["cap"]) == (0.005, "signal grid: 0.005 kW")
+    assert limits["drawn_kw"] == 2.97
+    assert limits["signals"] == [
+        {
+            "signal": "grid",
+            "action": "cap",
+            "from_s": FLEET_NOW - 10,
+            "to_s": FLEET_NOW + 100,
+            "ramp_to_s": FLEET_NOW + 700,
+            "cap_kw": 0.005,
+            "active": True,
+        }
+    ]
+    assert limits["overrides"][0]["to_s"] is None
+    assert "the power cap is exceeded" in limits["broken"][0]["why"]
+    assert plain(plan_report(view()))["limits"] == {
+        "cap_kw": None,
+        "cap": None,
+        "drawn_kw": None,
+        "shadow_price_usd_per_kwh": 0.0,
+        "signals": [],
+        "overrides": [],
+        "broken": [],
+    }

@@ -11,7 +11,7 @@ import pytest
 from controller.earnings import GROSS
 from controller.ticks import BTC_USD, CHAIN_HEIGHT, DIFFICULTY, FEES, POWER, SUBSIDY
 from miner.control import UnitWorth
-from miner.control_settings import TapeRefusedError
+from miner.control_refusals import TapeRefusedError
 from miner.hashing.station import OFF
 from miner.ledger.recorder import Recorder
 from miner.ledger.store import Store

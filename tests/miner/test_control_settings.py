@@ -10,7 +10,8 @@ from controller.loop import LoopConfig
 from controller.ticks import BTC_USD, DIFFICULTY
 from controller.units import Unit
 from miner.config import ControllerConfig
-from miner.control_settings import TapeRefusedError, loop_config, played_tape, units_of
+from miner.control_refusals import TapeRefusedError
+from miner.control_settings import loop_config, played_tape, units_of
 from miner.hashing.station import OFF, UNIT_ID
 from tests.miner.control_harness import MODES, config_of
 from tests.miner.harness import NOW

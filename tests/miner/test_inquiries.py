@@ -9,7 +9,7 @@ import pytest
 from miner import inquiries
 from miner.checks import exit_code
 from miner.config import Config
-from miner.control_settings import TapeRefusedError
+from miner.control_refusals import TapeRefusedError
 from miner.ledger.store import Store
 from regtest import chain
 from regtest.bitcoind import Bitcoind
@@ -63,7 +63,7 @@ class TestPlainly:
         config = make_config(
             controller={"enabled": True}, cpu={"threads": 1}, tape=tape("0,0.05", "60,a lot", "70,much")
         )
-        rows = [row for row in inquiries.check(config) if row.subject == "tape"]
+        rows = [row for row in inquiries.check(config) if row.subject == "sources"]
         assert [row.exit_code for row in rows] == [2, 2]
         assert ":3" in rows[0].detail
         assert ":4" in rows[1].detail

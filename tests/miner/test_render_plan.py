@@ -208,3 +208,71 @@ def test_a_mode_pays_where_its_last_step_does_and_some_never(capsys: pytest.Capt
     assert "$68.00/PH/day" in out
     assert "$40.00/PH/day" not in out
     assert "never best" in out
+
+
+LIMITS: dict[str, Any] = {
+    "cap_kw": 400.0,
+    "cap": "signal dr: 400 kW",
+    "drawn_kw": 380.5,
+    "shadow_price_usd_per_kwh": 0.012,
+    "signals": [
+        {
+            "signal": "dr",
+            "action": "cap",
+            "from_s": NOON,
+            "to_s": NOON + 3600,
+            "ramp_to_s": NOON + 4500,
+            "cap_kw": 400.0,
+            "active": True,
+        },
+        {
+            "signal": "peak",
+            "action": "pause",
+            "from_s": NOON + 7200,
+            "to_s": None,
+            "ramp_to_s": None,
+            "cap_kw": None,
+            "active": False,
+        },
+    ],
+    "overrides": [
+        {
+            "unit": "cpu",
+            "mode": "off",
+            "from_s": NOON,
+            "to_s": None,
+            "who": "ana",
+            "why": "fan",
+            "active": True,
+        }
+    ],
+    "broken": [
+        {
+            "start": NOON,
+            "stop": NOON + 900,
+            "why": "3 kW over the cap: cpu",
+            "unit_ids": ["cpu"],
+            "over_kw": 3.0,
+        }
+    ],
+}
+
+
+def test_what_binds_the_site_stands_above_its_units(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, *render_plan.plan({**PLAN, "limits": LIMITS, "plan_fault": "no memory"}))
+    assert "380.5 kW are drawn, the most is signal dr: 400 kW; one kWh more would be worth 1.2 ct/kWh" in text
+    assert "dr (cap 400 kW) in force until 2026-01-12 13:00:00Z" in text
+    assert "peak (pause) from 2026-01-12 14:00:00Z until it is ended by hand" in text
+    assert "Override   cpu off until it is ended by hand, by ana: fan" in text
+    assert "3 kW over the cap: cpu (from 2026-01-12 12:00:00Z until 2026-01-12 12:15:00Z)" in text
+    assert "No plan    no memory" in text
+
+
+def test_units_to_which_the_same_happens_stand_together(capsys: pytest.CaptureFixture[str]) -> None:
+    units = [{**PLAN["units"][0], "unit": f"rack{number}"} for number in range(1, 8)]
+    units.append({**PLAN["units"][0], "unit": "other", "to_mode": "full", "reason": "hold_profitable"})
+    text = printed(capsys, *render_plan.plan({**PLAN, "units": units}))
+    assert "Now        8 units: 1 on and staying so, 7 to stop" in text
+    assert "rack1, rack2, rack3 ... rack7 (7 units): goes from full to off" in text
+    assert text.count("pause_unprofitable") == 1
+    assert "other: stays full" in text

@@ -1,0 +1,104 @@
+"""One tick, from what was seen to what is decided; pure.
+
+The running controller, its previews and whoever makes a recorded decision again call exactly this. Nothing else goes in: the same
+snapshot, last decisions and configuration give the same decisions, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.economics import SECONDS_PER_HOUR
+from controller.fleet import PolicyConfig, cases_of, members_of, taken_kw
+from controller.limits import Limits, read_limits
+from controller.market import Market, horizon_slots, read_market
+from controller.planner import plan
+from controller.policy import decide
+from controller.policy_scene import Scene
+from controller.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from controller.decisions import Decision
+    from controller.fleet import Case
+    from controller.plan import Plan
+    from controller.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingConfig:
+    """All that decisions depend on besides what is seen: the policy, how far ahead is planned, and in how long slots."""
+
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    horizon_hours: float = 36.0
+    slot_s: float = 900.0
+
+    def __post_init__(self) -> None:
+        """Refuse times that never pass."""
+        for name in ("horizon_hours", "slot_s"):
+            value: float = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"{name} must be above zero, not {value}")
+
+    @property
+    def horizon_s(self) -> float:
+        """How far ahead is planned, in seconds."""
+        return self.horizon_hours * SECONDS_PER_HOUR
+
+
+def decide_tick(
+    snapshot: Snapshot,
+    last: Mapping[str, Decision],
+    config: DecidingConfig,
+    make_plan: Callable[..., Plan] = plan,
+) -> View:
+    """What a tick sees, plans and decides; `last` holds each unit's last decision, which is all that is remembered.
+
+    `make_plan` is there to be timed. A planner that fails leaves no plan: units hold, and what outranks profit goes on.
+    """
+    policy, now = config.policy, snapshot.at
+    market = read_market(
+        snapshot.ticks, policy.rules, policy.earned, now, snapshot.refused, snapshot.earnings
+    )
+    limits = read_limits(snapshot, policy.site, config.horizon_s)
+    cases = cases_of(snapshot, last, policy)
+    planned: Plan | None = None
+    fault = ""
+    if isinstance(market, Market):
+        try:
+            planned = _plan(snapshot, market, limits, cases, config, make_plan)
+        except Exception as error:  # noqa: BLE001 - no fault of the planner may keep a unit from obeying heat or signals
+            fault = f"{type(error).__name__}: {error}"
+    decisions = decide(Scene(now, policy, market, planned, limits), cases)
+    return View(
+        snapshot=snapshot,
+        market=market,
+        plan=planned,
+        decisions={decision.unit_id: decision for decision in decisions},
+        plan_seconds=0.0,
+        next_tick_at=None,
+        dry_run=policy.dry_run,
+        limits=limits,
+        plan_fault=fault,
+    )
+
+
+def _plan(
+    snapshot: Snapshot,
+    market: Market,
+    limits: Limits,
+    cases: Sequence[Case],
+    config: DecidingConfig,
+    make_plan: Callable[..., Plan],
+) -> Plan:
+    cuts = limits.cuts(market.at, market.at + config.horizon_s)
+    slots = horizon_slots(market, snapshot.ticks, config.horizon_s, config.slot_s, cuts)
+    slots = limits.limited(slots, taken_kw(cases, config.policy))
+    return make_plan(
+        members_of(cases, slots, limits),
+        slots,
+        dead_band=config.policy.dead_band,
+        prices=snapshot.starting_prices,
+    )

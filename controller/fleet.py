@@ -1,0 +1,315 @@
+"""Where every unit stands on a tick, from what was read of it and from its last decision, and what of that the planner must know; pure.
+
+Everything remembered between ticks stands in a unit's last decision, so a restart forgets nothing: the ledger's last decisions are the
+memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from controller.hashprice import Earned
+from controller.limits import Limits, SiteConfig, local_day, obliged_slots
+from controller.plan import Member, Standing
+from controller.units import OFF, UNKNOWN, Mode, Unit, UnitState
+from controller.validate import MAINNET_RULES, SeriesRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from controller.decisions import Decision
+    from controller.plan import Slot
+    from controller.snapshot import Snapshot
+
+SINCE: Final = "since_s"
+"""In a decision's numbers: when the unit was last turned on or off, unix seconds."""
+CHANGED: Final = "changed_s"
+"""When it was last told another mode."""
+TOLD: Final = "told_s"
+"""When it was last told the mode it is meant to be in; absent once it was seen in it."""
+WANTED: Final = "resume_wanted_s"
+"""Since when the price has wanted it to run again; absent unless it waits for that."""
+STALE: Final = "stale_since_s"
+"""Since when prices are not known; absent while they are."""
+CONTRADICTS: Final = "contradicts_since_s"
+"""Since when the work it hands in has contradicted the mode it says it is in; absent while the two agree."""
+STARTS: Final = "starts_today"
+"""How often it was started on the day numbered `DAY`, where starts per day are limited."""
+DAY: Final = "starts_day"
+
+COOL_C: Final = 3.0
+"""So far below its limit a unit must be before it is turned up."""
+
+STEADY_S: Final = 120.0
+"""A unit's measured power says what its mode draws when it was not told anything for this time beyond its restart."""
+
+_W_PER_KW: Final = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """How the policy behaves.
+
+    `dead_band`: the part of the revenue at stake a change must gain beyond breakeven. `grace_s`: how long the last decision is
+    held when prices are not known. `unit_max_age_s`: the age past which a unit's state says nothing. `max_changes_per_minute`: None
+    for no limit. In a dry run each unit is taken to be in the mode last decided. `silent_after_s`: for how long, beyond its restart, the
+    work of a unit may contradict what it says of itself. `site`: what the site may draw and whom it obeys.
+    """
+
+    rules: Mapping[str, SeriesRule] = field(default_factory=lambda: MAINNET_RULES)
+    earned: Earned = field(default_factory=Earned)
+    dead_band: float = 0.02
+    grace_s: float = 900.0
+    unit_max_age_s: float = 180.0
+    max_changes_per_minute: int | None = None
+    dry_run: bool = True
+    silent_after_s: float = 900.0
+    site: SiteConfig = field(default_factory=SiteConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what could never decide sensibly."""
+        if not 0 <= self.dead_band < 1:
+            raise ValueError(f"dead_band must be from 0 to below 1, not {self.dead_band}")
+        if not (self.grace_s >= 0 and self.unit_max_age_s > 0 and self.silent_after_s > 0):
+            raise ValueError(
+                "grace_s must be zero or more, unit_max_age_s and silent_after_s must be above zero"
+            )
+        if self.max_changes_per_minute is not None and self.max_changes_per_minute < 1:
+            raise ValueError("max_changes_per_minute must be one or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One unit on one tick.
+
+    `last` is its last decision, None where that means nothing now. `intended` is the mode it is meant to be in: the one last decided,
+    else the one it was found in. `found` is the mode read from it; `actual` the one it is in: in a dry run, and where it does not say, the one
+    it is meant to be in, unless it should long have said so. Each of them is "unknown" where nobody knows. `answers` is false for a unit that cannot be told anything.
+    """
+
+    unit: Unit
+    state: UnitState | None
+    last: Decision | None
+    now: float
+    dry_run: bool
+    answers: bool
+    intended: str
+    found: str
+    actual: str
+
+    def remembered(self, key: str) -> float | None:
+        """A time in the last decision, now at the latest: a clock that was set back makes no wait longer."""
+        value = None if self.last is None else self.last.numbers.get(key)
+        return None if value is None else min(value, self.now)
+
+    def dwell_left_s(self, to_mode: str) -> float:
+        """How long the unit must still stay as it is before it may be turned on or off; 0 when free."""
+        since = self.remembered(SINCE)
+        if since is None or UNKNOWN in {self.intended, to_mode} or same_side(self.intended, to_mode):
+            return 0.0
+        least = self.unit.min_on_s if to_mode == OFF else self.unit.min_off_s
+        return max(since + least - self.now, 0.0)
+
+    @property
+    def astray(self) -> bool:
+        """Whether it is in another mode than it is meant to be in."""
+        return self.intended != self.actual
+
+    @property
+    def settle_left_s(self) -> float:
+        """How long the unit, told a mode and not yet in it, may still take to get there by its own account."""
+        changed = self.remembered(CHANGED)
+        if (
+            changed is None
+            or self.remembered(TOLD) is None
+            or not self.astray
+            or self.intended in {OFF, UNKNOWN}
+        ):
+            return 0.0
+        needs_s = self.unit.restart_s if self.actual == OFF else self.unit.change_s
+        return max(changed + needs_s - self.now, 0.0)
+
+    @property
+    def contradicts_since(self) -> float | None:
+        """Since when its work has contradicted the mode it says it is in: it runs and hands in nothing, or it is off and hands in work."""
+        state = self.state
+        if self.dry_run or not self.answers or state is None or state.hashrate_th_s is None:
+            return None
+        if self.found == UNKNOWN or (self.found == OFF) == (state.hashrate_th_s == 0):
+            return None
+        since = self.remembered(CONTRADICTS)
+        return self.now if since is None else since
+
+    def contradicts(self, config: PolicyConfig) -> bool:
+        """Whether it has done so for longer than a start and the shares of a slow device explain."""
+        since = self.contradicts_since
+        needs_s = config.silent_after_s + (0.0 if self.found == OFF else self.unit.restart_s)
+        return since is not None and self.now - since >= needs_s
+
+    def starts_today(self, zone: str) -> int:
+        """How often it was started on this calendar day, as far as starts are counted."""
+        if self.last is None or self.last.numbers.get(DAY) != local_day(self.now, zone):
+            return 0
+        return int(self.last.numbers.get(STARTS, 0))
+
+    def starts_left(self, zone: str) -> int | None:
+        """How often it may still be started today, None for no limit."""
+        limit = self.unit.starts_per_day
+        return None if limit is None else max(limit - self.starts_today(zone), 0)
+
+    def cooler(self) -> Mode | None:
+        """The mode a unit that is too hot goes to: one below, the lowest for one that is off; None for one that is not too hot."""
+        most_c, temp_c = self.unit.max_temp_c, self._temp_c()
+        if most_c is None or temp_c is None or not temp_c > most_c:
+            return None
+        curve = self.unit.curve
+        present = [curve.mode(name).watts for name in (self.intended, self.actual) if name in curve]
+        watts = min(present, default=curve.modes[-1].watts)
+        return next((mode for mode in reversed(curve.modes) if mode.watts < watts), curve.off)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it is too near its limit to be turned up."""
+        most_c, temp_c = self.unit.max_temp_c, self._temp_c()
+        return most_c is not None and temp_c is not None and temp_c > most_c - COOL_C
+
+    @property
+    def cool_again(self) -> str:
+        """In words, when a unit that is too warm is turned up again."""
+        most_c = self.unit.max_temp_c or 0.0
+        return f"is turned up again below {most_c - COOL_C:g} °C; it has {self._temp_c() or 0:.1f} of {most_c:g} °C"
+
+    def drawn_w(self, config: PolicyConfig) -> float:
+        """What the unit certainly may draw now, W: what it is in, what it was told and may be going to, what was measured.
+
+        One that does not answer draws the most of all that is known of it, one nobody ever saw all it can.
+        """
+        curve = self.unit.curve
+        names = [self.actual]
+        if not self.answers or self.remembered(TOLD) is not None:
+            names += [self.intended, self.found]
+        watts = [curve.mode(name).watts for name in names if name in curve]
+        if self.contradicts(config):
+            watts.append(curve.modes[-1].watts)
+        measured = None if self.state is None or self.dry_run else self.state.power_w
+        if measured is not None:
+            watts.append(measured)
+        return max(watts) if watts and self.actual != UNKNOWN else max([*watts, curve.modes[-1].watts])
+
+    def steady_w(self, mode: str, config: PolicyConfig) -> float:
+        """What the unit draws in `mode` as far as can be told, W: as measured where it has been in it for long enough."""
+        curve = self.unit.curve
+        if not self.answers or mode not in curve:
+            return self.drawn_w(config)
+        nominal = curve.mode(mode).watts
+        changed = self.remembered(CHANGED)
+        steady = changed is None or self.now - changed > self.unit.restart_s + STEADY_S
+        if mode != self.actual or self.astray or self.dry_run or not steady or self.state is None:
+            return nominal
+        if self.contradicts(config):
+            nominal = curve.modes[-1].watts
+        return max(nominal, self.state.power_w or 0.0)
+
+    def _temp_c(self) -> float | None:
+        return self.state.temp_c if self.state is not None and self.answers else None
+
+
+def same_side(one: str, other: str) -> bool:
+    """Whether two modes are both off or both running; a mode not known is neither."""
+    if UNKNOWN in {one, other}:
+        return one == other
+    return (one == OFF) == (other == OFF)
+
+
+def cases_of(snapshot: Snapshot, last: Mapping[str, Decision], config: PolicyConfig) -> tuple[Case, ...]:
+    """Every unit of the snapshot as it stands, in the snapshot's order.
+
+    `last` holds the last decision of each unit; those of a dry run mean nothing to a live one, and the other way round.
+    """
+    return tuple(
+        _case(unit, snapshot.states.get(unit.id), last.get(unit.id), snapshot.at, config)
+        for unit in snapshot.units
+    )
+
+
+def _case(
+    unit: Unit, state: UnitState | None, last: Decision | None, now: float, config: PolicyConfig
+) -> Case:
+    known = last if last is not None and last.dry_run == config.dry_run else None
+    found = (
+        state.mode if state is not None and state.mode is not None and state.mode in unit.curve else UNKNOWN
+    )
+    intended = known.to_mode if known is not None and known.to_mode in unit.curve else found
+    actual = found
+    if config.dry_run or (found == UNKNOWN and not _is_overdue(unit, known, now)):
+        actual = intended
+    return Case(
+        unit=unit,
+        state=state,
+        last=known,
+        now=now,
+        dry_run=config.dry_run,
+        answers=state is not None and state.reachable and now - state.observed_at <= config.unit_max_age_s,
+        intended=intended,
+        found=found,
+        actual=actual,
+    )
+
+
+def _is_overdue(unit: Unit, last: Decision | None, now: float) -> bool:
+    """Whether the unit was told a mode so long ago that it should say by now which one it is in."""
+    numbers = {} if last is None else last.numbers
+    if TOLD not in numbers or CHANGED not in numbers:
+        return False
+    return now - numbers[CHANGED] > max(unit.restart_s, unit.change_s) + STEADY_S
+
+
+def taken_kw(cases: Iterable[Case], config: PolicyConfig) -> float:
+    """What the units draw that cannot be told anything: nobody else may use it."""
+    return math.fsum(case.drawn_w(config) for case in cases if not case.answers) / _W_PER_KW
+
+
+def members_of(cases: Iterable[Case], slots: Sequence[Slot], limits: Limits) -> list[Member]:
+    """Every unit that answers, as the planner wants it."""
+    binding: dict[object, tuple[frozenset[str] | None, ...]] = {}
+    members = []
+    for case in cases:
+        if not case.answers:
+            continue
+        unit = case.unit
+        # Units of one curve that the same signals are about, and no person, are bound alike.
+        about = tuple(window.concerns(unit.id) for window in limits.found)
+        key = (unit.curve, about, unit.id if unit.id in limits.overrides else None)
+        if key not in binding:
+            binding[key] = obliged_slots(limits, unit, slots)
+        allowed = _kept_cool(case, binding[key], len(slots))
+        members.append(Member(unit, _standing(case, limits.site.zone), allowed))
+    return members
+
+
+def _standing(case: Case, zone: str) -> Standing:
+    if case.intended == UNKNOWN:
+        return Standing(None, starts_left=case.starts_left(zone))
+    left_s = case.dwell_left_s(OFF if case.intended != OFF else case.unit.curve.full.name)
+    if case.actual == OFF != case.intended and case.settle_left_s == 0:
+        left_s = 0.0  # what already stands still is not started to serve its minimum time
+    return Standing(case.intended, left_s, case.starts_left(zone))
+
+
+def _kept_cool(
+    case: Case, allowed: tuple[frozenset[str] | None, ...], count: int
+) -> tuple[frozenset[str] | None, ...]:
+    """The modes allowed, in the first slot only those that a hot unit may be in."""
+    cooler = case.cooler()
+    if cooler is not None:
+        first = frozenset({cooler.name})
+    elif case.is_warm and case.intended in case.unit.curve:
+        most = case.unit.curve.mode(case.intended).watts
+        first = frozenset(mode.name for mode in case.unit.curve.modes if mode.watts <= most)
+        bound = allowed[0] if allowed else None
+        first = first & bound or first if bound is not None else first
+    else:
+        return allowed
+    return (first, *(allowed[1:] if allowed else (None,) * (count - 1)))

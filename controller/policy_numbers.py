@@ -1,0 +1,114 @@
+"""The numbers of a decision: what it was made from, and all that the next one must remember; pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from controller.decisions import Reason
+from controller.earnings import GROSS
+from controller.economics import (
+    margin_usd_per_hour,
+    power_usd_per_hour,
+    step_margin_usd_per_hour,
+)
+from controller.fleet import CHANGED, CONTRADICTS, DAY, SINCE, STALE, STARTS, TOLD, same_side
+from controller.flip import flip_point, step_above, step_below
+from controller.limits import local_day
+from controller.market import Market, MarketUnknown
+from controller.policy_guard import is_repeated
+from controller.units import OFF, UNKNOWN
+
+if TYPE_CHECKING:
+    from controller.fleet import Case
+    from controller.policy_scene import Proposal, Scene
+    from controller.units import PowerCurve
+
+
+def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> dict[str, float]:
+    """All numbers of a decision, finite; `drawn_kw` is what all units certainly draw."""
+    numbers: dict[str, float] = {}
+    if isinstance(scene.market, Market):
+        planned = scene.planned(case.unit.id)
+        numbers.update(_economics(scene, scene.market, case.unit.curve, proposal, planned))
+    else:
+        numbers[STALE] = stale_since(case, scene.market)
+    if math.isfinite(scene.cap_kw):
+        numbers["cap_kw"] = scene.cap_kw
+        numbers["drawn_kw"] = drawn_kw
+        numbers["shadow_price_usd_per_kwh"] = scene.shadow_usd_per_kwh
+    numbers.update(proposal.numbers)
+    numbers.update(_memory(scene, case, proposal))
+    # Zero has a sign that not every database keeps; a decision made again must have the very same numbers.
+    return {name: value + 0.0 for name, value in numbers.items() if math.isfinite(value)}
+
+
+def stale_since(case: Case, market: MarketUnknown) -> float:
+    """Since when prices are not known to this unit's decisions."""
+    remembered = case.remembered(STALE)
+    if remembered is not None:
+        return remembered
+    return case.now if market.since is None else min(market.since, case.now)
+
+
+def _economics(
+    scene: Scene, market: Market, curve: PowerCurve, proposal: Proposal, planned: str | None
+) -> dict[str, float]:
+    """Prices and what the mode makes of them; the same for all units of a curve in one mode."""
+    is_silent = proposal.reason is Reason.SILENT
+    key = ("economics", curve, proposal.to_mode, planned, is_silent)
+    known = scene.known.get(key)
+    if known is None:
+        known = scene.known[key] = _reckoned(market, curve, proposal.to_mode, planned, is_silent=is_silent)
+    found: dict[str, float] = known
+    return found
+
+
+def _reckoned(
+    market: Market, curve: PowerCurve, to_mode: str, planned: str | None, *, is_silent: bool
+) -> dict[str, float]:
+    hashprice, power = market.hashprice_usd_per_ph_day, market.power_usd_per_kwh
+    numbers = {"hashprice_usd_per_ph_day": hashprice, "power_usd_per_kwh": power}
+    numbers[GROSS] = market.gross_hashprice_usd_per_ph_day
+    numbers.update(market.paid.numbers())
+    numbers.update({f"age_{series}_s": age for series, age in market.ages_s.items()})
+    if planned is not None:
+        numbers["planned_margin_usd_per_hour"] = margin_usd_per_hour(curve.mode(planned), hashprice, power)
+    if to_mode not in curve:
+        return numbers
+    mode = curve.mode(to_mode)
+    # What a unit claims to hash and does not hand in earns nothing.
+    margin = margin_usd_per_hour(mode, hashprice, power)
+    numbers["margin_usd_per_hour"] = -power_usd_per_hour(mode.watts, power) if is_silent else margin
+    # The next watt decides: the last step taken, or for a unit that is off the first one not taken.
+    step = step_below(curve, mode) or step_above(curve, mode)
+    if step is not None:
+        numbers["marginal_margin_usd_per_hour"] = step_margin_usd_per_hour(step, hashprice, power)
+        breakeven = flip_point(step, market, 1.0)
+        if breakeven.hashprice_usd_per_ph_day is not None:
+            numbers["breakeven_hashprice_usd_per_ph_day"] = breakeven.hashprice_usd_per_ph_day
+        if breakeven.power_usd_per_kwh is not None:
+            numbers["breakeven_power_usd_per_kwh"] = breakeven.power_usd_per_kwh
+    return numbers
+
+
+def _memory(scene: Scene, case: Case, proposal: Proposal) -> dict[str, float]:
+    """What the next decision must know: kept from the last one, or now if this one changes it."""
+    memory = {key: value for key in (SINCE, CHANGED, TOLD) if (value := case.remembered(key)) is not None}
+    if TOLD in memory and case.actual == case.intended and UNKNOWN not in {case.found, case.intended}:
+        # It took its mode when it was last told, which may have been long after it was decided.
+        memory[CHANGED] = max(memory.pop(TOLD), memory.get(CHANGED, 0.0))
+    if proposal.moves(case):
+        if not is_repeated(case, proposal):
+            memory[CHANGED] = case.now
+        memory[TOLD] = case.now
+    if proposal.reason.acts and not same_side(case.intended, proposal.to_mode):
+        memory[SINCE] = case.now
+    contradicts = case.contradicts_since
+    if contradicts is not None:
+        memory[CONTRADICTS] = contradicts
+    if case.unit.starts_per_day is not None:
+        started = proposal.reason.acts and case.intended == OFF != proposal.to_mode
+        memory[STARTS] = case.starts_today(scene.limits.site.zone) + started
+        memory[DAY] = local_day(case.now, scene.limits.site.zone)
+    return memory

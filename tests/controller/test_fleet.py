@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controller.decisions import Decision, Reason
+from controller.fleet import (
+    CHANGED,
+    CONTRADICTS,
+    DAY,
+    SINCE,
+    STARTS,
+    TOLD,
+    Case,
+    cases_of,
+    members_of,
+    same_side,
+    taken_kw,
+)
+from controller.limits import SiteConfig, local_day, read_limits
+from controller.plan import Slot, Standing
+from controller.signals import Action, SignalRule
+from controller.snapshot import Snapshot
+from controller.units import OFF, UNKNOWN, Unit, UnitState
+from tests.controller.fleet_rig import LIVE, NOW, UNIT, window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SLOTS = [Slot(NOW, 100, 40, 0.05), Slot(NOW + 100, 900, 40, 0.05)]
+
+
+def case(
+    mode: str | None = "full",
+    intended: str | None = None,
+    unit: Unit = UNIT,
+    *,
+    reachable: bool = True,
+    th_s: float | None = None,
+    power_w: float | None = None,
+    temp_c: float | None = None,
+    numbers: Mapping[str, float] | None = None,
+) -> Case:
+    last = {}
+    if intended is not None:
+        last[unit.id] = Decision(
+            "1", NOW - 60, unit.id, "full", intended, Reason.RESUME, numbers or {}, dry_run=False
+        )
+    states = {unit.id: UnitState(unit.id, mode, th_s, power_w, temp_c, NOW, reachable)}
+    return cases_of(Snapshot(NOW, {}, (unit,), states), last, LIVE)[0]
+
+
+def test_what_a_unit_is_meant_to_be_in_is_what_was_decided_last_else_what_was_found() -> None:
+    assert (case("eco").intended, case("eco").actual) == ("eco", "eco")
+    assert (case("eco", "full").intended, case("eco", "full").actual) == ("full", "eco")
+    assert case(None).intended == UNKNOWN
+    assert case("eco", "turbo").intended == "eco", "a mode that left the curve is forgotten"
+
+
+def test_decisions_of_a_dry_run_mean_nothing_to_a_live_one() -> None:
+    last = {"u1": Decision("1", NOW, "u1", "full", OFF, Reason.PAUSE, dry_run=True)}
+    state = {"u1": UnitState("u1", "full", None, None, None, NOW)}
+    assert cases_of(Snapshot(NOW, {}, (UNIT,), state), last, LIVE)[0].last is None
+
+
+def test_the_planner_learns_the_mode_the_dwell_and_the_starts_that_are_left() -> None:
+    limited = replace(UNIT, starts_per_day=3)
+    today = float(local_day(NOW, "UTC"))
+    each = case("full", "full", limited, numbers={SINCE: NOW - 20, STARTS: 2.0, DAY: today})
+    (member,) = members_of([each], SLOTS, read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000))
+    assert member.standing == Standing("full", 40.0, 1)
+    yesterday = case("full", "full", limited, numbers={STARTS: 3.0, DAY: today - 1})
+    assert yesterday.starts_left("UTC") == 3
+    assert case().starts_left("UTC") is None
+
+
+def test_a_unit_that_stands_still_although_it_should_run_need_not_be_started_to_serve_its_time() -> None:
+    limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000)
+    (member,) = members_of([case(OFF, "full", numbers={SINCE: NOW})], SLOTS, limits)
+    assert member.standing == Standing("full", 0.0, None)
+    slow = replace(UNIT, restart_s=300)
+    starting = case(OFF, "full", slow, numbers={SINCE: NOW, CHANGED: NOW, TOLD: NOW})
+    assert members_of([starting], SLOTS, limits)[0].standing.dwell_left_s == 60
+
+
+def test_units_that_do_not_answer_are_not_planned_and_their_power_is_taken() -> None:
+    gone, here = case("eco", "full", reachable=False), case("eco")
+    limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000)
+    assert len(members_of([gone, here], SLOTS, limits)) == 1
+    assert taken_kw([gone, here], LIVE) == 2.97, "of all that is known of it the most"
+
+
+def test_units_bound_alike_share_their_obligations() -> None:
+    rule = SignalRule("grid", Action.PAUSE)
+    signals = {rule.series: (window("grid", NOW, NOW + 100),)}
+    units = tuple(replace(UNIT, id=f"u{index}") for index in range(3))
+    states = {unit.id: UnitState(unit.id, "full", None, None, None, NOW) for unit in units}
+    world = Snapshot(NOW, signals, units, states)
+    limits = read_limits(world, SiteConfig(None, (rule,)), 1000)
+    members = members_of(cases_of(world, {}, LIVE), SLOTS, limits)
+    assert members[0].allowed == (frozenset({OFF}), None)
+    assert members[0].allowed is members[2].allowed
+
+
+def test_heat_binds_the_first_slot() -> None:
+    hot = replace(UNIT, max_temp_c=80)
+    limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000)
+    allowed = [
+        members_of([case("eco", unit=hot, temp_c=temp_c)], SLOTS, limits)[0].allowed
+        for temp_c in (77.0, 78.0, 81.0)
+    ]
+    assert allowed == [(), (frozenset({OFF, "eco"}), None), (frozenset({OFF}), None)]
+
+
+def test_a_hot_unit_goes_one_mode_down_from_the_lowest_it_was_told_or_is_in() -> None:
+    hot = replace(UNIT, max_temp_c=80)
+    names = [
+        each.name if (each := case(mode, intended, hot, temp_c=81.0).cooler()) else None
+        for mode, intended in (("full", None), ("full", "eco"), (OFF, OFF), (None, None))
+    ]
+    assert names == ["eco", OFF, OFF, "eco"]
+    assert case(unit=hot, temp_c=80.0).cooler() is None
+    assert case(unit=hot).cooler() is None
+    assert case(temp_c=200.0).cooler() is None, "without a limit heat says nothing"
+    assert case(unit=hot, temp_c=81.0, reachable=False).cooler() is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "intended", "power_w", "told", "watts"),
+    [
+        ("eco", "eco", None, False, 1850),
+        ("eco", "eco", 2100.0, False, 2100),
+        ("full", "eco", None, True, 2970),  # not down before it says so
+        ("eco", "full", None, True, 2970),  # on its way up
+        ("eco", "full", None, False, 1850),
+        (None, None, None, False, 2970),
+    ],
+)
+def test_what_a_unit_certainly_may_draw(
+    mode: str | None, intended: str | None, power_w: float | None, watts: float, *, told: bool
+) -> None:
+    numbers = {TOLD: NOW} if told else {}
+    assert case(mode, intended, power_w=power_w, numbers=numbers).drawn_w(LIVE) == watts
+
+
+def test_measured_power_counts_when_the_unit_has_been_in_its_mode_for_long_enough() -> None:
+    fresh = case("eco", "eco", power_w=2500.0, numbers={CHANGED: NOW - 10})
+    settled = case("eco", "eco", power_w=2500.0, numbers={CHANGED: NOW - 1000})
+    assert (fresh.steady_w("eco", LIVE), settled.steady_w("eco", LIVE)) == (1850, 2500)
+
+
+def test_a_contradiction_is_counted_from_its_first_sight_and_ends_with_the_first_share() -> None:
+    assert case("full", th_s=0.0).contradicts_since == NOW
+    assert case("full", "full", th_s=0.0, numbers={CONTRADICTS: NOW - 2000}).contradicts(LIVE)
+    assert case("full", "full", th_s=1.0, numbers={CONTRADICTS: NOW - 2000}).contradicts_since is None
+    assert case("full", th_s=None).contradicts_since is None, "who does not say is not doubted"
+    assert case(OFF, th_s=5.0).contradicts_since == NOW
+
+
+def test_a_mode_not_known_is_on_neither_side() -> None:
+    assert same_side("eco", "full")
+    assert not same_side(OFF, "full")
+    assert not same_side(UNKNOWN, "full")
+    assert same_side(UNKNOWN, UNKNOWN)

@@ -1,0 +1,114 @@
+"""Following the plan, and naming why it stays or goes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from controller.decisions import Reason
+from controller.policy import DAY, SINCE, STARTS, WANTED, PolicyConfig, SiteConfig
+from controller.units import OFF, Mode, PowerCurve, Unit
+from tests.controller.fleet_rig import CURVE, LIVE, NOW, TICK, Fleet, reasons
+
+SLOW = Unit("u1", CURVE, restart_s=600, change_s=600, wear_usd=0.2, safe_mode="pause")
+FREE = Unit("u1", CURVE)
+
+
+def capped(kw: float) -> PolicyConfig:
+    return replace(LIVE, site=SiteConfig(kw))
+
+
+def test_a_pause_that_saves_less_than_the_start_after_it_costs_is_not_made() -> None:
+    fleet = Fleet(SLOW, mode="eco")
+    fleet.later = [(NOW + 200, 0.05)]
+    held = fleet.one(NOW, 0.08)
+    assert (held.reason, held.to_mode) == (Reason.HOLD_CHANGE_COST, "eco")
+    assert held.flip == "no change pays within the plan's horizon"
+
+
+def test_a_start_that_earns_less_than_it_costs_waits_for_the_time_the_plan_names() -> None:
+    fleet = Fleet(SLOW, mode="off")
+    fleet.horizon_hours = 4.0
+    fleet.later = [(NOW + 100, 0.5), (NOW + 1000, -0.2)]
+    held = fleet.one(NOW, 0.04)
+    assert (held.reason, held.to_mode) == (Reason.HOLD_CHANGE_COST, OFF)
+    assert held.flip == "runs again (full) at 2023-11-14 22:30:00Z by the plan"
+    assert held.numbers[WANTED] == NOW, (
+        "the price does want it; when its time comes it need not be seen twice"
+    )
+
+
+def test_a_unit_is_stopped_ahead_when_its_minimum_time_would_hold_it_in_what_comes() -> None:
+    slow_off = Unit("u1", CURVE, min_on_s=3600, safe_mode="pause")
+    fleet = Fleet(slow_off, mode="off")
+    fleet.horizon_hours = 4.0
+    fleet.later = [(NOW + 1000, 2.0)]
+    assert reasons([fleet.one(NOW, 0.02)]) == [Reason.HOLD_CHANGE_COST]
+
+
+def test_acting_for_what_comes_is_named_so() -> None:
+    # A stop in a hundred seconds, when power gets dear, would last into the hours in which it is paid for.
+    fleet = Fleet(Unit("u1", CURVE, min_off_s=1000))
+    fleet.horizon_hours = 1.0
+    fleet.later = [(NOW + 100, 2.0), (NOW + 1000, -1.0)]
+    stopped = fleet.one(NOW, 0.02)
+    assert (stopped.reason, stopped.to_mode) == (Reason.PLAN_AHEAD, OFF)
+    assert stopped.flip == "runs again (full) at 2023-11-14 22:30:00Z by the plan"
+
+
+def test_starts_per_day_are_counted_and_end_at_the_sites_midnight() -> None:
+    site = SiteConfig(zone="Pacific/Auckland")  # 11:13 there
+    fleet = Fleet(replace(FREE, starts_per_day=1), config=replace(LIVE, site=site), mode="off")
+    fleet.one(NOW, 0.02)
+    first = fleet.one(NOW + TICK, 0.02)
+    assert (first.reason, first.numbers[STARTS]) == (Reason.RESUME, 1)
+    fleet.one(NOW + 2 * TICK, 0.5)
+    for count in (3, 4):
+        held = fleet.one(NOW + count * TICK, 0.02)
+    assert (held.reason, held.to_mode) == (Reason.HOLD_STARTS, OFF)
+    assert held.flip == "runs again (full) after midnight if it still pays"
+    tomorrow = NOW + 13 * 3600
+    fleet.one(tomorrow, 0.02)
+    again = fleet.one(tomorrow + TICK, 0.02)
+    assert again.to_mode == "full"
+    assert (again.numbers[STARTS], again.numbers[DAY]) == (1, first.numbers[DAY] + 1)
+
+
+def test_what_the_limit_of_power_holds_back_waits_for_room_and_says_how_much() -> None:
+    thrifty = Unit("a", PowerCurve([Mode("on", 100, 2000)]))
+    hungry = Unit("b", PowerCurve([Mode("on", 100, 3000)]))
+    fleet = Fleet(thrifty, hungry, config=capped(3.5), mode="on")
+    fleet.modes["a"] = OFF
+    first = fleet.decide(NOW, 0.02)
+    assert reasons(first) == [Reason.CONFIRMING, Reason.SITE_CAP]
+    assert first[1].to_mode == OFF
+    assert first[1].flip.endswith("the site's limit of 3.5 kW")
+    then = fleet.decide(NOW + TICK, 0.02)
+    assert reasons(then) == [Reason.RESUME, Reason.HOLD_SITE_CAP]
+    assert then[1].flip == "runs again when 3 kW are free; the site's limit of 3.5 kW"
+    assert then[1].numbers["cap_kw"] == 3.5
+    assert then[1].numbers["shadow_price_usd_per_kwh"] > 0
+    fleet.config = capped(100.0)
+    fleet.decide(NOW + 2 * TICK, 0.02)
+    assert reasons(fleet.decide(NOW + 3 * TICK, 0.02))[1] is Reason.HOLD_ON
+
+
+def test_the_limit_of_power_is_kept_at_once_and_waives_the_minimum_time() -> None:
+    fleet = Fleet(replace(FREE, min_on_s=9e9), mode=None)
+    fleet.one(NOW, 0.02)
+    fleet.config = capped(1.0)
+    forced = fleet.one(NOW + TICK, 0.02)
+    assert (forced.reason, forced.to_mode) == (Reason.SITE_CAP, OFF)
+    assert forced.numbers[SINCE] == NOW + TICK
+
+
+def test_between_hours_a_unit_follows_its_hashprice_with_the_dead_band_of_the_plan() -> None:
+    fleet = Fleet(FREE, mode="eco")
+    assert fleet.one(NOW, 0.0355).reason is Reason.DEAD_BAND, "3.57 ct less 2 %"
+    assert fleet.one(NOW + TICK, 0.0345).reason is Reason.STEP_UP
+    assert fleet.one(NOW + 2 * TICK, 0.0360).reason is Reason.DEAD_BAND
+    assert fleet.one(NOW + 3 * TICK, 0.0370).reason is Reason.STEP_DOWN
+
+
+def test_prices_that_are_not_known_leave_nothing_to_this_rule() -> None:
+    assert Fleet(FREE).one(NOW, math.nan).reason is Reason.STALE
