@@ -27,6 +27,7 @@ BENCHES: Final[dict[str, list[str]]] = {
     "upstream": ["--quick"],
     "kill": ["--quick"],
     "vardiff": ["--quick"],
+    "planner": ["--quick"],
     "soak": ["--quick"],
 }
 """In their order, each with what makes it quick."""

@@ -1,105 +1,157 @@
-"""The best mode of every unit in every slot of the horizon, with a bound on what any plan could earn; pure.
+"""The best modes of all units in every slot of the horizon under the site's power cap, with a bound no plan exceeds; pure.
 
-Changing modes is free here, so the best mode of a slot is the best of that slot alone and the plan is exact: its value is its
-upper bound and the gap is zero. What a change costs is weighed by the policy (dead band and dwell).
+Equal units are one class; the plan is made by classes (planner_classes) and handed out to units in the order of their ids.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
-from controller.economics import SECONDS_PER_HOUR, best_mode, margin_usd_per_hour
+from controller.plan import Broken, Plan, UnitPlan
+from controller.planner_classes import solve
+from controller.program import UnitClass, dwell_slots
+from controller.units import OFF
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from controller.units import PowerCurve, Unit, UnitState
+    from controller.plan import Member, Slot
+    from controller.planner_classes import ClassPlan
 
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A stretch of time with one hashprice (net, USD/PH/day) and one power price (USD/kWh); UTC unix seconds."""
-
-    start: float
-    duration_s: float
-    hashprice_usd_per_ph_day: float
-    power_usd_per_kwh: float
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be planned with."""
-        numbers = (self.start, self.duration_s, self.hashprice_usd_per_ph_day, self.power_usd_per_kwh)
-        if not (all(map(math.isfinite, numbers)) and self.duration_s > 0):
-            raise ValueError(f"a slot needs finite numbers and a duration above zero: {self}")
-
-    @property
-    def stop(self) -> float:
-        """The end, half open."""
-        return self.start + self.duration_s
+NAMED_UNITS: Final = 3
+"""So many are named in words; all of them are in the list beside."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitPlan:
-    """The path of one unit: a mode's name per slot, and what it earns over the horizon in USD."""
+def plan(
+    members: Sequence[Member],
+    slots: Sequence[Slot],
+    *,
+    dead_band: float = 0.0,
+    prices: Sequence[tuple[float, float]] = (),
+) -> Plan:
+    """The best plan for these units over these slots; the order in which they are given does not matter.
 
-    unit_id: str
-    modes: tuple[str, ...]
-    value_usd: float
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Paths for all units over the slots, their value, and the bound no plan can exceed."""
-
-    slots: tuple[Slot, ...]
-    units: Mapping[str, UnitPlan]
-    value_usd: float
-    bound_usd: float
-
-    @property
-    def gap_ratio(self) -> float:
-        """How far the plan may be from the best, as a fraction of the bound."""
-        if self.bound_usd == self.value_usd:
-            return 0.0
-        return (self.bound_usd - self.value_usd) / max(abs(self.bound_usd), math.ulp(1.0))
-
-    def mode_at(self, unit_id: str, at: float) -> str | None:
-        """The mode planned for a unit at that time; None outside the plan."""
-        path = self.units.get(unit_id)
-        if path is None:
-            return None
-        for slot, mode in zip(self.slots, path.modes, strict=True):
-            if slot.start <= at < slot.stop:
-                return mode
-        return None
-
-
-def plan(units: Sequence[Unit], states: Mapping[str, UnitState], slots: Sequence[Slot]) -> Plan:
-    """The best plan for these units over these slots; units with equal curves are one class.
-
-    `states` say where units stand; with free changes the path does not depend on it, and a unit that does not answer is planned
-    like any other, since its power counts as drawn until shown otherwise.
+    `dead_band` is the share of the first slot's difference in revenue that every mode but the present one pays there. `prices`
+    are those of an earlier plan (start, USD/kWh): they only make this one quicker. Raises ValueError for a unit given twice.
     """
-    del states  # the best path from anywhere is the same while changes are free
     horizon = tuple(slots)
-    of_class: dict[PowerCurve, tuple[tuple[str, ...], float]] = {}
+    ordered = sorted(members, key=lambda member: member.unit.id)
+    for before, after in pairwise(ordered):
+        if before.unit.id == after.unit.id:
+            raise ValueError(
+                f"unit {after.unit.id!r} is to be planned twice; every unit needs an id of its own"
+            )
+    grouped: dict[tuple[object, ...], list[Member]] = {}
+    for member in ordered:
+        grouped.setdefault(_likeness(member), []).append(member)
+    classes = [_class_of(alike[0], len(alike), horizon) for alike in grouped.values()]
+    solved = solve(classes, horizon, dead_band=dead_band, prices=prices)
+    ids = [[member.unit.id for member in alike] for alike in grouped.values()]
     paths: dict[str, UnitPlan] = {}
-    for unit in units:
-        if unit.curve not in of_class:
-            of_class[unit.curve] = _best_path(unit.curve, horizon)
-        modes, value_usd = of_class[unit.curve]
-        paths[unit.id] = UnitPlan(unit.id, modes, value_usd)
-    value_usd = math.fsum(path.value_usd for path in paths.values())
-    return Plan(horizon, paths, value_usd, bound_usd=value_usd)
+    waived: dict[int, list[str]] = {}
+    given = [0] * len(classes)
+    for share in solved.shares:
+        index = share.class_index
+        names = [mode.name for mode in classes[index].unit.curve.modes]
+        modes = tuple([names[mode] for mode in share.modes.tolist()])
+        whom = ids[index][given[index] : given[index] + share.units]
+        given[index] += share.units
+        for unit_id in whom:
+            paths[unit_id] = UnitPlan(unit_id, modes, share.worth_usd)
+        for at in share.waived:
+            waived.setdefault(at, []).extend(whom)
+    broken = (
+        *_over_cap(solved, classes, ids, horizon),
+        *_waived(waived, horizon),
+        *_impossible(grouped.values(), horizon),
+    )
+    in_order = {member.unit.id: paths[member.unit.id] for member in ordered}
+    return Plan(horizon, in_order, solved.value_usd, solved.bound_usd, solved.prices_usd_per_kwh, broken)
 
 
-def _best_path(curve: PowerCurve, slots: Sequence[Slot]) -> tuple[tuple[str, ...], float]:
-    modes: list[str] = []
-    values: list[float] = []
-    for slot in slots:
-        mode = best_mode(curve, slot.hashprice_usd_per_ph_day, slot.power_usd_per_kwh)
-        margin = margin_usd_per_hour(mode, slot.hashprice_usd_per_ph_day, slot.power_usd_per_kwh)
-        modes.append(mode.name)
-        values.append(margin * slot.duration_s / SECONDS_PER_HOUR)
-    return tuple(modes), math.fsum(values)
+def _likeness(member: Member) -> tuple[object, ...]:
+    """What makes units of one class: everything that the plan depends on."""
+    unit, standing = member.unit, member.standing
+    return (
+        unit.curve,
+        unit.min_on_s,
+        unit.min_off_s,
+        unit.restart_s,
+        unit.wear_usd,
+        unit.change_s,
+        unit.starts_per_day,
+        standing,
+        member.allowed,
+    )
+
+
+def _class_of(member: Member, count: int, slots: Sequence[Slot]) -> UnitClass:
+    standing = member.standing
+    names = [mode.name for mode in member.unit.curve.modes]
+    mode = names.index(standing.mode) if standing.mode in names else None
+    return UnitClass(
+        member.unit,
+        mode,
+        dwell_slots(slots, standing.dwell_left_s),
+        standing.starts_left,
+        member.allowed,
+        count,
+    )
+
+
+def _over_cap(
+    solved: ClassPlan, classes: Sequence[UnitClass], ids: Sequence[Sequence[str]], slots: Sequence[Slot]
+) -> Iterable[Broken]:
+    """The stretches in which the cap cannot be kept, each with its worst excess and the units that must not give way."""
+    over = solved.over_kw
+    for first, after in _stretches([kw > 0 for kw in over]):
+        held = [
+            unit_id
+            for index, each in enumerate(classes)
+            if any(entry is not None and OFF not in entry for entry in each.allowed[first:after])
+            for unit_id in ids[index]
+        ]
+        worst = max(over[first:after])
+        why = f"the power cap is exceeded by up to {worst:.1f} kW: {_named(held) or 'all units'} must draw that much"
+        yield Broken(slots[first].start, slots[after - 1].stop, why, tuple(sorted(held)), worst)
+
+
+def _waived(waived: dict[int, list[str]], slots: Sequence[Slot]) -> Iterable[Broken]:
+    """The changes that come too early, or once too often, because the cap leaves no other way."""
+    for at in sorted(waived):
+        whom = sorted(waived[at])
+        why = f"{_named(whom)} must change before the minimum time is over: the power cap leaves no room"
+        yield Broken(slots[at].start, slots[at].stop, why, tuple(whom))
+
+
+def _impossible(grouped: Iterable[Sequence[Member]], slots: Sequence[Slot]) -> Iterable[Broken]:
+    """Obligations to modes that a unit does not have; they are left out of the plan."""
+    for alike in grouped:
+        curve = alike[0].unit.curve
+        missing = [
+            entry is not None and not any(name in curve for name in entry) for entry in alike[0].allowed
+        ]
+        whom = [member.unit.id for member in alike]
+        for first, after in _stretches(missing):
+            asked = sorted({name for entry in alike[0].allowed[first:after] for name in entry or ()})
+            why = f"{_named(whom)} cannot be in any of the modes asked for ({', '.join(asked) or 'none'})"
+            yield Broken(slots[first].start, slots[after - 1].stop, why, tuple(whom))
+
+
+def _stretches(flags: Sequence[bool]) -> Iterable[tuple[int, int]]:
+    """The stretches of flags that are set, half open."""
+    first = None
+    for at, flag in enumerate((*flags, False)):
+        if flag and first is None:
+            first = at
+        elif not flag and first is not None:
+            yield first, at
+            first = None
+
+
+def _named(ids: Sequence[str]) -> str:
+    """Some units in words: all of a few, the first and how many more of many."""
+    if len(ids) <= NAMED_UNITS:
+        return ", ".join(ids)
+    return f"{', '.join(ids[:NAMED_UNITS])} and {len(ids) - NAMED_UNITS} more"

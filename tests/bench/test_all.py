@@ -21,6 +21,7 @@ BENCHES = [
     "upstream",
     "kill",
     "vardiff",
+    "planner",
     "soak",
 ]
 

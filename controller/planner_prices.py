@@ -1,0 +1,178 @@
+"""Prices on power under a site cap: the Lagrangian dual, a start in merit order, and Polyak's steps down to its least; pure.
+
+The dual at prices p >= 0 (USD/kWh per slot) is what all units earn on their best paths when each kWh costs p more, plus what the whole
+cap costs at p. No plan that keeps the cap earns more, whatever p is; the least of it over p is the bound.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from controller.economics import W_PER_KW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from controller.plan import Slot
+    from controller.planner_columns import Columns
+    from controller.program import Paths, Program
+
+ROUNDING: Final = 16 * math.ulp(1.0)
+"""What one addition may be off, with room, as a part of what is added."""
+PATIENCE: Final = 6
+"""Steps without a better bound before the aim is taken nearer."""
+NOTHING: Final = 1e-6
+SLACK: Final = 1e-9
+"""By how much a load may exceed a cap, as a part of it: sums of many units are no more exact."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The dual at some prices: its value in USD, the load of all units in kW, and their paths."""
+
+    prices: NDArray[np.float64]
+    value_usd: float
+    load_kw: NDArray[np.float64]
+    paths: Paths
+
+
+class Dual:
+    """The dual of a program under a cap, the best bound so far, and how often it was looked at.
+
+    `counts` may be fractions: those of a sample that stands for more. Columns, if any, keep every path seen. A slot whose cap is
+    beyond what all units can draw has no price.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        counts: NDArray[np.float64],
+        cap_kw: NDArray[np.float64],
+        columns: Columns | None = None,
+    ) -> None:
+        self.program = program
+        self.counts = counts
+        full = counts @ np.array([each.unit.curve.modes[-1].watts for each in program.classes]) / W_PER_KW
+        self.capped: Final = cap_kw < full * (1 - SLACK)
+        self.cap_kw = np.where(self.capped, cap_kw, 0.0)  # no price, no matter
+        self.columns = columns
+        self.best_usd = math.inf
+        self.best_prices = np.zeros(len(cap_kw))
+        self.last_numbers = np.zeros(0, dtype=np.intp)
+        self.scale_usd = _scale_usd(program, counts)
+        self._all = np.arange(len(program.classes), dtype=np.intp)
+
+    def look(self, prices: NDArray[np.float64]) -> Look:
+        """Every class's best path at these prices (those of slots without a cap count as 0)."""
+        prices = np.where(self.capped, np.maximum(prices, 0.0), 0.0)
+        paths = self.program.best(prices)
+        cost = prices * self.program.hours * self.cap_kw
+        load_kw = self.counts @ paths.kw
+        terms = [*(self.counts * paths.value_usd).tolist(), *cost.tolist()]
+        usd = math.fsum(terms)
+        # What the program's own sums may be off by is added, so that the bound stays one.
+        magnitude = self.scale_usd + float((prices * self.program.hours) @ (load_kw + self.cap_kw))
+        usd += ROUNDING * magnitude
+        if self.columns is not None:
+            self.last_numbers = self.columns.add(paths, self._all)
+        if usd < self.best_usd:
+            self.best_usd, self.best_prices = usd, prices
+        return Look(prices, usd, load_kw, paths)
+
+    def is_near(self, usd: float, share: float) -> bool:
+        """Whether the bound is within that share of a value."""
+        return self.best_usd - usd <= share * self.size_usd
+
+    @property
+    def size_usd(self) -> float:
+        """What gaps are a share of: the bound, and where it is next to nothing a millionth of what is added up to it."""
+        return max(abs(self.best_usd), NOTHING * self.scale_usd)
+
+
+def _scale_usd(program: Program, counts: NDArray[np.float64]) -> float:
+    """More than the sum of all that is added up for any path, without signs."""
+    revenue, power = np.abs(program.usd_per_th).sum(), (np.abs(program.power) * program.hours).sum()
+    wear, lost = float(len(program.hours)), np.abs(program.usd_per_th_hour).sum()
+    total = 0.0
+    for count, each in zip(counts.tolist(), program.classes, strict=True):
+        unit = each.unit
+        hours = (unit.restart_s + unit.change_s) / 3600
+        th_s = unit.curve.full.th_s
+        kw = unit.curve.modes[-1].watts / W_PER_KW
+        total += count * (th_s * (2 * revenue + hours * lost) + kw * power + wear * unit.wear_usd)
+    return float(total)
+
+
+def start_of(slots: Sequence[Slot], prices: Sequence[tuple[float, float]]) -> NDArray[np.float64] | None:
+    """Prices of an earlier plan for these slots: each holds from its start to the next one's; None where there are none."""
+    known = sorted((start, price) for start, price in prices if math.isfinite(start) and math.isfinite(price))
+    if not known:
+        return None
+    at = np.searchsorted([start for start, _ in known], [slot.start for slot in slots], side="right") - 1
+    values = np.array([price for _, price in known])
+    return np.where(at >= 0, np.maximum(values[np.maximum(at, 0)], 0.0), 0.0)
+
+
+def merit_order(
+    program: Program, counts: NDArray[np.float64], cap_kw: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The prices that would keep the cap if changes cost nothing: in each slot, what the first step that has no room would earn.
+
+    The order of the steps of all curves by TH/s per kW is the same in every slot, so they are sorted once.
+    """
+    least_kw = 0.0
+    hulls: list[tuple[float, float, float]] = []
+    for count, each in zip(counts.tolist(), program.classes, strict=True):
+        hull = each.unit.curve.hull()
+        least_kw += count * hull[0].watts / W_PER_KW
+        hulls += [(mode.th_s, mode.watts, count) for mode in hull]
+    steps = np.diff(np.array(hulls), axis=0)
+    rising = (steps[:, 0] > 0) & (
+        steps[:, 1] > 0
+    )  # what is left is no step: from one curve to the next, or past its best
+    within = np.array([len(each.unit.curve.hull()) for each in program.classes]).cumsum()[:-1] - 1
+    rising[within] = False
+    th_s, watts = steps[rising, 0], steps[rising, 1]
+    table = np.stack([th_s / watts * W_PER_KW, np.array(hulls)[1:][rising, 2] * watts / W_PER_KW], axis=1)
+    table = table[np.argsort(-table[:, 0], kind="stable")]
+    first_out = np.searchsorted(least_kw + np.cumsum(table[:, 1]), cap_kw, side="right")
+    th_s_per_kw = np.append(table[:, 0], 0.0)[first_out]
+    earned: NDArray[np.float64] = program.usd_per_th_hour * th_s_per_kw
+    return np.maximum(earned - program.power, 0.0)
+
+
+def descend(
+    dual: Dual, start: NDArray[np.float64], *, passes: int, aim: float, stop: float
+) -> list[NDArray[np.intp]]:
+    """Polyak's steps: each as long as if the least were the best so far less the share `aim`; returns the columns of each pass.
+
+    The aim is halved when `PATIENCE` steps found nothing better, from the best prices again; below `stop` it is over.
+    """
+    seen: list[NDArray[np.intp]] = []
+    hours = dual.program.hours
+    look = best = dual.look(start)
+    seen.append(dual.last_numbers)
+    idle = 0
+    while len(seen) < passes and aim > stop:
+        slope = np.where(dual.capped, (dual.cap_kw - look.load_kw) * hours, 0.0)
+        slope[(look.prices <= 0) & (slope > 0)] = 0.0
+        steep = float(slope @ slope)
+        if steep <= 0:  # nothing over the cap, nothing under it that has a price: this is the least
+            break
+        short = aim * dual.size_usd
+        step = (look.value_usd - best.value_usd + short) / steep
+        look = dual.look(look.prices - step * slope)
+        seen.append(dual.last_numbers)
+        if look.value_usd < best.value_usd:
+            best, idle = look, 0
+            continue
+        idle += 1
+        if idle >= PATIENCE:
+            look, idle, aim = best, 0, aim / 2
+    return seen
