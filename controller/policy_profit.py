@@ -36,7 +36,7 @@ def profit(scene: Scene, case: Case) -> Proposal | None:
 
 def _toward(scene: Scene, case: Case, market: Market, target: Mode) -> Proposal:
     present = case.unit.curve.mode(case.intended)
-    if target is present:
+    if target == present:
         return _stay(scene, case, market, present)
     if target.name == OFF:
         return _pause(scene, case, market, present)
@@ -50,10 +50,10 @@ def _stay(scene: Scene, case: Case, market: Market, present: Mode) -> Proposal:
     """Name why the plan leaves the unit where it is."""
     curve = case.unit.curve
     flips = scene.flips(curve, present, market)
-    if scene.best(curve, present, market, 0.0) is present:
+    if scene.best(curve, present, market, 0.0) == present:
         return Proposal(present.name, Reason.HOLD_OFF if present.name == OFF else Reason.HOLD_ON, flips)
     best = scene.best(curve, present, market, scene.config.dead_band)
-    if best is present:
+    if best == present:
         return Proposal(present.name, Reason.DEAD_BAND, flips)
     reason, flip = _waits(scene, case, present, best)
     return Proposal(present.name, reason, flip, _wanted(case) if present.name == OFF else {})

@@ -112,3 +112,15 @@ def test_between_hours_a_unit_follows_its_hashprice_with_the_dead_band_of_the_pl
 
 def test_prices_that_are_not_known_leave_nothing_to_this_rule() -> None:
     assert Fleet(FREE).one(NOW, math.nan).reason is Reason.STALE
+
+
+def test_units_of_one_model_are_told_the_same_though_each_has_a_curve_of_its_own() -> None:
+    def decided(curves: list[PowerCurve], mode: str, power: float) -> list[tuple[str, str, str]]:
+        units = [Unit(f"u{number}", curve, restart_s=300) for number, curve in enumerate(curves)]
+        found = Fleet(*units, mode=mode).decide(NOW, power)
+        return [(one.to_mode, one.reason.value, one.flip) for one in found]
+
+    for mode, power in (("full", 0.02), ("off", 0.2)):
+        told = decided([PowerCurve(CURVE.modes) for _ in range(4)], mode, power)
+        assert told == decided([CURVE] * 4, mode, power)
+        assert len(set(told)) == 1

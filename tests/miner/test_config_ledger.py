@@ -41,3 +41,14 @@ def test_a_password_in_the_url_is_taken_out_of_it() -> None:
 )
 def test_where_there_is_no_password_a_url_stays_as_it_is(url: str) -> None:
     assert split_password(url) == (url, None)
+
+
+@pytest.mark.parametrize(
+    ("keep", "holds", "days"),
+    [(400, 14, 14), (7, 14, 7), (400, 0, 400), (0, 14, 14), (0, 0, 0), (7, 0.5, 0.5)],
+)
+def test_what_only_held_is_kept_for_its_days_and_never_longer_than_the_rest(
+    keep: float, holds: float, days: float
+) -> None:
+    config = LedgerConfig(keep_days=keep, keep_holds_days=holds)
+    assert config.keep_holds_s == days * 86_400

@@ -100,3 +100,15 @@ def test_what_is_kept_has_a_least_and_a_default(config_file: Written, problems: 
     assert (config.ledger.site, config.ledger.keep_shares_hours) == ("default", 72.0)
     (found,) = problems(good_text + "[ledger]\nkeep_shares_hours = 2.5\n")
     assert "at least 3" in found
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["keep_days = 7", "keep_days = 7\nkeep_holds_days = 7", "keep_days = 0\nkeep_holds_days = 99"],
+)
+def test_what_only_held_is_kept_no_longer_than_the_rest(problems: Said, good_text: str, kept: str) -> None:
+    assert problems(f"{good_text}[ledger]\n{kept}\n") == []
+    (found,) = problems(f"{good_text}[ledger]\nkeep_days = 6.5\nkeep_holds_days = 7\n")
+    assert found.startswith("15: ledger.keep_holds_days: longer than keep_days (6.5)")
+    (found,) = problems(f"{good_text}[ledger]\nkeep_days = 'x'\nkeep_holds_days = 7\n")
+    assert "keep_holds_days" not in found

@@ -24,6 +24,7 @@ from controller.validate import MAINNET_RULES
 from miner import control_verify
 from miner.control_journal import LedgerJournal, decisions_of, program
 from miner.control_verify import Verification, decide_again
+from miner.ledger import history
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import DecisionRow
 from miner.ledger.store import Store
@@ -199,6 +200,49 @@ async def test_what_the_retention_took_is_named_and_the_rest_still_compared(eith
     assert (report["ok"], report["ticks"], report["same"]) == (True, 4, 6)
     why = "the decision before is not kept, of a and 1 more"
     assert report["not_compared_why"] == [{"why": why, "decisions": 2}]
+
+
+async def test_holds_that_the_retention_took_are_named_and_are_no_failure(either_store: Store) -> None:
+    await lived(either_store, PRICES * 2)
+    whole = either_store.decisions()
+    begin = NOW + 60 * len(PRICES)
+    either_store.prune_history(-math.inf, holds_before=begin)
+    report = Verification(either_store).run(NOW, math.inf)
+    old = [row for row in whole if row.at < begin and not row.reason.startswith("hold")]
+    assert old
+    assert [row for row in either_store.decisions() if row.at < begin] == old
+    # Of the first tick that is whole the decisions before are gone, and the last before it were not all changes.
+    assert report["not_compared_why"] == [
+        {"why": "the decision before is not kept, of a and 1 more", "decisions": 2},
+        {"why": "what they were made from was not kept then", "decisions": len(old)},
+    ]
+    assert (report["ok"], report["ticks"], report["same"]) == (True, len(PRICES), 2 * len(PRICES) - 2)
+
+
+async def test_a_ledger_may_be_verified_while_holds_are_being_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PIECE_ROWS", 4)
+    await lived(store, PRICES * 2)
+    pieces = 0
+    while (write := store.next_to_forget(-math.inf, math.inf)) is not None:
+        store.commit([write])
+        report = Verification(store).run(NOW, math.inf)
+        assert report["ok"], report["differences"]
+        pieces += 1
+    assert pieces > 3
+    assert report["ticks"] == 1  # the last inputs stay
+
+
+async def test_a_hold_that_somebody_took_is_found(store: Store) -> None:
+    await lived(store, PRICES * 2)
+    store.prune_history(-math.inf, holds_before=NOW + 60 * len(PRICES))
+    held = [row for row in store.decisions() if row.reason.startswith("hold")]
+    gone = min(row.at for row in held[:-2] if row.at > held[-1].at + 60)
+    changed(store, f"DELETE FROM decisions WHERE at = {gone!r} AND reason LIKE 'hold%'")
+    report = Verification(store).run(NOW, math.inf)
+    assert not report["ok"]
+    assert {each["at"] for each in report["differences"]} == {gone}
 
 
 async def test_no_more_differences_are_told_than_anyone_reads_but_all_are_counted(
