@@ -121,6 +121,6 @@ def test_units_of_one_model_are_told_the_same_though_each_has_a_curve_of_its_own
         return [(one.to_mode, one.reason.value, one.flip) for one in found]
 
     for mode, power in (("full", 0.02), ("off", 0.2)):
-        told = decided([PowerCurve(CURVE.modes) for _ in range(4)], mode, power)
+        told = decided([PowerCurve(map(replace, CURVE.modes)) for _ in range(4)], mode, power)
         assert told == decided([CURVE] * 4, mode, power)
         assert len(set(told)) == 1
