@@ -184,14 +184,14 @@ class Case:
     def drawn_w(self, config: PolicyConfig) -> float:
         """What the unit certainly may draw now, W: what it is in, what it was told and may be going to, what was measured.
 
-        One that does not answer draws the most of all that is known of it, one nobody ever saw all it can.
+        One that does not answer may have started again by itself in any mode: it counts with all it can, as one nobody ever saw.
         """
         curve = self.unit.curve
         names = [self.actual]
-        if not self.answers or self.remembered(TOLD) is not None:
+        if self.remembered(TOLD) is not None:
             names += [self.intended, self.found]
         watts = [curve.mode(name).watts for name in names if name in curve]
-        if self.contradicts(config):
+        if not self.answers or self.contradicts(config):
             watts.append(curve.modes[-1].watts)
         measured = None if self.state is None or self.dry_run else self.state.power_w
         if measured is not None:

@@ -130,13 +130,16 @@ def project_retarget(
 
     `height` is the tip's, `epoch_start_time_s` the time in the header of the epoch's first block. Block times are Poisson
     with an unknown rate: the intervals so far and `PRIOR_BLOCKS` at ten minutes give its gamma distribution, and
-    what is left of the epoch has the mean and variance that follow. Raises ValueError for difficulty <= 0 or height < 0.
+    what is left of the epoch has the mean and variance that follow. Blocks do not remember how long ago the last one was: what is left
+    counts from `now`, and a next block that is late has changed nothing yet. Raises ValueError for difficulty <= 0 or height < 0.
     """
     if not difficulty > 0 or height < 0:
         raise ValueError("a projection needs a difficulty above zero and a height")
     done = height % EPOCH_BLOCKS
     left = EPOCH_BLOCKS - 1 - done
-    elapsed = max(tip_time_s - epoch_start_time_s, 0.0)
+    # Of a finished epoch the times of its blocks tell all; until then the time without a block tells of the pace, too.
+    seen_until_s = max(tip_time_s, now) if left else tip_time_s
+    elapsed = max(seen_until_s - epoch_start_time_s, 0.0)
     # The gamma distribution of the rate: `shape` blocks were seen in `scale` seconds.
     shape = done + PRIOR_BLOCKS
     scale = elapsed + PRIOR_BLOCKS * BLOCK_INTERVAL_S
@@ -144,7 +147,7 @@ def project_retarget(
     variance = left * (left + shape - 1) / ((shape - 1) ** 2 * (shape - 2)) * scale**2
     spread_s = _TWO_SIDED_90 * math.sqrt(variance)
     pace_s = scale / (shape - 1)
-    at = max(tip_time_s + mean_s + pace_s, now)
+    at = max(tip_time_s, now) + mean_s + pace_s
     ratio = retarget_ratio(elapsed + mean_s)
     return Retarget(
         difficulty=difficulty * ratio,

@@ -117,6 +117,21 @@ def test_a_projection_lies_within_its_own_bounds(done: int, pace_s: float, late_
     assert found.difficulty == pytest.approx(1e14 * found.ratio)
 
 
+@given(st.integers(0, 2015), st.floats(0, 100_000))
+def test_a_block_that_is_late_brings_no_retarget_nearer_than_its_blocks_take(
+    done: int, late_s: float
+) -> None:
+    tip = 1_700_000_000 + 600 * done
+    found = project_retarget(1e14, 2016 * 400 + done, 1_700_000_000, tip, tip + late_s)
+    assert found.at >= tip + late_s + 500 * found.blocks_left
+
+
+def test_the_retarget_after_the_last_block_of_an_epoch_stays_certain_however_late_the_next_one_is() -> None:
+    found = [project_retarget(1e14, 2015, 0.0, 2015 * 540.0, 2015 * 540.0 + late) for late in (0.0, 7200.0)]
+    assert found[0].difficulty == found[1].difficulty
+    assert found[1].at > 2015 * 540.0 + 7200
+
+
 def test_a_tip_that_claims_to_be_older_than_its_epoch_still_projects() -> None:
     assert project_retarget(1e14, 1, 1_700_000_600, 1_700_000_000, 1_700_000_700).ratio < 1.1
 

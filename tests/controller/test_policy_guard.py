@@ -133,3 +133,17 @@ def test_a_limit_below_what_all_draw_when_off_turns_all_off_and_goes_on(mode: st
     for count in range(3):
         decisions = fleet.decide(NOW + count * TICK, 0.02)
     assert {one.to_mode for one in decisions} == {OFF}
+
+
+def test_a_unit_that_was_off_and_stops_answering_counts_with_all_it_can_draw() -> None:
+    units = [Unit(name, CURVE) for name in ("a", "b", "c")]
+    most_kw = CURVE.modes[-1].watts / 1000
+    fleet = Fleet(*units, config=replace(LIVE, site=SiteConfig(2.2 * most_kw)), mode="full")
+    fleet.modes["a"] = OFF
+    fleet.decide(NOW, 0.02)
+    fleet.unreachable = {"a"}  # it may have started again by itself
+    for number in range(1, 4):
+        decisions = {each.unit_id: each for each in fleet.decide(NOW + number * TICK, 0.02)}
+        assert decisions["a"].numbers["assumed_power_w"] == CURVE.modes[-1].watts
+    drawn = sum(CURVE.mode(decisions[name].to_mode).watts for name in "bc") / 1000
+    assert drawn <= 1.2 * most_kw
