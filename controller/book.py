@@ -74,7 +74,7 @@ class TickBook:
             else:
                 self._refusals.pop(series, None)
             if good:
-                news.extend(self._take(series, good, rank, now))
+                news.extend(self._take(series, good, {tick.valid_from for tick in told}, rank, now))
         return news, refused
 
     def ticks(self) -> Mapping[str, tuple[Tick, ...]]:
@@ -123,8 +123,13 @@ class TickBook:
             if series in self._ticks or series not in ticks:
                 self._refusals[series] = why
 
-    def _take(self, series: str, good: Sequence[Tick], rank: int, now: float) -> list[Tick]:
-        """Put what one source gave of one series beside what is known; returns what is new."""
+    def _take(
+        self, series: str, good: Sequence[Tick], starts: set[float], rank: int, now: float
+    ) -> list[Tick]:
+        """Put what one source gave of one series beside what is known; returns what is new.
+
+        `starts` are those of all it gave: one that is refused leaves what was known of that time.
+        """
         is_signal = series.startswith(SIGNAL_PREFIX)
         if not is_signal:
             if rank < self._rank.get(series, rank):
@@ -148,7 +153,7 @@ class TickBook:
         for source in {source for _, source in told}:
             if (series, source) in self._restored:
                 self._restored.discard((series, source))
-                old = {key for key in known if key[0] > now and key[1] == source}
+                old = {key for key in known if key[0] > now and key[1] == source and key[0] not in starts}
                 for key in old - told:
                     del known[key]
         ordered = [known[key] for key in sorted(known)]

@@ -123,6 +123,11 @@ def check_tick(tick: Tick, rules: Mapping[str, SeriesRule], now: float) -> Tick 
     return tick
 
 
+def aged_from(tick: Tick) -> float:
+    """The time from which the tick's age counts: when it was last seen; what was known before its time does not age before it."""
+    return max(tick.observed_at, tick.valid_from)
+
+
 def stale_at(tick: Tick, rule: SeriesRule) -> float:
     """The time from which the tick no longer counts: its greatest age or the end of its validity."""
-    return min(tick.valid_to, tick.observed_at + rule.max_age_s)
+    return min(tick.valid_to, aged_from(tick) + rule.max_age_s)

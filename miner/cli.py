@@ -184,7 +184,8 @@ def fleet(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it there: a name ending in .svg or .png.")
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it there: a name ending in .svg or .png."),
     ] = None,
 ) -> None:
     """Print merit order, breakevens, survival table, cash; touches nothing."""

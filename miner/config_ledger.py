@@ -31,8 +31,14 @@ class LedgerConfig(Section):
     )
     keep_days: NonNegativeFloat = Field(
         default=400.0,
-        description="Decisions, what they were made from, their outcomes, overrides, prices and each unit's sums by minute are kept this long, blocks for ever; "
+        description="Decisions, their outcomes, overrides, prices and each unit's sums by minute are kept this long, blocks for ever; "
         "0: everything for ever.",
+    )
+    keep_holds_days: NonNegativeFloat = Field(
+        default=14.0,
+        description="Decisions that only held a unit in its mode (reason hold_..., nothing came of them) are kept this long, and so is what all decisions were "
+        "made from: `hashmill log decisions --verify` goes back so far. There is one a unit and tick, 600 bytes each in SQLite, 850 in PostgreSQL. "
+        "Not longer than keep_days; 0: as long.",
     )
     keep_shares_hours: Annotated[float, Field(ge=3)] = Field(
         default=72.0,
@@ -48,6 +54,12 @@ class LedgerConfig(Section):
         if password is None or "password" in written:
             return written
         return {**written, "url": bare, "password": password}
+
+    @property
+    def keep_holds_s(self) -> float:
+        """Seconds that decisions which only held, and inputs of all, are kept; 0: for ever."""
+        days = self.keep_holds_days or self.keep_days
+        return 86_400 * (min(days, self.keep_days) if self.keep_days else days)
 
     @property
     def file(self) -> Path | None:

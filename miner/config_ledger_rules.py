@@ -46,6 +46,20 @@ def password(draft: Draft) -> Iterator[Finding]:
         )
 
 
+def keeping(draft: Draft) -> Iterator[Finding]:
+    """What only held is not kept longer than all the rest; the default is cut without a word."""
+    section, written = draft.sections.get(("ledger",)), draft.raw.get("ledger")
+    if section is None or not isinstance(written, dict) or "keep_holds_days" not in written:
+        return
+    if not draft.sound("ledger", "keep_days", "keep_holds_days"):
+        return
+    if 0 < section.keep_days < section.keep_holds_days:
+        yield Finding(
+            ("ledger", "keep_holds_days"),
+            f"longer than keep_days ({section.keep_days:g}), which forgets these decisions too: lower it, or raise keep_days",
+        )
+
+
 def resolve_password(draft: Draft) -> None:
     """Put the password from its file or the environment where the model keeps it; the file was found well before."""
     # A section that is not written is judged again all the same: its default is a path seen from the file's folder.
@@ -59,4 +73,4 @@ def resolve_password(draft: Draft) -> None:
         written["password"] = draft.environ[PASSWORD_VARIABLE]
 
 
-RULES: tuple[Callable[[Draft], Iterator[Finding]], ...] = (place, password)
+RULES: tuple[Callable[[Draft], Iterator[Finding]], ...] = (place, password, keeping)

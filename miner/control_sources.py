@@ -55,7 +55,7 @@ def _prices(config: Config, tape: TapeSource | None) -> Iterator[Source]:
         yield btc
     age_s = config.controller.max_age_s.power_usd_per_kwh or MAINNET_RULES[POWER].max_age_s
     power = power_source(
-        config.power, rates.rate, max_age_s=age_s, horizon_hours=config.controller.horizon_hours
+        config.power, rates.steady, max_age_s=age_s, horizon_hours=config.controller.horizon_hours
     )
     # A tape that brings the price takes its place: nobody is asked for what is not looked at.
     if power is not None and (tape is None or POWER not in tape.series):

@@ -53,7 +53,7 @@ class Verification:
             at = rows[-1].at
         alone = self._reader.decisions_without_inputs(since, until, unit=self._unit)
         if alone:
-            self._not_compared["what they were made from was not kept then"] += alone
+            self._not_compared["what they were made from is not kept"] += alone
         return self._report(since, until)
 
     def _report(self, since: float, until: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from miner.desk import Desk, PoolFind
@@ -29,8 +30,8 @@ class Delivery:
 
     `station` hashes what `hash` gives it. `on_pool_share(find)` hears of each hash that a pool wants, and may give the token of
     an answer that is waited for; `on_fatal(error)` of what makes going on wrong. `nodes` may be none: then there is no solo
-    work. Decisions and prices older than `keep_s` seconds are forgotten (0 keeps them for ever), single shares after
-    `keep_shares_s`; found blocks are at least `min_block_interval_s` apart.
+    work. Decisions and prices older than `keep_s` seconds are forgotten (0 keeps them for ever), decisions that only held after
+    `keep_holds_s` (0: with the others), single shares after `keep_shares_s`; found blocks are at least `min_block_interval_s` apart.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -45,6 +46,7 @@ class Delivery:
         station: CpuStation | None = None,
         min_block_interval_s: float = 0.0,
         keep_s: float = 0.0,
+        keep_holds_s: float = 0.0,
         keep_shares_s: float = 3 * 86_400.0,
         on_pool_share: Callable[[PoolFind], int | None] = lambda _find: None,
         on_fatal: Callable[[Exception], None],
@@ -53,7 +55,8 @@ class Delivery:
         self._shelf = shelf
         self._recorder = recorder
         self._station = station
-        self._keep_s = keep_s
+        self._keep_s = keep_s or math.inf
+        self._keep_holds_s = keep_holds_s or math.inf
         self._keep_shares_s = keep_shares_s
         self._clock = clock
         self._given: Job | None = None
@@ -121,9 +124,12 @@ class Delivery:
             try:
                 if job is not None:
                     await self._recorder.prune_raw(job.height - 1 - MATURE_CONFIRMATIONS)
-                if self._keep_s > 0:
-                    await self._recorder.prune_history(self._clock() - self._keep_s)
-                await self._recorder.prune_shares(self._clock() - self._keep_shares_s)
+                now = self._clock()
+                if min(self._keep_s, self._keep_holds_s) < math.inf:
+                    await self._recorder.prune_history(
+                        now - self._keep_s, holds_before=now - self._keep_holds_s
+                    )
+                await self._recorder.prune_shares(now - self._keep_shares_s)
             except LedgerError as error:
                 log.warning("ledger_not_pruned", extra={"error": str(error)})
 

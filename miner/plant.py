@@ -87,6 +87,7 @@ class Plant:
             station=station,
             min_block_interval_s=0.0 if config.solo is None else config.solo.min_block_interval_s,
             keep_s=config.ledger.keep_days * 86_400,
+            keep_holds_s=config.ledger.keep_holds_s,
             keep_shares_s=config.ledger.keep_shares_hours * 3600,
             on_pool_share=lambda find: None if self.pools is None else self.pools.take_share(find),
             on_fatal=on_fatal,

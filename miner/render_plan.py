@@ -60,7 +60,17 @@ def prices(report: Mapping[str, Any]) -> Iterator[Text]:
     yield Text(line)
     if report.get("earnings") is not None:
         yield Text(f"Paid       {_paid(report['earnings'])}")
-    yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}")
+    yield Text(f"Power      {power_text(report['power_usd_per_kwh'])}{_power_known(report)}")
+
+
+def _power_known(report: Mapping[str, Any]) -> str:
+    """Until when the power price is known, and what is expected then; nothing where it is known throughout."""
+    until = report.get("power_known_until_s")
+    if until is None:
+        return ""
+    known = "known for the moment" if until <= report["at_s"] else f"known until {time_text(until)}"
+    then = "expected as on a typical day" if report["power_expected"] == "typical_day" else "taken to stay so"
+    return f"; {known}, then {then}"
 
 
 def _paid(earnings: Mapping[str, Any]) -> str:

@@ -52,6 +52,8 @@ class Asked:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 class PriceServer:
@@ -90,7 +92,9 @@ class PriceServer:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(Asked(request.path, dict(request.query), dict(request.headers)))
+        body = await request.read()
+        headers = dict(request.headers)
+        self.asked.append(Asked(request.path, dict(request.query), headers, request.method, body))
         waiting = self._answers.get(request.path, [Answer(b"no such page", status=404, kind="text/plain")])
         answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         if answer.reset:

@@ -40,6 +40,18 @@ class Closing(Protocol):
         ...
 
 
+@runtime_checkable
+class Restorable(Protocol):
+    """A source that remembers what it said, and goes on from there after a restart."""
+
+    def restore(self, ticks: Iterable[Tick]) -> None:
+        """Go on from ticks of an earlier run, in the order they were recorded; those of other sources are passed over.
+
+        Called before anything is read. What is heard anew stands over what is restored.
+        """
+        ...
+
+
 async def close_all(sources: Iterable[object]) -> None:
     """Close those of the sources that hold something open, all of them even if one fails; then raises what the first one raised."""
     errors: list[Exception] = []

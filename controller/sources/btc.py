@@ -20,7 +20,7 @@ from controller.sources.quotes import Believed, Quote, QuoteJudge, QuoteRules
 from controller.ticks import BTC_USD, UNITS, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,13 @@ class BtcPrice:
         self._used: tuple[str, ...] = ()
         self._told: frozenset[str] = frozenset()
         """Feeds left out that the log knows of."""
+
+    def restore(self, ticks: Iterable[Tick]) -> None:
+        """Go on from the price last believed in an earlier run: a jump away from it is still one."""
+        for tick in ticks:
+            if (tick.series, tick.source) == (BTC_USD, self.name):
+                self._tick = tick
+                self._judge.restore(tick.value)
 
     async def read(self, now: float) -> list[Tick]:
         """One tick, made of the fresh quotes. Raises SourceError where they cannot be believed, or there is none."""

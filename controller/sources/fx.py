@@ -15,11 +15,13 @@ from controller.ticks import Tick, fx_series, units_of
 from controller.validate import FX_RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 USD: Final = "USD"
 EVERY_S: Final = 3600.0
 MAX_AGE_S: Final = FX_RULE.max_age_s
+STEP: Final = 0.0005
+"""Steady rates move in steps of this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Rates:
         self._fixed: dict[str, float] = {USD: 1.0}
         self._feeds: dict[str, JsonFeed] = {}
         self._polls: dict[str, Poll[_Rate]] = {}
-        self._max_age_s: dict[str, float] = {}
+        self._specs: dict[str, FxFeedSpec] = {}
         self._since: float | None = None
         for currency, rate in rates.items():
             fx_series(currency)
@@ -67,8 +69,20 @@ class Rates:
                 continue
             feed = JsonFeed(rate.url, headers=rate.headers, timeout_s=rate.timeout_s)
             self._feeds[currency] = feed
+            self._specs[currency] = rate
             self._polls[currency] = Poll(f"rate of {currency}", rate.every_s, _reader(currency, feed, rate))
-            self._max_age_s[currency] = rate.max_age_s
+
+    def restore(self, ticks: Iterable[Tick]) -> None:
+        """Go on from the rates of an earlier run, each as old as it is."""
+        series = {fx_series(currency): currency for currency in self._polls}
+        for tick in ticks:
+            currency = series.get(tick.series)
+            if currency is None or tick.source != self.name:
+                continue
+            # Without a time of its own a rate is of when it was read; the book dates the same one, read again, from its first reading.
+            dated = bool(self._specs[currency].time_path) and math.isfinite(tick.valid_to)
+            published_at = tick.valid_from if dated else tick.observed_at
+            self._polls[currency].restore(_Rate(tick.value, published_at, tick.observed_at))
 
     async def read(self, now: float) -> list[Tick]:
         """A tick for every rate that is known. Raises SourceError where there are rates to know and none is."""
@@ -100,6 +114,11 @@ class Rates:
             raise SourceError(rate)
         return rate.usd
 
+    async def steady(self, currency: str, now: float) -> float:
+        """`rate`, but one that is read moves in steps: for what would be news with each move of its last digit."""
+        rate = await self.rate(currency, now)
+        return rate if currency in self._fixed else in_steps(rate)
+
     def rate_of(self, currency: str) -> Callable[[float], Awaitable[float]]:
         """`rate` of one currency, for a source that knows no other."""
 
@@ -120,7 +139,7 @@ class Rates:
         if rate is None:
             return f"no exchange rate of {currency} was ever seen: {poll.error}"
         age_s = now - rate.published_at
-        if age_s >= self._max_age_s[currency]:
+        if age_s >= self._specs[currency].max_age_s:
             since = f"; since then: {poll.error}" if poll.error else ""
             return f"the exchange rate of {currency} is {age_s / 3600:.0f} h old{since}"
         return rate
@@ -128,7 +147,15 @@ class Rates:
     def _tick(self, currency: str, rate: _Rate) -> Tick:
         series = fx_series(currency)
         unit = units_of(series)[0]
-        return Tick(series, rate.usd, unit, rate.published_at, math.inf, rate.seen_at, self.name)
+        spec = self._specs.get(currency)
+        # One with a date has an end: so the book keeps each date apart, also where the rate is the same.
+        ends = rate.published_at + spec.max_age_s if spec is not None and spec.time_path else math.inf
+        return Tick(series, rate.usd, unit, rate.published_at, ends, rate.seen_at, self.name)
+
+
+def in_steps(rate: float) -> float:
+    """The step next to a rate; it depends on nothing but the rate, so that after a restart it is the same."""
+    return math.exp(round(math.log(rate) / STEP) * STEP)
 
 
 def _reader(currency: str, feed: JsonFeed, spec: FxFeedSpec) -> Callable[[float], Awaitable[_Rate]]:

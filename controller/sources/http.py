@@ -34,6 +34,8 @@ REST_S: Final = 60.0
 
 _CHUNK: Final = 65536
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_BODY_REDIRECTS: Final = frozenset({307, 308})
+"""The redirects after which a question is put in the same words."""
 _RESTS: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _SCHEMES: Final = {"http": {"http", "https"}, "https": {"https"}}
 """Where a redirect may lead: never out of TLS, never to what is not HTTP."""
@@ -50,8 +52,9 @@ _WORDS: Final[Mapping[int, str]] = {
 class HttpFeed:
     """One URL, asked by `get_text`; what it last said is kept and asked for only if it changed (ETag, Last-Modified).
 
-    `headers` and `params` go to the URL's own host only, not to where it redirects. `max_bytes` counts what is unpacked. Raises
-    ValueError for a URL that is not http(s), or with a name and password in it.
+    `headers`, `params` and `body` go to the URL's own host only, not to where it redirects. A `body` is JSON and makes it a POST, whose
+    answer is never taken for unchanged. `max_bytes` counts what is unpacked. Raises ValueError for a URL that is not http(s), or
+    with a name and password in it.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class HttpFeed:
         *,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
@@ -75,6 +79,9 @@ class HttpFeed:
         self.host: Final = host if parsed.is_default_port() else f"{host}:{parsed.port}"
         self._url = parsed.update_query(dict(params or {})) if params else parsed
         self._headers = dict(headers or {})
+        self._question = body
+        if body is not None:
+            self._headers = {"Content-Type": "application/json", **self._headers}
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._session: aiohttp.ClientSession | None = None
@@ -138,6 +145,10 @@ class HttpFeed:
                 if response.status not in _REDIRECTS:
                     return await self._answer(response, now)
                 target = self._redirect(url, response.headers.get("Location", ""))
+            if self._question is not None and (
+                response.status not in _BODY_REDIRECTS or target.origin() != self._url.origin()
+            ):
+                raise SourceError(f"{self.host}: it sends the question elsewhere: write the right URL")
             if target.origin() != url.origin():
                 headers = {"User-Agent": "hashmill"}
             url = target
@@ -152,8 +163,13 @@ class HttpFeed:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with self._session.get(
-            url, headers=headers, timeout=timeout, allow_redirects=False
+        async with self._session.request(
+            "GET" if self._question is None else "POST",
+            url,
+            headers=headers,
+            data=self._question,
+            timeout=timeout,
+            allow_redirects=False,
         ) as response:
             yield response
 
@@ -181,11 +197,12 @@ class HttpFeed:
         body = await self._read(response)
         self._body = body
         self._charset = response.charset or "utf-8"
-        self._validators = {
-            asked: value
-            for asked, given in (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
-            if (value := response.headers.get(given))
-        }
+        if self._question is None:
+            self._validators = {
+                asked: value
+                for asked, given in (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
+                if (value := response.headers.get(given))
+            }
         return body
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:

@@ -41,6 +41,11 @@ class Poll(Generic[T]):
         self._asked_at = -math.inf
         self._asking = asyncio.Lock()
 
+    def restore(self, value: T) -> None:
+        """Go on from the last good value of an earlier run; it is asked anew all the same, as the question may be another by now."""
+        if self.value is None:
+            self.value = value
+
     async def read(self, now: float) -> T | None:
         """The last good value, asked for anew where it is time; None where there never was one. Raises nothing of its own."""
         async with self._asking:

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from controller.sources.base import Closing, SourceError
+from controller.sources.power_intervals import utc
 from controller.sources.power_terms import Terms, all_in
-from controller.sources.power_timeline import Piece, Quotes, TickMemory, pieces_of, ranked
+from controller.sources.power_timeline import Piece, Quotes, TickMemory, pieces_of, ranked, restored
+from controller.ticks import POWER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from controller.sources.power_tariff import Tariff
     from controller.ticks import Tick
@@ -31,8 +33,6 @@ DAY_S: Final = 86_400.0
 DEFAULT_HORIZON_S: Final = 2 * DAY_S
 FEED_LIMIT_S: Final = 9.0
 """A feed is waited for this long: a little less than the controller waits for the source."""
-RATE_STEP: Final = 0.0005
-"""An exchange rate that moved by less than this share is taken for the same: else every coming price would be news each minute."""
 
 Rate: TypeAlias = Callable[[str, float], Awaitable[float]]
 """USD per unit of a currency (ISO 4217) at a time; raises SourceError where it is not known, or too old."""
@@ -92,8 +92,9 @@ def known_until(now: float, horizon_s: float) -> float:
 class PowerSource:
     """Gives the power price of `feeds`, the first of them that knows at each instant; the others where it is silent.
 
-    `rate` tells what other currencies are worth; `max_age_s` is how long a price without an interval counts. A feed that fails is
-    logged once, and again when it is well; only when no feed gives anything does `read` raise.
+    `rate` tells what other currencies are worth; each time it moves all coming prices are news, so it had better move in steps
+    (`Rates.steady`). `max_age_s` is how long a price without an interval counts. A feed that fails is logged once, and again when it is
+    well; only when no feed gives anything does `read` raise.
     """
 
     def __init__(
@@ -116,13 +117,21 @@ class PowerSource:
         self._horizon_s = horizon_s
         self._memory = TickMemory()
         self._track: _AdderTrack | None = None
-        self._rates: dict[str, float] = {}
+        self._before: dict[str, tuple[list[Piece], list[Piece]]] = {}
+        """By feed what an earlier run knew of it, until it was heard; of one that adds to what it said, for longer."""
         self._problems: dict[str, str] = {}
 
     @property
     def problems(self) -> dict[str, str]:
         """What is wrong with which feed, as of the last read."""
         return dict(self._problems)
+
+    def restore(self, ticks: Iterable[Tick]) -> None:
+        """Go on from what an earlier run gave: it stands for each feed until that is heard, or until it ends."""
+        names = {feed.name for feed in self._feeds}
+        mine = [tick for tick in ticks if tick.series == POWER and tick.source in names]
+        self._before = restored(mine, self._max_age_s)
+        self._memory.restore(mine)
 
     async def read(self, now: float) -> list[Tick]:
         """Ticks of the price from `now` on, everything included. Raises SourceError where no feed gives any."""
@@ -149,7 +158,8 @@ class PowerSource:
     async def _hear(
         self, feed: PowerFeed, track: _AdderTrack, now: float
     ) -> tuple[list[Piece], list[Piece]] | None:
-        """A feed's prices as they are paid; None where it failed."""
+        """A feed's prices as they are paid; None where it failed and nothing of it is known from before."""
+        before = self._known_before(feed.name, now)
         try:
             async with asyncio.timeout(FEED_LIMIT_S):
                 quotes = await feed.quotes(now)
@@ -158,28 +168,50 @@ class PowerSource:
                 adder_rate = await self._usd_per(self._adder.currency, now) if adds else 1.0
         except TimeoutError:
             self._say(feed.name, f"no answer within {FEED_LIMIT_S:g} s")
-            return None
+            return before
         except Exception as error:  # noqa: BLE001 - whatever a feed does, the others and the fail-safe go on
             self._say(feed.name, str(error) or type(error).__name__)
-            return None
+            return before
+        if before is not None and quotes.present is not None:
+            seen_at = quotes.present.seen_at
+            if any(piece.seen_at is not None and seen_at < piece.seen_at <= now for piece in before[1]):
+                self._say(feed.name, f"it answered with an older price, of {utc(seen_at)}")
+                return before
         self._say(feed.name, quotes.problem)
+        settled, present = self._paid(quotes, feed.name, energy_rate, adder_rate, track)
+        if before is None or not quotes.adds:
+            self._before.pop(feed.name, None)
+            return settled, present
+        self._before[feed.name] = (before[0], [])
+        return [*before[0], *settled], present
+
+    def _known_before(self, name: str, now: float) -> tuple[list[Piece], list[Piece]] | None:
+        """What an earlier run knew of a feed and still holds, or will."""
+        if name not in self._before:
+            return None
+        settled, present = ([piece for piece in kind if piece.end > now] for kind in self._before.pop(name))
+        if not settled and not present:
+            return None
+        self._before[name] = (settled, present)
+        return settled, present
+
+    def _paid(
+        self, quotes: Quotes, name: str, energy_rate: float, adder_rate: float, track: _AdderTrack
+    ) -> tuple[list[Piece], list[Piece]]:
+        """A feed's prices with all that comes on top, in USD."""
         if quotes.complete:
             terms = Terms(overhead_ratio=self._terms.overhead_ratio)
-            return pieces_of(quotes, feed.name, lambda energy, _: all_in(energy * energy_rate, 0, terms))
+            return pieces_of(quotes, name, lambda energy, _: all_in(energy * energy_rate, 0, terms))
 
         def price(energy: float, at: float) -> float:
             return all_in(energy * energy_rate, track.at(at) * adder_rate, self._terms)
 
-        return pieces_of(quotes, feed.name, price, track.edges, track.start, track.end)
+        return pieces_of(quotes, name, price, track.edges, track.start, track.end)
 
     async def _usd_per(self, currency: str, now: float) -> float:
         if currency == USD:
             return 1.0
-        rate = await self._rate(currency, now)
-        used = self._rates.get(currency)
-        if used is None or abs(rate / used - 1) > RATE_STEP:
-            self._rates[currency] = used = rate
-        return used
+        return await self._rate(currency, now)
 
     def _say(self, name: str, problem: str) -> None:
         before = self._problems.pop(name, "")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import aiohttp
 from yarl import URL
 
 from controller.sources.base import SourceError
@@ -18,8 +16,6 @@ from controller.sources.power_shapes import Said, ShapeError
 from controller.sources.power_timeline import Present, Quotes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
     from controller.sources.power_presets import Ask
     from controller.sources.power_shapes import Shape
 
@@ -80,7 +76,12 @@ class PowerHttpFeed:
             raise SourceError(self._fault or "it knows no price of now or later")
         coming = tuple(each for each in self._known if each.end > now)
         return Quotes(
-            self._currency, coming, self._present, self._complete, self._fault or self._trouble(coming, now)
+            self._currency,
+            coming,
+            self._present,
+            self._complete,
+            self._fault or self._trouble(coming, now),
+            adds=True,
         )
 
     async def close(self) -> None:
@@ -148,9 +149,9 @@ class PowerHttpFeed:
         return said
 
     def _feed(self, url: str, ask: Ask, params: Sequence[tuple[str, str]] = ()) -> HttpFeed:
-        if ask.body is not None:
-            return _PostFeed(url, ask.body, dict(ask.headers), self._timeout_s)
-        return HttpFeed(url, headers=dict(ask.headers), params=dict(params), timeout_s=self._timeout_s)
+        return HttpFeed(
+            url, headers=dict(ask.headers), params=dict(params), body=ask.body, timeout_s=self._timeout_s
+        )
 
     async def _ask(self, feed: HttpFeed, now: float) -> Said:
         text = await feed.get_text(now)
@@ -197,19 +198,3 @@ class PowerHttpFeed:
             raise ShapeError(f"it answered with an older price, of {utc(seen_at)}")
         same = before is not None and before.value == value
         self._present = Present(value, before.since if before is not None and same else seen_at, seen_at)
-
-
-class _PostFeed(HttpFeed):
-    """A feed that is asked with a body of JSON, as GraphQL is."""
-
-    def __init__(self, url: str, question: bytes, headers: Mapping[str, str], timeout_s: float) -> None:
-        super().__init__(url, headers={"Content-Type": "application/json", **headers}, timeout_s=timeout_s)
-        self._question = question
-
-    @asynccontextmanager
-    async def _request(self, url: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.post(url, headers=headers, data=self._question, allow_redirects=False) as response,
-        ):
-            yield response

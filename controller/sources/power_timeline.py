@@ -14,7 +14,7 @@ from controller.sources.power_intervals import Interval, overlaid
 from controller.ticks import POWER, UNITS, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 MOST_TICKS: Final = 1_900
 """Ticks given at once: what the controller's book has room for."""
@@ -35,7 +35,8 @@ class Present:
 class Quotes:
     """What a feed knows: prices per kWh in `currency`, by interval and of the moment.
 
-    `complete` prices have adders and taxes in them already. `problem` is what an operator should hear of, empty if all is well.
+    `complete` prices have adders and taxes in them already. `adds`: what it said before of times that it now says nothing of holds still.
+    `problem` is what an operator should hear of, empty if all is well.
     """
 
     currency: str
@@ -43,6 +44,7 @@ class Quotes:
     present: Present | None = None
     complete: bool = False
     problem: str = ""
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,30 +132,69 @@ def young_until(seen_at: float, max_age_s: float) -> float:
     return rounded if rounded > seen_at + max_age_s / 2 else until
 
 
+def _goes_on(before: Tick | None, piece: Piece, now: float) -> bool:
+    """Whether the piece is what was given before to hold now; who said it may have forgotten since when."""
+    return (
+        before is not None
+        and before.holds_at(now)
+        and (before.value, before.source) == (piece.value, piece.source)
+    )
+
+
 def _clipped(piece: Piece, end: float) -> Piece | None:
     return replace(piece, end=min(piece.end, end)) if piece.start < end else None
+
+
+def restored(ticks: Iterable[Tick], max_age_s: float) -> dict[str, tuple[list[Piece], list[Piece]]]:
+    """What ticks of an earlier run say, as the (settled, present) pieces of each source.
+
+    Those of a price of the moment were all seen at once, and reach to where it was too old or have no end; what is told ahead does not,
+    unless by chance, and then it makes no difference when it ends.
+    """
+    told: dict[str, list[Tick]] = {}
+    for tick in ticks:
+        if tick.valid_to - tick.valid_from > 2 * _WITHDRAWN_S:
+            told.setdefault(tick.source, []).append(tick)
+    found = {}
+    for source, mine in told.items():
+        seen_at, until = mine[0].observed_at, max(tick.valid_to for tick in mine)
+        at_once = all(tick.observed_at == seen_at for tick in mine)
+        is_present = at_once and until in {math.inf, young_until(seen_at, max_age_s)}
+        pieces = [
+            Piece(tick.valid_from, tick.valid_to, tick.value, source, seen_at if is_present else None)
+            for tick in mine
+        ]
+        found[source] = ([], pieces) if is_present else (pieces, [])
+    return found
 
 
 class TickMemory:
     """Turns pieces into ticks for a book that replaces only ticks of the same start and never forgets a coming one.
 
     A start once given is given again for as long as it lies ahead, with what holds then. What was known to come keeps the time at
-    which it was first known; what holds now is seen now. The first look begins now: whatever the book still holds from an earlier
-    run began before.
+    which it was first known; what holds now is seen now. Without ticks restored the first look begins now: whatever the book still holds
+    from an earlier run began before.
     """
 
     def __init__(self) -> None:
         self._given: dict[float, Tick] = {}
 
+    def restore(self, ticks: Iterable[Tick]) -> None:
+        """Go on from what an earlier run gave."""
+        self._given = {tick.valid_from: tick for tick in ticks}
+
     def ticks(self, pieces: Sequence[Piece], now: float, *, whole: bool = True) -> list[Tick]:
         """All ticks from `now` on; `whole` says that every feed was heard, so that what no longer comes is withdrawn."""
         begun = max((start for start in self._given if start <= now), default=now)
+        holding = self._given.get(begun)
         coming = sorted(start for start in self._given if start > now)
         found: list[Tick] = []
         for piece in pieces:
             if piece.end <= now:
                 continue
-            first = max(piece.start, begun) if piece.start <= now else piece.start
+            first = piece.start
+            if piece.start <= now:
+                first = begun if _goes_on(holding, piece, now) else max(piece.start, begun)
             starts = [first, *(start for start in coming if first < start < piece.end)]
             ends = [*starts[1:], piece.end]
             found += [self._tick(piece, *span, now) for span in zip(starts, ends, strict=True)]

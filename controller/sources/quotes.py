@@ -77,6 +77,10 @@ class QuoteJudge:
         self._apart_since: float | None = None
         """Since when two feeds differ."""
 
+    def restore(self, usd: float) -> None:
+        """Go on from the price that was last believed in an earlier run."""
+        self._last = usd
+
     def judge(self, quotes: Sequence[Quote], now: float) -> Believed | Doubted:
         """The price by these quotes (one for each feed, in any order) at `now`."""
         fresh = sorted(

@@ -64,6 +64,17 @@ def prune_rest(connection: Connection, site: str, before: float, inputs_before: 
     prune_inputs(connection, site, inputs_before)
     prune_overrides(connection, site, before)
     is_signal = ticks.c.series.startswith(SIGNAL_PREFIX)
+    # A window that was ended stands there twice: were the later word forgotten first, it would come back for ever.
+    last_word = (
+        select(func.max(ticks.c.row_id))
+        .where(ticks.c.site == site, is_signal)
+        .group_by(ticks.c.series, ticks.c.source, ticks.c.valid_from)
+    )
+    connection.execute(
+        delete(ticks)
+        .where(ticks.c.site == site, is_signal, ticks.c.observed_at < before)
+        .where(ticks.c.row_id.not_in(last_word))
+    )
     newest = (
         select(ticks.c.series, func.max(ticks.c.observed_at))
         .where(ticks.c.site == site)

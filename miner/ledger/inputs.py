@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import Connection, delete, func, select
 
 from miner.ledger.engine import insert_rows
+from miner.ledger.numbers import decision_of
 from miner.ledger.rows import DecisionRow, InputPartRow, InputsRow
 from miner.ledger.tables import decision_inputs, decisions, input_parts
 
@@ -73,7 +74,7 @@ def decisions_at(connection: Connection, site: str, at: float) -> list[DecisionR
     """The decisions made at exactly that time, by unit."""
     query = select(*_DECISION).where(decisions.c.site == site, decisions.c.at == at)
     found = connection.execute(query.order_by(decisions.c.unit_id)).mappings()
-    return [DecisionRow(**row) for row in found]
+    return [decision_of(row) for row in found]
 
 
 def decisions_without_inputs(

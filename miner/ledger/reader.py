@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Engine, RowMapping, Se
 
 from miner.ledger import inputs, orders, pools, shares
 from miner.ledger.engine import engine_at, plain_errors, url_name
+from miner.ledger.numbers import decision_of
 from miner.ledger.rows import (
     BestShareRow,
     BlockRow,
@@ -122,7 +123,7 @@ class Reader:
             moves = decisions.c.from_mode.is_distinct_from(decisions.c.to_mode)
             query = query.where(moves, decisions.c.reason.not_like("hold%"))
         newest_first = query.order_by(decisions.c.at.desc(), decisions.c.id.desc()).limit(limit)
-        return [DecisionRow(**row) for row in self._rows(newest_first)]
+        return [decision_of(row) for row in self._rows(newest_first)]
 
     def last_decisions(self) -> dict[str, DecisionRow]:
         """The newest decision of every unit, by unit id."""
@@ -135,7 +136,7 @@ class Reader:
             .where(decisions.c.site == self._site)
             .order_by(decisions.c.id)
         )
-        return {row["unit_id"]: DecisionRow(**row) for row in self._rows(query)}
+        return {row["unit_id"]: decision_of(row) for row in self._rows(query)}
 
     def decisions_at(self, at: float) -> list[DecisionRow]:
         """The decisions made at exactly that time (unix seconds), by unit."""

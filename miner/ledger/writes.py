@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, get_args
 
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from miner.ledger.engine import insert_new, insert_rows, to_json
 from miner.ledger.inputs import add_inputs
+from miner.ledger.numbers import stored
 from miner.ledger.rollup import merged
 from miner.ledger.rows import (
     BlockRow,
@@ -118,7 +119,7 @@ def add_decisions(
         [
             (
                 *(site, row.id, row.at, row.unit_id, row.from_mode, row.to_mode, row.reason),
-                *(to_json(row.numbers), row.flip, row.dry_run),
+                *(to_json(stored(row.numbers)), row.flip, row.dry_run),
             )
             for row in rows
         ],

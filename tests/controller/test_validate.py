@@ -15,6 +15,7 @@ from controller.validate import (
     TEST_CHAIN_RULES,
     Refused,
     SeriesRule,
+    aged_from,
     check_tick,
     rule_for,
     stale_at,
@@ -61,6 +62,16 @@ def test_a_tick_is_stale_at_its_greatest_age_or_when_its_validity_ends() -> None
     rule = SeriesRule(0, 1, 60)
     assert stale_at(GOOD, rule) == 160
     assert stale_at(replace(GOOD, valid_to=120.0), rule) == 120
+
+
+def test_what_was_known_before_its_time_grows_old_from_its_beginning_on() -> None:
+    rule = SeriesRule(0, 1, 60)
+    announced = replace(GOOD, valid_from=10_000.0, valid_to=20_000.0)
+    assert aged_from(announced) == 10_000
+    assert stale_at(announced, rule) == 10_060
+    assert stale_at(replace(announced, valid_to=10_030.0), rule) == 10_030
+    seen_again = replace(announced, observed_at=10_500.0)
+    assert stale_at(seen_again, rule) == 10_560
 
 
 def test_an_exchange_rate_is_believed_within_bounds_that_fit_every_currency() -> None:

@@ -189,7 +189,7 @@ async def test_a_fault_of_this_very_program_is_not_hidden(store: Store) -> None:
 async def test_decisions_of_which_nothing_was_kept_are_counted(store: Store) -> None:
     store.add_decisions([DecisionRow("1", NOW, "a", None, "off", "start", {}, "", dry_run=True)])
     report = Verification(store).run(NOW, NOW + 9999)
-    why = "what they were made from was not kept then"
+    why = "what they were made from is not kept"
     assert (report["ok"], report["not_compared_why"]) == (True, [{"why": why, "decisions": 1}])
 
 
@@ -214,7 +214,7 @@ async def test_holds_that_the_retention_took_are_named_and_are_no_failure(either
     # Of the first tick that is whole the decisions before are gone, and the last before it were not all changes.
     assert report["not_compared_why"] == [
         {"why": "the decision before is not kept, of a and 1 more", "decisions": 2},
-        {"why": "what they were made from was not kept then", "decisions": len(old)},
+        {"why": "what they were made from is not kept", "decisions": len(old)},
     ]
     assert (report["ok"], report["ticks"], report["same"]) == (True, len(PRICES), 2 * len(PRICES) - 2)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ from miner.chain.difficulty import HASHES_PER_DIFFICULTY
 from miner.delivery import courier_block
 from miner.desk import REASONS
 from miner.hashing.station import CpuStation
-from miner.ledger.rows import BlockRow, LedgerError
+from miner.ledger.rows import BlockRow, DecisionRow, LedgerError
 from miner.node.blocks import FoundBlock
 from miner.work.share import Block, Reason
 from regtest import chain
@@ -270,6 +271,40 @@ class TestWithoutANode:
                 await until(lambda: rig.row(f"{199:064x}").raw == b"")  # type: ignore[union-attr]
                 housekeeping.cancel()
             assert rig.row(f"{200:064x}").raw == b"raw"  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize(
+        ("keep_s", "keep_holds_s", "stay"),
+        [(0.0, 0.0, 4), (0.0, 100.0, 3), (1000.0, 100.0, 2), (1000.0, 0.0, 3)],
+    )
+    async def test_decisions_that_only_held_are_forgotten_before_the_others(
+        self,
+        ledger: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        keep_s: float,
+        keep_holds_s: float,
+        stay: int,
+    ) -> None:
+        monkeypatch.setattr(delivery_module, "HOUSEKEEPING_S", 0.01)
+        async with rig_of([nobody()], ledger) as rig:
+            made = [
+                ("start", 5000.0),
+                ("hold_profitable", 900.0),
+                ("pause", 800.0),
+                ("hold_unprofitable", 1.0),
+            ]
+            rig.store.add_decisions(
+                [
+                    DecisionRow(f"{number}", NOW - age, "a", None, "off", reason, {}, "", dry_run=False)
+                    for number, (reason, age) in enumerate(made)
+                ]
+            )
+            rig.delivery._clock = lambda: NOW
+            rig.delivery._keep_s, rig.delivery._keep_holds_s = keep_s or math.inf, keep_holds_s or math.inf
+            async with asyncio.TaskGroup() as group:
+                housekeeping = group.create_task(rig.delivery._housekeep())
+                await asyncio.sleep(0.2)
+                housekeeping.cancel()
+            assert len(rig.store.decisions()) == stay
 
     async def test_housekeeping_outlives_a_ledger_that_fails(
         self, ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

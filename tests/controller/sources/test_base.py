@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.sources.base import Closing, Source, SourceError, close_all
+from controller.sources.base import Closing, Restorable, Source, SourceError, close_all
 from controller.sources.btc import BtcFeedSpec, BtcPrice
 from controller.sources.fixed import FixedSource
 from controller.sources.fx import Rates
@@ -34,6 +34,12 @@ def test_only_what_holds_something_open_is_closed() -> None:
     assert not isinstance(FixedSource({}), Closing)
     assert isinstance(Rates({}), Closing)
     assert isinstance(BtcPrice([BtcFeedSpec("a", "http://h/", "p")]), Closing)
+
+
+def test_what_remembers_can_be_restored() -> None:
+    assert not isinstance(FixedSource({}), Restorable)
+    assert isinstance(Rates({}), Restorable)
+    assert isinstance(BtcPrice([BtcFeedSpec("a", "http://h/", "p")]), Restorable)
 
 
 async def test_all_are_closed_even_if_one_fails_and_its_error_is_not_lost() -> None:

@@ -4,11 +4,13 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from controller.book import TickBook
 from controller.sources.base import Source, SourceError
-from controller.sources.fx import FxFeedSpec, Rates
+from controller.sources.fx import STEP, FxFeedSpec, Rates, in_steps
 from controller.ticks import Tick
 from controller.validate import MAINNET_RULES
 from tests.price_servers import PriceServer, coinbase_rates, down, er_api, frankfurter, hangs, says
@@ -50,7 +52,7 @@ async def test_a_dollar_is_a_dollar() -> None:
 async def test_a_rate_is_read_with_the_day_it_is_of(server: PriceServer) -> None:
     rates = Rates({"EUR": ecb(server.serve("/v1/latest", frankfurter(1.1581, "2026-11-20")))})
     (tick,) = await rates.read(NOW)
-    assert tick == Tick("usd_per_eur", 1.1581, "USD/EUR", FRIDAY, math.inf, NOW, "rates")
+    assert tick == Tick("usd_per_eur", 1.1581, "USD/EUR", FRIDAY, FRIDAY + 7 * DAY, NOW, "rates")
     assert TickBook(MAINNET_RULES).admit([tick], 0, NOW) == ([tick], [])
     await rates.close()
 
@@ -138,6 +140,25 @@ async def test_one_currency_that_fails_takes_nothing_from_another(server: PriceS
     with pytest.raises(SourceError, match=r"no whole answer within 0\.1 s"):
         await rates.rate("GBP", NOW)
     await rates.close()
+
+
+async def test_a_steady_rate_moves_in_steps_unless_it_is_written_down(server: PriceServer) -> None:
+    answers = [er_api(rate, NOW) for rate in (1.16, 1.1601, 1.1607)]
+    rates = Rates({"EUR": FxFeedSpec(server.serve("/er", *answers), "rates.USD"), "CHF": 1.0807})
+    found = [await rates.steady("EUR", NOW + n * 3600) for n in range(3)]
+    assert found[0] == found[1] != found[2]
+    assert found == pytest.approx([1.16, 1.16, 1.1607], rel=STEP)
+    assert await rates.steady("CHF", NOW) == 1.0807
+    assert await rates.steady("USD", NOW) == 1.0
+    await rates.close()
+
+
+@hypothesis.given(st.floats(1e-6, 100.0), st.floats(1.0, 1.01))
+def test_steps_are_even_and_depend_on_the_rate_alone(rate: float, times: float) -> None:
+    step = in_steps(rate)
+    assert abs(step / rate - 1) <= STEP / 2 + 1e-6
+    assert in_steps(step) == step
+    assert in_steps(rate * times) >= step
 
 
 async def test_a_currency_nobody_configured_is_said() -> None:

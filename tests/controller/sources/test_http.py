@@ -17,6 +17,7 @@ from aiohttp import web
 from controller.sources.base import SourceError
 from controller.sources.http import LONGEST_REST_S, HttpFeed, JsonFeed
 from tests.price_servers import (
+    JSON,
     Answer,
     PriceServer,
     bomb,
@@ -274,6 +275,40 @@ async def test_redirects_end() -> None:
     async with served(sends_to("/price")) as (feed, server):
         assert await why(feed) == "it redirects more than 3 times"
         assert server.times("/price") == 4
+
+
+async def test_a_question_with_a_body_is_posted_as_json_and_never_taken_for_unchanged() -> None:
+    marked = says({"price": 1}, headers={"ETag": '"v1"'})
+    async with served(marked, marked, body=b'{"query": 1}') as (feed, server):
+        for _ in range(2):
+            assert await feed.get(NOW) == {"price": 1}
+    for asked in server.asked:
+        assert (asked.method, asked.body) == ("POST", b'{"query": 1}')
+        assert asked.headers["Content-Type"] == JSON
+        assert "If-None-Match" not in asked.headers
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_body_follows_a_redirect_that_keeps_it_as_it_is(status: int) -> None:
+    async with served(sends_to("/new", status), body=b"[]") as (feed, server):
+        server.serve("/new", says(5))
+        assert await feed.get(NOW) == 5
+    assert [(asked.method, asked.body) for asked in server.asked] == [("POST", b"[]")] * 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_redirect_that_would_lose_the_body_is_refused(status: int) -> None:
+    async with served(sends_to("/new", status), body=b"[]") as (feed, server):
+        server.serve("/new", says(5))
+        assert await why(feed) == "it sends the question elsewhere: write the right URL"
+
+
+async def test_another_server_does_not_get_the_body() -> None:
+    async with PriceServer() as other:
+        away = sends_to(other.serve("/price", says(7)), 307)
+        async with served(away, body=b"[]") as (feed, _):
+            assert await why(feed) == "it sends the question elsewhere: write the right URL"
+        assert other.asked == []
 
 
 async def test_text_comes_in_the_character_set_it_names() -> None:

@@ -100,6 +100,16 @@ async def test_whoever_gives_up_waiting_leaves_a_failure_behind(caplog: pytest.L
     assert await poll.read(1) == 1.0
 
 
+async def test_what_is_restored_stands_until_something_is_heard() -> None:
+    poll = Poll("feed", 3600.0, Feed(SourceError("down"), 2.0))
+    poll.restore(1.0)
+    assert await poll.read(0) == 1.0
+    assert poll.error == "down"
+    assert await poll.read(60) == 2.0
+    poll.restore(1.0)
+    assert poll.value == 2.0
+
+
 def test_a_pace_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="every_s must be above zero"):
         Poll("feed", 0.0, Feed(1.0))

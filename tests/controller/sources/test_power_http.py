@@ -255,6 +255,7 @@ class TestOtherFeeds:
         (asked,) = server.asked
         assert asked.headers["Authorization"] == "Bearer s3cret"
         assert asked.headers["Content-Type"] == "application/json"
+        assert (asked.method, b"priceInfo" in asked.body) == ("POST", True)
         assert (said.currency, said.complete, price(said, NOON)) == ("NOK", True, 13_000)
 
     async def test_entsoe_is_asked_with_the_key_as_a_parameter_which_no_error_tells(

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from controller.book import TickBook, current
 from controller.sources.power_intervals import Interval
-from controller.sources.power_timeline import Piece, Present, Quotes, TickMemory, pieces_of, ranked
-from controller.ticks import POWER
+from controller.sources.power_timeline import (
+    Piece,
+    Present,
+    Quotes,
+    TickMemory,
+    pieces_of,
+    ranked,
+    restored,
+)
+from controller.ticks import POWER, Tick
 from controller.validate import MAINNET_RULES
 
 if TYPE_CHECKING:
@@ -168,6 +176,39 @@ class TestInTheBook:
         world.restart(NOW + 700)
         world.tell(day_ahead(0.1, 0.2), NOW + 700)
         assert [world.price(NOW + at) for at in (700, 3700, 9000)] == [0.1, 0.2, None]
+
+
+class TestRestored:
+    """What ticks of an earlier run say of each source."""
+
+    @staticmethod
+    def ticks(*feeds: tuple[Sequence[Piece], Sequence[Piece]]) -> list[Tick]:
+        return TickMemory().ticks(ranked(feeds, NOW, AGE), NOW)
+
+    def test_prices_told_ahead_hold_to_their_end(self) -> None:
+        ticks = self.ticks((day_ahead(1, 2), []))
+        assert restored(ticks, AGE) == {"da": (day_ahead(1, 2), [])}
+
+    def test_a_price_of_the_moment_has_the_age_it_had(self) -> None:
+        for others in ([], [(day_ahead(1, 2), [])]):
+            told = restored(self.ticks(([], moment(9, NOW, NOW - 60)), *others), AGE)
+            settled, present = told["rt"]
+            assert settled == []
+            assert [(each.start, each.seen_at) for each in present] == [(NOW, NOW - 60)]
+
+    def test_what_was_taken_back_is_not_known(self) -> None:
+        memory = TickMemory()
+        memory.ticks(day_ahead(1, 2), NOW)
+        assert restored(memory.ticks(day_ahead(1), NOW + 60), AGE) == {"da": (day_ahead(1), [])}
+
+
+def test_a_price_goes_on_under_the_start_it_was_given_under_before_a_restart() -> None:
+    memory = TickMemory()
+    memory.restore(TickMemory().ticks(day_ahead(0.1, 0.2), NOW))
+    first, second = memory.ticks(day_ahead(0.1, 0.2, start=NOW), NOW + 600)
+    assert (first.valid_from, second.observed_at) == (NOW, NOW)
+    (same, *_) = memory.ticks([Piece(NOW + 700, NOW + 3600, 0.1, "da", NOW + 700)], NOW + 720)
+    assert (same.valid_from, same.observed_at) == (NOW, NOW + 700)
 
 
 cents = st.integers(-50, 50).map(lambda value: value / 100)

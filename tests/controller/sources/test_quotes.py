@@ -105,6 +105,13 @@ def test_the_first_price_ever_is_believed() -> None:
     assert run((0, (92_000.0,))) == [92_000.0]
 
 
+def test_the_price_last_believed_in_an_earlier_run_has_a_say_in_this_one() -> None:
+    judge = QuoteJudge(QuoteRules())
+    judge.restore(92_000.0)
+    assert price(judge.judge([Quote("a", 920.0, 0.0)], 0.0)) is None
+    assert price(judge.judge([Quote("a", 92_500.0, 60.0)], 60.0)) == 92_500.0
+
+
 def test_two_that_agree_are_believed_jump_or_not() -> None:
     assert run((0, (100.0, 102.0)), (60, (140.0, 141.0))) == [101.0, 140.5]
 

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from miner.ledger import history
 from miner.ledger.history import Piece, next_piece, prune_decisions
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import DecisionRow, InputsRow, OutcomeRow
+from miner.ledger.rows import DecisionRow, InputsRow, OutcomeRow, TickRow
 from miner.ledger.store import Store
 
 Make = Callable[..., DecisionRow]
@@ -230,3 +230,26 @@ def test_a_piece_of_holds_is_forgotten_for_one_site(
         [lambda connection, site: prune_decisions(connection, site, Piece(60.0, 121.0, only_holds=True))]
     )
     assert [at for at, unit, _ in left(store) if unit == "b"] == [0.0, 180.0, 240.0, 300.0]
+
+
+def test_a_signal_that_was_ended_does_not_come_back_when_the_word_that_ended_it_is_forgotten(
+    store: Store,
+) -> None:
+    day = 86_400.0
+
+    def window(start: float, until: float, seen: float) -> TickRow:
+        return TickRow("signal:dr", 1.0, "1", start, until, seen, "webhook")
+
+    store.add_ticks([window(1000.0, math.inf, 1000.0)])
+    store.add_ticks([window(1000.0, 2000.0, 2000.0)])
+    store.add_ticks([window(50 * day, 50 * day + 60, 50 * day)])
+    store.prune_history(40 * day)
+    assert store.last_windows("signal:", 99 * day) == []
+
+
+def test_a_signal_without_an_end_outlives_all_forgetting(store: Store) -> None:
+    on = TickRow("signal:dr", 1.0, "1", 1000.0, math.inf, 1000.0, "webhook")
+    store.add_ticks([on])
+    store.add_ticks([TickRow("signal:dr", 1.0, "1", 5e6, 5e6 + 60, 5e6, "webhook")])
+    store.prune_history(4e6)
+    assert on in store.last_windows("signal:", 9e6)
