@@ -3,7 +3,7 @@
 Usage: python bench/all.py [--quick] [--json] [bench ...]
 
 In full it takes about fifteen minutes. The machine should have nothing else to do; with `--quick` the numbers say only that
-the benches run.
+the benches run. `live_day` is no part of it: it needs faketime, takes half an hour, and measures nothing.
 """
 
 from __future__ import annotations
