@@ -7,15 +7,17 @@ snapshot, last decisions and configuration give the same decisions, bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from controller.economics import SECONDS_PER_HOUR
-from controller.fleet import PolicyConfig, cases_of, members_of, taken_kw
+from controller.fleet import PolicyConfig, cases_of, draws_ratio, members_of, taken_kw
+from controller.forecast import PowerAhead, TypicalDay, learn, power_ahead
 from controller.limits import Limits, read_limits
-from controller.market import Market, horizon_slots, read_market
+from controller.market import Market, horizon_slots, power_in_force, read_market
 from controller.planner import plan
 from controller.policy import decide
 from controller.policy_scene import Scene
+from controller.ticks import POWER
 from controller.view import View
 
 if TYPE_CHECKING:
@@ -25,15 +27,23 @@ if TYPE_CHECKING:
     from controller.fleet import Case
     from controller.plan import Plan
     from controller.snapshot import Snapshot
+    from controller.ticks import Tick
+
+LASTING: Final = frozenset({"fixed", "configuration"})
+"""Sources of the one price that somebody wrote down: without an end it holds for ever, where another's is that of the moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecidingConfig:
-    """All that decisions depend on besides what is seen: the policy, how far ahead is planned, and in how long slots."""
+    """All that decisions depend on besides what is seen: the policy, how far ahead is planned, and in how long slots.
+
+    `lasting` names the sources whose power price, where it has no end, is known to hold, so that nothing else is expected.
+    """
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     horizon_hours: float = 36.0
     slot_s: float = 900.0
+    lasting: frozenset[str] = LASTING
 
     def __post_init__(self) -> None:
         """Refuse times that never pass."""
@@ -65,10 +75,12 @@ def decide_tick(
     limits = read_limits(snapshot, policy.site, config.horizon_s)
     cases = cases_of(snapshot, last, policy)
     planned: Plan | None = None
+    power: PowerAhead | None = None
     fault = ""
     if isinstance(market, Market):
         try:
-            planned = _plan(snapshot, market, limits, cases, config, make_plan)
+            power = _power(snapshot, market, config)
+            planned = _plan(snapshot, market, power, limits, cases, config, make_plan)
         except Exception as error:  # noqa: BLE001 - no fault of the planner may keep a unit from obeying heat or signals
             fault = f"{type(error).__name__}: {error}"
     decisions = decide(Scene(now, policy, market, planned, limits), cases)
@@ -82,20 +94,42 @@ def decide_tick(
         dry_run=policy.dry_run,
         limits=limits,
         plan_fault=fault,
+        power_ahead=power,
+    )
+
+
+def next_typical_day(
+    day: TypicalDay, ticks: Mapping[str, Sequence[Tick]], at: float, policy: PolicyConfig
+) -> TypicalDay:
+    """The typical day that the next tick sees, from the one this tick saw and its ticks."""
+    price = power_in_force(ticks, policy.rules, at)
+    return day if price is None else learn(day, price, at, policy.site.zone)
+
+
+def _power(snapshot: Snapshot, market: Market, config: DecidingConfig) -> PowerAhead:
+    return power_ahead(
+        market.at,
+        market.power_usd_per_kwh,
+        snapshot.ticks,
+        market.at + config.horizon_s,
+        snapshot.typical_day,
+        config.policy.rules.get(POWER),
+        config.lasting,
     )
 
 
 def _plan(
     snapshot: Snapshot,
     market: Market,
+    power: PowerAhead,
     limits: Limits,
     cases: Sequence[Case],
     config: DecidingConfig,
     make_plan: Callable[..., Plan],
 ) -> Plan:
     cuts = limits.cuts(market.at, market.at + config.horizon_s)
-    slots = horizon_slots(market, snapshot.ticks, config.horizon_s, config.slot_s, cuts)
-    slots = limits.limited(slots, taken_kw(cases, config.policy))
+    slots = horizon_slots(market, power.steps, config.horizon_s, config.slot_s, cuts)
+    slots = limits.limited(slots, taken_kw(cases, config.policy), draws_ratio(cases))
     return make_plan(
         members_of(cases, slots, limits),
         slots,

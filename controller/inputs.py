@@ -2,7 +2,7 @@
 
 Kept are the snapshot and the configuration. The decisions before, which are the memory, stand in the journal themselves: only
 their times are noted. What seldom changes is kept once and named by its digest: configuration and units together, and long series
-(a day-ahead price list) without the times they were seen at.
+(a day-ahead price list) without the times they were seen at, with the typical day of the power price.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from controller.forecast import TypicalDay
 from controller.inputs_codec import CodecError, pack, pack_column, unpack, unpack_column
 from controller.inputs_example import EXAMPLE
 from controller.snapshot import Snapshot
@@ -51,7 +52,8 @@ class Part:
 class Inputs:
     """All that the decisions of one tick were made from, as it is kept; `at` is the tick's time (UTC unix seconds).
 
-    `format` is the layout's number, `program` what the journal calls the code that decided. `series` is None without long series.
+    `format` is the layout's number, `program` what the journal calls the code that decided. `series` is None where there are no long
+    series and no typical day.
     """
 
     at: float
@@ -76,7 +78,7 @@ class Recalled:
     """What a controller that starts again goes on from.
 
     `ticks` and `refused` are the book's, `owners` the source that owns each series by name; `starting_prices` are those of the
-    last plan, for the next snapshot.
+    last plan, for the next snapshot; `typical_day` is the one that the last tick saw, before it learned.
     """
 
     at: float
@@ -84,6 +86,7 @@ class Recalled:
     refused: Mapping[str, str]
     owners: Mapping[str, str]
     starting_prices: tuple[tuple[float, float], ...]
+    typical_day: TypicalDay
 
 
 class Scribe:
@@ -94,6 +97,7 @@ class Scribe:
         self._config: Any = None
         self._config_part: Part | None = None
         self._long: dict[str, list[Tick]] = {}
+        self._typical_day = TypicalDay()
         self._series_part: Part | None = None
 
     def record(
@@ -112,7 +116,7 @@ class Scribe:
         """
         ids = [unit.id for unit in snapshot.units]
         long = {series: ticks for series, ticks in snapshot.ticks.items() if len(ticks) > LONG}
-        skips = self._keep_long(long)
+        skips = self._keep_series(long, snapshot.typical_day)
         others = {
             field.name: pack(getattr(snapshot, field.name))
             for field in fields(Snapshot)
@@ -138,7 +142,7 @@ class Scribe:
         return Inputs(
             at=snapshot.at,
             config=self._keep_config(snapshot.units, config),
-            series=self._series_part if long else None,
+            series=self._series_part if long or snapshot.typical_day.zone else None,
             body=_packed(body),
         )
 
@@ -149,14 +153,19 @@ class Scribe:
             self._units, self._config = units, config
         return self._config_part
 
-    def _keep_long(self, long: Mapping[str, Sequence[Tick]]) -> dict[str, int]:
-        """Have the long series in the part; returns where in it each begins. Those that only lost their first ticks are there already."""
+    def _keep_series(self, long: Mapping[str, Sequence[Tick]], day: TypicalDay) -> dict[str, int]:
+        """Have the long series and the typical day in the part; returns where in it each series begins.
+
+        Series that only lost their first ticks are there already.
+        """
         facts = {series: [replace(tick, observed_at=0.0) for tick in ticks] for series, ticks in long.items()}
         skips = {series: _place(told, self._long.get(series, ())) for series, told in facts.items()}
-        if None not in skips.values():
+        same_day = day is self._typical_day or not (day.zone or self._typical_day.zone)
+        if None not in skips.values() and same_day:
             return {series: skip for series, skip in skips.items() if skip is not None}
-        self._long = facts
-        self._series_part = _part({series: pack_column(told) for series, told in facts.items()})
+        self._long, self._typical_day = facts, day
+        told = {series: pack_column(ticks) for series, ticks in facts.items()}
+        self._series_part = _part(told | ({_TYPICAL_DAY: pack(day)} if day.zone else {}))
         return dict.fromkeys(facts, 0)
 
 
@@ -171,13 +180,14 @@ class InputsReader:
         body = _opened(inputs)
         try:
             units, config = self._known(inputs.config, _settings)
-            series = {} if inputs.series is None else self._known(inputs.series, _columns)
+            series, day = _NO_SERIES if inputs.series is None else self._known(inputs.series, _series)
             ids = [unit.id for unit in units]
             told = {name: unpack(plain) for name, plain in body["snapshot"].items()}
             told |= {
                 "ticks": _ticks(body["ticks"], series),
                 "units": units,
                 "states": _states(body["states"], ids),
+                "typical_day": day,
             }
             known = {field.name for field in fields(Snapshot)}
             if known != told.keys():
@@ -206,12 +216,14 @@ def recall(inputs: Inputs) -> Recalled:
     try:
         snapshot = body["snapshot"]
         next_prices = unpack(body["next_prices"])
+        series, day = _NO_SERIES if inputs.series is None else _series(_whole(inputs.series))
         return Recalled(
             at=inputs.at,
-            ticks=_ticks(body["ticks"], {} if inputs.series is None else _columns(_whole(inputs.series))),
+            ticks=_ticks(body["ticks"], series),
             refused=unpack(snapshot["refused"]),
             owners=unpack(body["owners"]),
             starting_prices=unpack(snapshot["starting_prices"]) if next_prices is None else next_prices,
+            typical_day=day,
         )
     except _UNREADABLE as error:
         raise InputsError(_why(inputs, error)) from error
@@ -229,7 +241,12 @@ _UNREADABLE: Final = (
     zlib.error,
 )
 
-_APART: Final = frozenset({"ticks", "units", "states"})
+_APART: Final = frozenset({"ticks", "units", "states", "typical_day"})
+
+_TYPICAL_DAY: Final = "typical_day"
+"""Where it stands among the series: no series is called so."""
+
+_NO_SERIES: Final[tuple[dict[str, list[Tick]], TypicalDay]] = ({}, TypicalDay())
 
 
 def _place(told: list[Tick], known: Sequence[Tick]) -> int | None:
@@ -266,8 +283,13 @@ def _settings(plain: Mapping[str, Any]) -> tuple[tuple[Unit, ...], Any]:
     return unpack(plain["units"]), unpack(plain["config"])
 
 
-def _columns(plain: Mapping[str, Any]) -> dict[str, list[Tick]]:
-    return {series: unpack_column(column) for series, column in plain.items()}
+def _series(plain: Mapping[str, Any]) -> tuple[dict[str, list[Tick]], TypicalDay]:
+    """Long series and the typical day, an empty one where none is told."""
+    columns = {name: unpack_column(column) for name, column in plain.items() if name != _TYPICAL_DAY}
+    day = unpack(plain[_TYPICAL_DAY]) if _TYPICAL_DAY in plain else TypicalDay()
+    if not isinstance(day, TypicalDay):
+        raise CodecError("its typical day is none")
+    return columns, day
 
 
 def _ticks(plain: Mapping[str, Any], long: Mapping[str, list[Tick]]) -> dict[str, tuple[Tick, ...]]:

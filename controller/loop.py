@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controller.actuation import Actuation, ActuationConfig
 from controller.book import TickBook
-from controller.deciding import DecidingConfig, decide_tick
+from controller.deciding import LASTING, DecidingConfig, decide_tick, next_typical_day
 from controller.decisions import Reason
 from controller.fleet import PolicyConfig
+from controller.forecast import TypicalDay
 from controller.inputs import InputsError, Scribe, recall
 from controller.planner import plan
 from controller.ports import Journal, Listener
 from controller.snapshot import Snapshot
-from controller.sources.base import close_all
+from controller.sources.base import Restorable, close_all
+from controller.ticks import SIGNAL_PREFIX
 from controller.units import UnitState
 from controller.view import View, faults
 
@@ -61,7 +63,8 @@ _NO_DIGITS: Final = dict.fromkeys(map(ord, "0123456789.,"))
 class LoopConfig:
     """How the loop runs; all in seconds but the horizon.
 
-    `tick_s`: from tick to tick; ticks are at its multiples. `read_timeout_s`: for one source or unit to answer.
+    `tick_s`: from tick to tick; ticks are at its multiples. `read_timeout_s`: for one source or unit to answer. `lasting` names the sources
+    whose power price, where it has no end, is known to hold.
     """
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -70,6 +73,7 @@ class LoopConfig:
     read_timeout_s: float = 10.0
     horizon_hours: float = 36.0
     slot_s: float = 900.0
+    lasting: frozenset[str] = LASTING
 
     def __post_init__(self) -> None:
         """Refuse times that never pass."""
@@ -107,7 +111,7 @@ class ControllerLoop:
         self._actuators = dict(actuators)
         self._journal = journal
         self._config = config
-        self._deciding = DecidingConfig(config.policy, config.horizon_hours, config.slot_s)
+        self._deciding = DecidingConfig(config.policy, config.horizon_hours, config.slot_s, config.lasting)
         self._listener = listener or Listener()
         self._earnings = earnings
         self._overrides = overrides
@@ -117,6 +121,7 @@ class ControllerLoop:
         self._scribe = Scribe()
         self._last: dict[str, Decision] | None = None
         self._prices: tuple[tuple[float, float], ...] = ()
+        self._typical_day = TypicalDay()
         self._now = 0.0
         self._view: View | None = None
         self._told: set[tuple[str | None, str]] = set()
@@ -175,6 +180,7 @@ class ControllerLoop:
         await self._journal.record_decisions(decisions, inputs)
         self._last = {**(self._last or {}), **view.decisions}
         self._prices = prices
+        self._typical_day = self._learned(snapshot.typical_day, snapshot.ticks, snapshot.at)
         self._view = view
         self._tell(view)
         if not view.dry_run:
@@ -289,7 +295,7 @@ class ControllerLoop:
     # --- what -----------------------------------------------------------------------------------------
 
     async def _remember(self, now: float) -> None:
-        """Go on from where the last run ended: its decisions, its ticks, its prices."""
+        """Go on from where the last run ended: its decisions, its ticks, its prices, its typical day."""
         if self._last is not None:
             return
         last = dict(await self._journal.last_decisions())
@@ -302,7 +308,21 @@ class ControllerLoop:
             else:
                 self._book.restore(known.ticks, known.refused, known.owners, self._names, now)
                 self._prices = known.starting_prices
+                self._restore_sources()
+                self._typical_day = self._learned(known.typical_day, known.ticks, known.at)
         self._last = last
+
+    def _learned(self, day: TypicalDay, ticks: Mapping[str, Sequence[Tick]], at: float) -> TypicalDay:
+        """What a tick that saw these leaves to the next one. The inputs hold what it saw, so a restart learns it again."""
+        return next_typical_day(day, ticks, at, self._config.policy)
+
+    def _restore_sources(self) -> None:
+        """Let sources go on from what the book holds; not those of signals, which may have been told more than a tick saw."""
+        held = self._book.ticks()
+        ticks = [tick for series in held if not series.startswith(SIGNAL_PREFIX) for tick in held[series]]
+        for source in self._sources:
+            if isinstance(source, Restorable):
+                source.restore(ticks)
 
     def _snapshot(self, book: TickBook, states: Mapping[str, UnitState], now: float) -> Snapshot:
         return Snapshot(
@@ -314,6 +334,7 @@ class ControllerLoop:
             earnings=self._earnings(),
             overrides=dict(self._overrides()),
             starting_prices=self._prices,
+            typical_day=self._typical_day,
         )
 
     async def _decide(self, snapshot: Snapshot, last: Mapping[str, Decision]) -> View:

@@ -25,7 +25,7 @@ from controller.ticks import (
     TIP_TIME,
     Tick,
 )
-from controller.validate import Refused, SeriesRule, check_tick, stale_at
+from controller.validate import Refused, SeriesRule, aged_from, check_tick, stale_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ class Market:
     @property
     def ages_s(self) -> dict[str, float]:
         """Age of every input in seconds."""
-        return {tick.series: max(self.at - tick.observed_at, 0.0) for tick in self.inputs}
+        return {tick.series: max(self.at - aged_from(tick), 0.0) for tick in self.inputs}
 
     @property
     def net_hashprice_btc_per_ph_day(self) -> float | None:
@@ -172,20 +172,27 @@ def read_retarget(
     return hashprice.project_retarget(difficulty, int(height), epoch_start, tip_time, now)
 
 
+def power_in_force(
+    ticks: Mapping[str, Sequence[Tick]], rules: Mapping[str, SeriesRule], now: float
+) -> float | None:
+    """The power price at `now` in USD/kWh; None where there is none to act on."""
+    tick = _usable(POWER, ticks, rules, now)
+    return tick.value if isinstance(tick, Tick) else None
+
+
 def horizon_slots(
     market: Market,
-    ticks: Mapping[str, Sequence[Tick]],
+    power: Sequence[tuple[float, float]],
     horizon_s: float,
     slot_s: float,
     cuts: Sequence[float] = (),
 ) -> tuple[Slot, ...]:
     """Slots from now over the horizon, cut at multiples of `slot_s`, and at `cuts` besides (rising).
 
-    Power: the mean of the prices known for a slot; after the last one known that one goes on. Hashprice: flat, times the projected ratio
-    from the projected retarget on. The first slot holds the prices of the market itself and ends when they do.
+    Power: the mean over a slot of `power`, which says from when on which price holds, the market's first. Hashprice: flat, times the
+    projected ratio from the projected retarget on. The first slot holds the prices of the market itself and ends when they do.
     """
     start, end = market.at, market.at + horizon_s
-    power = _power_ahead(market, ticks, end)
     own = power[1][0] if len(power) > 1 else end
     extra = [*cuts, own]
     extra.sort()
@@ -229,7 +236,7 @@ def _usable(
     if now >= tick.valid_to:
         return SeriesProblem(series, f"the last one known ended {now - tick.valid_to:.0f} s ago", limit)
     if now >= limit:
-        return SeriesProblem(series, f"last seen {now - tick.observed_at:.0f} s ago", limit)
+        return SeriesProblem(series, f"last seen {now - aged_from(tick):.0f} s ago", limit)
     return tick
 
 
@@ -262,17 +269,6 @@ def _after_retarget(market: Market, at: float) -> float:
     if market.retarget is None or at < market.retarget.at:
         return 1.0
     return 1.0 / market.retarget.ratio
-
-
-def _power_ahead(
-    market: Market, ticks: Mapping[str, Sequence[Tick]], end: float
-) -> list[tuple[float, float]]:
-    """From when on which power price holds, from now to `end`: the market's, then those known ahead."""
-    ahead = [(market.at, market.power_usd_per_kwh)]
-    for tick in ticks.get(POWER, ()):
-        if market.at < tick.valid_from < end and tick.value != ahead[-1][1]:
-            ahead.append((tick.valid_from, tick.value))
-    return ahead
 
 
 def _mean_power(power: Sequence[tuple[float, float]], piece: int, start: float, stop: float) -> float:

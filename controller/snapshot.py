@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controller.forecast import TypicalDay
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,8 @@ class Snapshot:
 
     A unit without a state could not be read. `refused` says, by series, why its last value was not believed; `earnings` is what a pool pays,
     None where nothing better is known than what is configured. `overrides` are what persons asked for, by unit, in force or not;
-    `starting_prices` the last plan's prices of power under the cap, as pairs of a slot's start and USD/kWh.
+    `starting_prices` the last plan's prices of power under the cap, as pairs of a slot's start and USD/kWh; `typical_day`
+    what was learned of the power price before.
     """
 
     at: float
@@ -31,3 +34,4 @@ class Snapshot:
     earnings: Earnings | None = None
     overrides: Mapping[str, Override] = field(default_factory=dict)
     starting_prices: tuple[tuple[float, float], ...] = ()
+    typical_day: TypicalDay = field(default_factory=TypicalDay)

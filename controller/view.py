@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.decisions import Decision
+    from controller.forecast import PowerAhead
     from controller.limits import Limits
     from controller.plan import Plan, UnitPlan
     from controller.snapshot import Snapshot
@@ -35,6 +36,7 @@ class View:
     """One tick of the controller; `next_tick_at` is None in a preview, `plan` while prices are not known.
 
     `limits` are those of the site, None where nobody asked for them; `plan_fault` says why there is no plan although prices are known.
+    `power_ahead` is the power price that was planned with, None while prices are not known.
     """
 
     snapshot: Snapshot
@@ -46,6 +48,7 @@ class View:
     dry_run: bool
     limits: Limits | None = None
     plan_fault: str = ""
+    power_ahead: PowerAhead | None = None
 
     @property
     def at(self) -> float:
@@ -113,7 +116,11 @@ def hashprice_report(view: View) -> dict[str, Any]:
 
 
 def plan_report(view: View) -> dict[str, Any]:
-    """What every unit does now and over the horizon, why, and what would change it."""
+    """What every unit does now and over the horizon, why, and what would change it.
+
+    From `power_known_until_s` on the power price is only expected, for some time at least; it is None where the price is known to the
+    end of the horizon, or not at all. `power_expected` says as what: "typical_day", or "as_last" where no typical day was learned.
+    """
     market = view.market if isinstance(view.market, Market) else None
     problems = view.market.problems if isinstance(view.market, MarketUnknown) else ()
     return {
@@ -122,6 +129,7 @@ def plan_report(view: View) -> dict[str, Any]:
         "known": market is not None,
         "hashprice_usd_per_ph_day": market.hashprice_usd_per_ph_day if market else None,
         "power_usd_per_kwh": market.power_usd_per_kwh if market else None,
+        **_power_known(view.power_ahead),
         "earnings": _earnings(view, market) if market else None,
         "problems": [asdict(problem) for problem in problems],
         "value_usd": None if view.plan is None else view.plan.value_usd,
@@ -186,6 +194,14 @@ def limits_report(view: View) -> dict[str, Any]:
 def _time(at: float) -> float | None:
     """A time, None for one that never comes."""
     return at if math.isfinite(at) else None
+
+
+def _power_known(power: PowerAhead | None) -> dict[str, Any]:
+    """Until when the power price is known, and what is expected then."""
+    if power is None or math.isinf(power.known_until):
+        return {"power_known_until_s": None, "power_expected": None}
+    expected = "typical_day" if power.typical else "as_last"
+    return {"power_known_until_s": power.known_until, "power_expected": expected}
 
 
 def _earnings(view: View, market: Market) -> dict[str, Any]:

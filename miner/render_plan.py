@@ -70,7 +70,7 @@ def _power_known(report: Mapping[str, Any]) -> str:
         return ""
     known = "known for the moment" if until <= report["at_s"] else f"known until {time_text(until)}"
     then = "expected as on a typical day" if report["power_expected"] == "typical_day" else "taken to stay so"
-    return f"; {known}, then {then}"
+    return f", {known}, then {then}"
 
 
 def _paid(earnings: Mapping[str, Any]) -> str:

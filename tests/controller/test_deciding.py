@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller.deciding import DecidingConfig, decide_tick
+from controller.deciding import LASTING, DecidingConfig, decide_tick, next_typical_day
 from controller.decisions import Reason
+from controller.forecast import TypicalDay
 from controller.planner import plan
 from controller.policy import SiteConfig
 from controller.signals import Action, SignalRule
-from controller.units import Unit
-from tests.controller.fleet_rig import CURVE, LIVE, NOW, UNIT, Fleet, no_plan, window
+from controller.snapshot import Snapshot
+from controller.sources.fixed import FixedSource
+from controller.ticks import HASHPRICE, POWER, UNITS, Tick
+from controller.units import Unit, UnitState
+from miner.control_power import FALLBACK, FIXED
+from tests.controller.fleet_rig import CURVE, LIVE, NOW, UNIT, Fleet, no_plan, tick, window
 
 if TYPE_CHECKING:
     from controller.plan import Member, Plan
@@ -88,3 +93,58 @@ def test_a_planner_that_fails_leaves_signals_and_heat_their_way() -> None:
 def test_a_horizon_that_never_passes_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         DecidingConfig(**{name: 0.0})  # type: ignore[arg-type] # by name
+
+
+# --- beyond the prices that are known ----------------------------------------------------------------
+
+
+def test_slots_beyond_the_last_known_price_have_what_is_expected_of_a_typical_day() -> None:
+    snapshot = fleet().snapshot(NOW, 0.02, 40.0, 0.0)
+    known = Tick(POWER, 0.02, UNITS[POWER], NOW - 100, NOW + 100, NOW - 5, "feed")  # a quarter hour
+    usual = TypicalDay("Europe/Berlin", (0.05,) * 96, (7,) * 96)
+    snapshot = replace(snapshot, ticks={**snapshot.ticks, POWER: (known,)}, typical_day=usual)
+    made = decide_tick(snapshot, {}, DecidingConfig(replace(SITE, site=replace(SITE.site, signals=())), 2.0))
+    assert made.plan is not None
+    assert made.power_ahead is not None
+    assert (made.power_ahead.known_until, made.power_ahead.typical) == (NOW + 100, True)
+    prices = [slot.power_usd_per_kwh for slot in made.plan.slots]
+    assert prices[:4] == pytest.approx([0.02, *(0.05 - 0.03 * 0.85**count for count in (1, 2, 3))])
+    again = decide_tick(snapshot, {}, DecidingConfig(replace(SITE, site=replace(SITE.site, signals=())), 2.0))
+    assert (repr(again.plan), repr(again.decisions)) == (repr(made.plan), repr(made.decisions))
+
+
+def test_the_forecast_moves_decisions_a_restart_for_one_cheap_quarter_hour_does_not_pay() -> None:
+    unit = replace(UNIT, restart_s=600.0, min_on_s=0.0, min_off_s=0.0)
+    now = NOW - 100  # the begin of a quarter hour
+    known = Tick(POWER, 0.06, UNITS[POWER], now, now + 900, now - 3600, "feed")
+    seen = Snapshot(
+        now,
+        {POWER: (known,), HASHPRICE: (tick(HASHPRICE, 40.0, now),)},
+        (unit,),
+        {unit.id: UnitState(unit.id, "off", None, None, None, now)},
+    )
+    config = DecidingConfig(LIVE, 4.0)
+
+    def planned(day: TypicalDay) -> str | None:
+        plan = decide_tick(replace(seen, typical_day=day), {}, config).plan
+        return None if plan is None else plan.mode_at(unit.id, now)
+
+    cheap, dear = (TypicalDay("UTC", (price,) * 96, (7,) * 96) for price in (0.06, 0.30))
+    assert planned(TypicalDay()) == planned(cheap) == "eco"
+    assert planned(dear) == "off"
+
+
+def test_the_one_price_of_the_configuration_is_known_to_hold_and_what_stands_in_is_not() -> None:
+    assert FIXED in LASTING
+    assert FixedSource({POWER: 0.05}).name in LASTING
+    assert FALLBACK not in LASTING
+
+
+def test_the_next_tick_knows_a_typical_day_that_learned_the_price_in_force_and_none_that_is_stale() -> None:
+    policy = replace(LIVE, site=SiteConfig(zone="Europe/Berlin"))
+    ticks = {POWER: (tick(POWER, 0.04, NOW),)}
+    day = next_typical_day(TypicalDay(), ticks, NOW, policy)
+    assert (day.zone, day.price_usd_per_kwh) == ("Europe/Berlin", 0.04)
+    assert next_typical_day(day, {POWER: (tick(POWER, 0.9, NOW, 3600),)}, NOW + 900, policy) is day
+    assert next_typical_day(day, {}, NOW + 900, policy) is day
+    assert next_typical_day(day, ticks, NOW + 30, policy) is day

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import make_dataclass, replace
+from dataclasses import fields, make_dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from controller import inputs as module
 from controller.decisions import Decision, Reason
 from controller.earnings import Earnings, Scheme
+from controller.forecast import QUARTERS, TypicalDay, learn
 from controller.inputs import (
     LONG,
     Inputs,
@@ -32,6 +34,13 @@ CURVE = PowerCurve([Mode("eco", 76, 1850), Mode("full", 100, 2970)])
 UNITS_HERE = (Unit("a", CURVE, min_on_s=600.0), Unit("b", CURVE), Unit("c", PowerCurve(CURVE.modes)))
 CONFIG = PolicyConfig(dead_band=0.03)
 OWNERS = {POWER: "feed", BTC_USD: "fixed"}
+A_DAY = TypicalDay(
+    "Europe/Berlin",
+    tuple(0.06 + 0.03 * math.sin(n / 7) for n in range(QUARTERS)),
+    tuple(n % 3 for n in range(QUARTERS)),
+    1_888_888,
+    0.055,
+)
 
 
 def price(value: float, start: float, end: float = math.inf, seen: float = NOW) -> Tick:
@@ -87,6 +96,9 @@ def recorded(seen: Snapshot, last: dict[str, Decision] | None = None, scribe: Sc
         {"states": {"a": state("somebody else"), "b": state("b")}},
         {"units": ()},
         {"earnings": None, "overrides": {}, "starting_prices": ()},
+        {"typical_day": A_DAY},
+        {"typical_day": TypicalDay("UTC", quarter=1_888_888, price_usd_per_kwh=-0.01)},
+        {"typical_day": A_DAY, "ticks": {POWER: day_ahead(200)}},
     ],
 )
 def test_what_was_seen_is_read_back_as_it_was(changes: dict[str, Any]) -> None:
@@ -116,6 +128,56 @@ def test_what_stays_the_same_is_kept_once() -> None:
     assert InputsReader().read(two).snapshot == seen
     three = recorded(snapshot(ticks={POWER: (*later, *day_ahead(96, first=96))}), scribe=scribe)
     assert three.series != one.series
+
+
+def test_the_typical_day_is_kept_once_until_it_changes() -> None:
+    scribe, reader = Scribe(), InputsReader()
+    changed = learn(A_DAY, 0.07, 1_888_889 * 900.0, A_DAY.zone)
+    days = [TypicalDay(), A_DAY, A_DAY, changed, changed, TypicalDay()]
+    seen = [snapshot(at=NOW + 60 * n, typical_day=day) for n, day in enumerate(days)]
+    kept = [recorded(each, scribe=scribe) for each in seen]
+    assert [reader.read(each).snapshot for each in kept] == seen
+    assert [recall(each).typical_day for each in kept] == days
+    parts = [each.series for each in kept]
+    assert (parts[0], parts[5]) == (None, None)
+    assert parts[1] is parts[2]
+    assert parts[3] is parts[4]
+    assert parts[2] != parts[3]
+    sizes = [len(each.body) for each in kept]
+    assert max(sizes) - min(sizes) <= 4
+
+
+def test_a_typical_day_stands_beside_long_series_and_each_may_change() -> None:
+    scribe, reader = Scribe(), InputsReader()
+    for ticks, day in (
+        (day_ahead(96), A_DAY),
+        (day_ahead(96)[2:], A_DAY),
+        (day_ahead(96)[2:], replace(A_DAY, quarter=1_888_889)),
+        ((price(0.06, NOW - 60),), replace(A_DAY, quarter=1_888_889)),
+        (day_ahead(96)[3:], TypicalDay()),
+    ):
+        seen = snapshot(ticks={POWER: tuple(ticks)}, typical_day=day)
+        inputs = recorded(seen, scribe=scribe)
+        assert reader.read(inputs).snapshot == seen
+        assert (recall(inputs).ticks, recall(inputs).typical_day) == (seen.ticks, day)
+
+
+def test_a_part_whose_typical_day_is_something_else_is_damaged() -> None:
+    raw = msgspec.msgpack.encode({"typical_day": 7})
+    part = Part(blake2b(raw, digest_size=8).hexdigest(), zlib.compress(raw))
+    inputs = replace(recorded(snapshot()), series=part)
+    for read in (InputsReader().read, recall):
+        with pytest.raises(InputsError, match="its typical day is none"):
+            read(inputs)
+
+
+def test_a_typical_day_takes_less_than_a_kilobyte_and_that_of_a_fixed_price_nearly_nothing() -> None:
+    varied = recorded(snapshot(typical_day=A_DAY))
+    flat = recorded(snapshot(typical_day=replace(A_DAY, prices_usd_per_kwh=(0.05,) * 96, days=(7,) * 96)))
+    assert varied.series is not None
+    assert flat.series is not None
+    assert len(varied.series.body) < 1000
+    assert len(flat.series.body) < 200
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.05, 0.5), (0.0, -0.0)])
@@ -205,11 +267,11 @@ def test_a_damaged_document_is_an_error_that_names_the_tick(index: int) -> None:
 
 @pytest.mark.parametrize("there", ["earlier", "later"])
 def test_a_snapshot_with_other_fields_by_now_is_named(monkeypatch: pytest.MonkeyPatch, there: str) -> None:
-    names = ["at", "ticks", "units", "states", "refused", "earnings", "overrides", "starting_prices"]
+    names = [field.name for field in fields(Snapshot)]
     inputs = recorded(snapshot())
-    other = make_dataclass("Snapshot", [*names, "weather"] if there == "later" else names[:-1])
-    monkeypatch.setattr(module, "Snapshot", other)
     missing = "weather" if there == "later" else "starting_prices"
+    other = make_dataclass("Snapshot", [*names, missing] if there == "later" else set(names) - {missing})
+    monkeypatch.setattr(module, "Snapshot", other)
     with pytest.raises(InputsError, match=f"a snapshot has other fields in this version: {missing}"):
         InputsReader().read(inputs)
 

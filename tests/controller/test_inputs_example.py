@@ -7,6 +7,7 @@ import math
 from base64 import b64decode
 from typing import Final
 
+from controller.forecast import TypicalDay
 from controller.inputs import FORMAT, Inputs, Part, recall
 from controller.inputs_example import EXAMPLE
 from controller.ticks import BTC_USD, POWER
@@ -23,6 +24,11 @@ SERIES: Final = (
     "ZsrMV1qqsQZIrVy1avXqNWuAlD0cgKxaHhrsop8dDnS/Ntdpx5shfxwYGBhOO/QoMIAATPSvIrIoSN9pBigAcZakpaamAABQ"
     "Q3UK"
 )
+DAY_SERIES: Final = (
+    "eJxrXF1SWZCZnJgTn5JYOWVh/ua0/KLU5MTiEr0QiLhLYuXUJVX5eambCooyk1OL40uLU+ILUovis8szlgD1FC8vLE0sKkkt2giW"
+    "R5aeuta1tCi/IFXfKbUoJzNv0sLSyQuLjgjMYpgJhysv2NtP8pAAS6VMYmI8ksBAJGAkE5xjkLlUedp+3Y7A161yOwAomkXB"
+)
+DAY_BODY: Final = "eLvnEgMAQysbHG+G/PEiUDYcID97ToAkd5AEOEIasIQ3SBLmcRAbxb9gq5C9cQAAECldjA=="
 
 
 def test_the_example_never_changes_since_nothing_old_could_be_unpacked() -> None:
@@ -41,3 +47,13 @@ def test_a_document_of_the_first_day_of_this_layout_is_still_gone_on_from() -> N
     assert kept.owners == {POWER: "feed", BTC_USD: "fixed"}
     assert kept.starting_prices == ((kept.at + 900, 0.02),)
     assert kept.refused == {POWER: "99 USD/kWh is outside -1 .. 10"}
+    assert kept.typical_day == TypicalDay()  # there was none on the first day
+
+
+def test_a_typical_day_of_the_day_it_came_is_still_gone_on_from() -> None:
+    series = Part("fd0fe62b5e94ea93", b64decode(DAY_SERIES))
+    kept = recall(Inputs(1700000040.0, Part("", b""), series, b64decode(DAY_BODY)))
+    assert kept.typical_day == TypicalDay(
+        "Europe/Berlin", (0.05,) * 72 + (0.25,) * 24, (2,) * 40 + (1,) * 56, 1_888_889, 0.06
+    )
+    assert kept.ticks == {}

@@ -9,7 +9,14 @@ import pytest
 
 from controller.earnings import Earnings, Scheme
 from controller.hashprice import Earned
-from controller.market import Market, MarketUnknown, horizon_slots, read_market, read_retarget
+from controller.market import (
+    Market,
+    MarketUnknown,
+    horizon_slots,
+    power_in_force,
+    read_market,
+    read_retarget,
+)
 from controller.ticks import (
     BTC_USD,
     CHAIN_HEIGHT,
@@ -160,17 +167,25 @@ def test_slots_cover_the_horizon_with_known_power_prices_and_hashprice_stepping_
     assert isinstance(market, Market)
     assert market.retarget is not None
     market = replace(market, retarget=replace(market.retarget, at=NOW + 7200, ratio=0.8))
-    slots = horizon_slots(market, book, 4 * 3600, 1800)
+    power = [(NOW + 3600 * hour, 0.01 * hour) for hour in range(3)]
+    slots = horizon_slots(market, power, 4 * 3600, 1800)
     assert [slot.start for slot in slots] == [NOW + 1800 * index for index in range(8)]
     assert [slot.power_usd_per_kwh for slot in slots] == [0, 0, 0.01, 0.01, 0.02, 0.02, 0.02, 0.02]
     ratios = [slot.hashprice_usd_per_ph_day / market.hashprice_usd_per_ph_day for slot in slots]
     assert ratios == pytest.approx([1] * 4 + [1.25] * 4)
 
 
+def test_a_power_price_is_in_force_while_it_may_be_acted_on() -> None:
+    book = ticks()
+    assert power_in_force(book, MAINNET_RULES, NOW) == 0.05
+    assert power_in_force(book, MAINNET_RULES, NOW + 1770) is None
+    assert power_in_force({}, MAINNET_RULES, NOW) is None
+
+
 def test_slots_are_cut_at_the_grid_and_the_horizon() -> None:
     market = read(ticks())
     assert isinstance(market, Market)
-    slots = horizon_slots(replace(market, at=NOW + 100), {}, 2000, 900)
+    slots = horizon_slots(replace(market, at=NOW + 100), [(NOW + 100, 0.05)], 2000, 900)
     assert [slot.duration_s for slot in slots] == [800, 900, 300]
     assert all(one.stop == other.start for one, other in pairwise(slots))
 
@@ -216,8 +231,8 @@ SLOT_START = 1_768_176_000.0  # a multiple of 900
 def slots_of(
     now: float, later: tuple[tuple[float, float], ...] = (), cuts: tuple[float, ...] = ()
 ) -> list[Slot]:
-    power = tuple(Tick(POWER, value, UNITS[POWER], at, math.inf, 0, "test") for at, value in later)
-    return list(horizon_slots(Market(now, 40.0, 40.0, None, 0.05, (), None), {POWER: power}, 3600, 900, cuts))
+    market = Market(now, 40.0, 40.0, None, 0.05, (), None)
+    return list(horizon_slots(market, [(now, 0.05), *later], 3600, 900, cuts))
 
 
 def test_slots_are_cut_where_something_begins_or_ends() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from controller.deciding import DecidingConfig, decide_tick
 from controller.earnings import Earnings, Scheme
+from controller.forecast import TypicalDay
 from controller.overrides import Override
 from controller.policy import SiteConfig
 from controller.signals import Action, SignalRule
@@ -116,6 +117,24 @@ def test_a_mode_off_the_hull_is_marked_as_never_the_best() -> None:
     (unit,) = plain(plan_report(replace(seen, snapshot=snapshot)))["units"]
     assert [mode["on_hull"] for mode in unit["modes"]] == [True, True, False, True]
     assert "step_breakeven_power_usd_per_kwh" not in unit["modes"][2]
+
+
+def test_the_plan_says_until_when_power_is_known_and_what_is_expected_then() -> None:
+    def told(day: TypicalDay, *ticks: Tick) -> list[Any]:
+        snapshot = replace(view().snapshot, typical_day=day)
+        snapshot = replace(snapshot, ticks={**snapshot.ticks, POWER: ticks})
+        report = plain(plan_report(decide_tick(snapshot, {}, DecidingConfig())))
+        return [report["power_known_until_s"], report["power_expected"]]
+
+    usual = TypicalDay("UTC", (0.05,) * 96, (7,) * 96)
+    moment = Tick(POWER, 0.05, UNITS[POWER], NOW - 60, math.inf, NOW - 5, "feed")
+    hour = replace(moment, valid_to=NOW + 3600)
+    assert told(usual, hour) == [NOW + 3600, "typical_day"]
+    assert told(TypicalDay(), hour) == [NOW + 3600, "as_last"]
+    assert told(usual, moment) == [NOW, "typical_day"]
+    assert told(usual, replace(moment, source="configuration")) == [None, None]
+    assert told(usual, replace(moment, valid_to=NOW + 37 * 3600)) == [None, None]
+    assert told(usual, replace(moment, valid_to=NOW)) == [None, None]  # no price at all
 
 
 def test_a_plan_without_prices_still_says_what_happens_to_each_unit() -> None:

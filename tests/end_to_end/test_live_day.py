@@ -57,6 +57,7 @@ SEED = 1
 AWAY_S = 15.0
 DAY = Day(SEED)
 RESTARTS = {
+    "while a price out of the market's bounds is refused": "03:11",
     "in the grace time, while no bitcoin price is to be had and the exchange rate's server is gone": "08:47",
     "in a dwell, a minute after a spike": "10:21",
     "under the site's limit, which a signal lowers": "12:33",
@@ -163,10 +164,11 @@ def test_units_are_left_where_an_uninterrupted_controller_left_them(lives: tuple
 
 
 def test_each_restart_was_in_the_middle_of_what_it_is_about(whole: Life) -> None:
-    held, dwell, cap, signal, safe = (
+    refused, held, dwell, cap, signal, safe = (
         whole.decisions[max(at for at in whole.decisions if at <= clock_time(text))]
         for text in RESTARTS.values()
     )
+    assert {each.reason for each in refused.values()}.isdisjoint({Reason.STALE, Reason.SAFE_MODE})
     assert {each.reason for each in held.values()} == {Reason.STALE}
     assert all(
         each.numbers["since_s"] > clock_time("10:19") for each in dwell.values() if each.unit_id[0] != "c"

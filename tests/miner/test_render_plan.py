@@ -117,6 +117,22 @@ def test_a_plan_says_what_happens_to_each_unit_and_why(capsys: pytest.CaptureFix
     assert "Worth $4.20 until 2026-01-14 00:00:00Z; no plan could earn more than $4.20 (gap 0.0000%)." in text
 
 
+@pytest.mark.parametrize(
+    ("until", "expected", "words"),
+    [
+        (NOON + 3600, "typical_day", ", known until 2026-01-12 13:00:00Z, then expected as on a typical day"),
+        (NOON + 3600, "as_last", ", known until 2026-01-12 13:00:00Z, then taken to stay so"),
+        (NOON, "typical_day", ", known for the moment, then expected as on a typical day"),
+        (None, None, ""),
+    ],
+)
+def test_a_plan_says_until_when_power_is_known_and_what_is_expected_then(
+    capsys: pytest.CaptureFixture[str], until: float | None, expected: str | None, words: str
+) -> None:
+    report = {**PLAN, "power_known_until_s": until, "power_expected": expected}
+    assert f"Power      6 ct/kWh{words}\n" in printed(capsys, *render_plan.plan(report))
+
+
 def test_a_plan_without_prices_says_which_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     unit = {
         **PLAN["units"][0],
