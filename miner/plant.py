@@ -93,15 +93,7 @@ class Plant:
             on_fatal=on_fatal,
             clock=clock,
         )
-        self.foreman = Foreman(
-            self.delivery,
-            roster,
-            solo_share=config.solo_share,
-            has_solo=config.solo is not None,
-            has_pool=bool(config.pool),
-            mines={unit.id: unit.mines for unit in config.unit},
-            clock=clock,
-        )
+        self.foreman = self._make_foreman(roster)
         if payout is not None:
             self.mining = self._make_mining(payout)
         self.front = Front(
@@ -122,6 +114,18 @@ class Plant:
         self.foreman.face(self.front)
         if config.pool:
             self.pools = self._make_pools(store, recorder, version)
+
+    def _make_foreman(self, roster: Roster) -> Foreman:
+        config = self._config
+        return Foreman(
+            self.delivery,
+            roster,
+            solo_share=config.solo_share,
+            has_solo=config.solo is not None,
+            has_pool=bool(config.pool),
+            mines={unit.id: unit.mines for unit in config.unit},
+            clock=self._clock,
+        )
 
     def _make_mining(self, payout: Payout) -> Mining:
         if self._config.solo is None:
