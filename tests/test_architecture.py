@@ -1,7 +1,7 @@
 """The rules of the house, proven from the source: who may import whom, what stays pure, what is never written."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -229,9 +229,10 @@ def imports(name: str) -> Iterator[str]:
                 yield inner if inner in MODULES or inner in SOLE_IMPORTERS else source
 
 
-def all_imports(name: str) -> set[str]:
+@cache
+def all_imports(name: str) -> frozenset[str]:
     """Like `imports`, with those under TYPE_CHECKING too: who knows whom, not only who loads whom."""
-    return set(imports(name)) | {
+    return frozenset(imports(name)) | {
         f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else str(node.module)
         for node in ast.walk(tree(name))
         if isinstance(node, ast.ImportFrom)
@@ -247,7 +248,7 @@ def layer(name: str) -> int | None:
     return next((rank for prefix, rank in LAYERS if within(name, prefix)), None)
 
 
-def house(names: set[str]) -> set[str]:
+def house(names: Iterable[str]) -> set[str]:
     return {name for name in names if name.split(".")[0] in PACKAGES}
 
 
