@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -13,15 +12,15 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from regtest import jsonrpc
 from regtest.fetch import bitcoind_command
 from regtest.ports import LOOPBACK, Reservation
+from regtest.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
 Chain = Literal["regtest", "signet"]
 
@@ -69,7 +68,7 @@ class BitcoindError(Exception):
     """bitcoind did not start, or ended by itself; the message holds the end of its log."""
 
 
-class Bitcoind:
+class Bitcoind(Server):
     """One bitcoind: a context manager that starts it and always stops it.
 
     chain: "regtest", or "signet" for the private one with challenge OP_TRUE. datadir: its folder; a temporary one,
@@ -96,13 +95,12 @@ class Bitcoind:
         self._extra = tuple(extra)
         self._wallet = wallet
         self._zmq = zmq
-        self._temporary = datadir is None
         self.datadir = Path(tempfile.mkdtemp(prefix="hashmill-bitcoind-")) if datadir is None else datadir
         self.datadir.mkdir(parents=True, exist_ok=True)
-        self._reservation = Reservation(3)
-        self.rpc_port, self.p2p_port, self._zmq_port = self._reservation.ports
+        reservation = Reservation(3)
+        self.rpc_port, self.p2p_port, self._zmq_port = reservation.ports
         self._process: subprocess.Popen[bytes] | None = None
-        atexit.register(self.close)
+        super().__init__(reservation, self.datadir if datadir is None else None)
 
     @property
     def rpc_url(self) -> str:
@@ -179,29 +177,6 @@ class Bitcoind:
     def flush(self) -> None:
         """Have all its blocks and coins on disk, so that they outlive a `kill`."""
         self.rpc("gettxoutsetinfo", "none")
-
-    def close(self) -> None:
-        """Stop it and give back its ports and temporary folder; it cannot be started again."""
-        atexit.unregister(self.close)
-        try:
-            self.stop()
-        finally:
-            self._reservation.release()
-            if self._temporary:
-                shutil.rmtree(self.datadir, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def rpc(
         self, method: str, *params: Any, wallet: str | None = None, limit_s: float = jsonrpc.CALL_LIMIT_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import pwd
@@ -13,13 +12,13 @@ import subprocess  # mosquitto is a program
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from regtest.ports import LOOPBACK, Reservation
+from regtest.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
 #: Debian keeps it there, out of most users' PATH.
 FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
@@ -45,7 +44,7 @@ def program(name: str = "mosquitto") -> Path:
     return Path(found)
 
 
-class Mosquitto:
+class Mosquitto(Server):
     """One broker: a context manager that starts it and always stops it.
 
     `users` (name to password) are who may log in, everybody where there are none; `acl` is what they may read and write, as Mosquitto
@@ -61,12 +60,12 @@ class Mosquitto:
         tls: tuple[Path, Path] | None = None,
     ) -> None:
         self._program = program()
-        self._reservation = Reservation(1)
-        (self.port,) = self._reservation.ports
+        reservation = Reservation(1)
+        (self.port,) = reservation.ports
         self._folder = Path(tempfile.mkdtemp(prefix="hashmill-mosquitto-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._configure(users or {}, acl, tls)
-        atexit.register(self.close)
+        super().__init__(reservation, self._folder)
 
     @property
     def host(self) -> str:
@@ -120,28 +119,6 @@ class Mosquitto:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(STOP_LIMIT_S)
-
-    def close(self) -> None:
-        """Stop it and give back its port and folder; it cannot be started again."""
-        atexit.unregister(self.close)
-        try:
-            self.stop()
-        finally:
-            self._reservation.release()
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _configure(self, users: Mapping[str, str], acl: Sequence[str], tls: tuple[Path, Path] | None) -> None:
         lines = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -16,15 +15,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
 from regtest.ports import LOOPBACK, Reservation
+from regtest.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 #: Debian keeps a version's programs there, out of the PATH.
 DEBIAN_FOLDER: Final = Path("/usr/lib/postgresql")
@@ -71,7 +70,7 @@ def programs() -> Path:
     raise NoPostgresError("PostgreSQL is not installed: apt-get install postgresql")
 
 
-class Postgres:
+class Postgres(Server):
     """One PostgreSQL server: a context manager that starts it and always stops it.
 
     It listens on loopback and asks for the password of `SUPERUSER`, made by chance. A server of ours ends with this
@@ -81,13 +80,13 @@ class Postgres:
     def __init__(self) -> None:
         self._programs = programs()
         self._user = _unprivileged() if os.geteuid() == 0 else None
-        self._reservation = Reservation(1)
-        (self.port,) = self._reservation.ports
+        reservation = Reservation(1)
+        (self.port,) = reservation.ports
         self.password = secrets.token_hex(8)
         self._folder = Path(tempfile.mkdtemp(prefix="hashmill-postgres-"))
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        atexit.register(self.close)
+        super().__init__(reservation, self._folder)
 
     @property
     def log_file(self) -> Path:
@@ -179,28 +178,6 @@ class Postgres:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(STOP_LIMIT_S)
-
-    def close(self) -> None:
-        """Stop it and give back its port and folder; it cannot be started again."""
-        atexit.unregister(self.close)
-        try:
-            self.stop()
-        finally:
-            self._reservation.release()
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _init(self) -> None:
         password = self._folder / "password"
