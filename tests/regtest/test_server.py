@@ -35,14 +35,8 @@ def test_as_a_context_it_is_started_stopped_and_its_folder_removed(tmp_path: Pat
     assert not folder.exists()
 
 
-def test_one_that_cannot_be_started_is_cleared_away_too(tmp_path: Path) -> None:
+def test_one_that_cannot_be_started_is_cleared_away_too() -> None:
     server = Scripted(None, faulty=True)
     with pytest.raises(RuntimeError), server:
         pass
     assert server.done == ["start", "stop"]
-
-
-def test_a_folder_of_somebody_else_stays(tmp_path: Path) -> None:
-    with Scripted(None):
-        pass
-    assert tmp_path.exists()
