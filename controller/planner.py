@@ -14,7 +14,7 @@ from controller.program import UnitClass, dwell_slots
 from controller.units import OFF
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from controller.plan import Member, Slot
     from controller.planner_classes import ClassPlan
@@ -45,7 +45,10 @@ def plan(
     grouped: dict[tuple[object, ...], list[Member]] = {}
     for member in ordered:
         grouped.setdefault(_likeness(member), []).append(member)
-    classes = [_class_of(alike[0], len(alike), horizon) for alike in grouped.values()]
+    dwells = {
+        dwell_s: dwell_slots(horizon, dwell_s) for dwell_s in {each.standing.dwell_left_s for each in members}
+    }
+    classes = [_class_of(alike[0], len(alike), dwells) for alike in grouped.values()]
     solved = solve(classes, horizon, dead_band=dead_band, prices=prices)
     ids = [[member.unit.id for member in alike] for alike in grouped.values()]
     paths: dict[str, UnitPlan] = {}
@@ -54,7 +57,7 @@ def plan(
     for share in solved.shares:
         index = share.class_index
         names = [mode.name for mode in classes[index].unit.curve.modes]
-        modes = tuple([names[mode] for mode in share.modes.tolist()])
+        modes = tuple(map(names.__getitem__, share.modes.tolist()))
         whom = ids[index][given[index] : given[index] + share.units]
         given[index] += share.units
         for unit_id in whom:
@@ -86,14 +89,14 @@ def _likeness(member: Member) -> tuple[object, ...]:
     )
 
 
-def _class_of(member: Member, count: int, slots: Sequence[Slot]) -> UnitClass:
+def _class_of(member: Member, count: int, dwells: Mapping[float, int]) -> UnitClass:
     standing = member.standing
     names = [mode.name for mode in member.unit.curve.modes]
     mode = names.index(standing.mode) if standing.mode in names else None
     return UnitClass(
         member.unit,
         mode,
-        dwell_slots(slots, standing.dwell_left_s),
+        dwells[standing.dwell_left_s],
         standing.starts_left,
         member.allowed,
         count,

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from controller.planner_distinct import place_many
 from controller.planner_mixture import mix, place
 from controller.planner_prices import SLACK, Dual, merit_order, start_of
 from controller.planner_relief import broken_changes, reachable_kw, relieve
+from controller.planner_sums import dot, weighted
 from controller.program import Program
 
 if TYPE_CHECKING:
@@ -37,8 +40,7 @@ DOWNWARD: Final = bytes(range(255, -1, -1))
 """Turns the order of modes round: what runs hardest comes first."""
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """`units` of a class that take one path: a mode's index per slot, and what each of them earns.
 
     In the slots `waived` it changes sides although minimum times or starts per day forbid it: the cap left no other way.
@@ -76,7 +78,7 @@ def solve(
     program = Program(classes, slots, dead_band)
     free = program.best(np.zeros(len(slots)))
     cap_kw = program.cap_kw * (1 + SLACK) + SLACK
-    if not slots or not classes or (program.count @ free.kw <= cap_kw).all():
+    if not slots or not classes or (weighted(program.count, free.kw) <= cap_kw).all():
         shares = [
             Share(index, free.modes[index], each.count, float(free.worth_usd[index]))
             for index, each in enumerate(classes)
@@ -84,7 +86,7 @@ def solve(
         value_usd = _sum_usd(shares)
         zeros = (0.0,) * len(slots)
         return ClassPlan(tuple(shares), value_usd, value_usd, zeros, zeros)
-    full_kw = program.count @ np.array([each.unit.curve.modes[-1].watts / 1000 for each in classes])
+    full_kw = dot(program.count, program.curves.most_kw)
     relief = relieve(program, np.minimum(program.cap_kw, full_kw + 1), program.cap_kw < full_kw)
     cap_kw = reachable_kw(relief.classes, relief.cap_kw)
     columns = Columns(len(slots))
@@ -103,7 +105,7 @@ def solve(
     load_kw = placed.load_kw
     over_kw = np.where(load_kw > program.cap_kw * (1 + 2 * SLACK) + 2 * SLACK, load_kw - program.cap_kw, 0.0)
     # Room that even waiving did not find is bought at its price: the bound holds for what is planned in any case.
-    bought_usd = float((dual.best_prices * program.hours) @ np.maximum(load_kw - cap_kw, 0.0))
+    bought_usd = dot(dual.best_prices * program.hours, np.maximum(load_kw - cap_kw, 0.0))
     return ClassPlan(
         tuple(shares),
         _sum_usd(shares),
@@ -118,19 +120,36 @@ def _shares(
 ) -> list[Share]:
     """What was placed, by class; in a class those first that run hardest first, so that the order is always the same."""
     columns = placed.columns
-    units: dict[tuple[int, bytes], int] = {}
-    worth: dict[tuple[int, bytes], float] = {}
-    for number, count in placed.units.items():
-        key = (relief.of[int(columns.owner[number])], columns.modes[number].tobytes())
-        units[key] = units.get(key, 0) + count
-        worth[key] = float(columns.worth_usd[number])
-    shares = []
-    for key in sorted(units, key=lambda each: (each[0], each[1].translate(DOWNWARD))):
-        index, text = key
-        modes = np.frombuffer(text, dtype=np.uint8)
-        waived = broken_changes(classes[index], slots, modes) if index in relief.waived else ()
-        shares.append(Share(index, modes, units[key], worth[key], waived))
-    return shares
+    numbers = np.array(sorted(placed.units), dtype=np.intp)
+    owners = np.array(relief.of, dtype=np.intp)[columns.owner[numbers]]
+    by_class = np.argsort(owners, kind="stable")
+    numbers = numbers[by_class]
+    modes = columns.modes[numbers]
+    found = zip(numbers.tolist(), modes, columns.worth_usd[numbers].tolist(), strict=True)
+    shares: list[Share] = []
+    for index, alike in groupby(zip(owners[by_class].tolist(), found, strict=True), key=itemgetter(0)):
+        paths = [
+            Share(index, path, placed.units[number], worth_usd) for _, (number, path, worth_usd) in alike
+        ]
+        shares += paths if len(paths) == 1 else _merged(paths)
+    if not relief.waived:
+        return shares
+    return [
+        share._replace(waived=broken_changes(classes[share.class_index], slots, share.modes))
+        if share.class_index in relief.waived
+        else share
+        for share in shares
+    ]
+
+
+def _merged(shares: Iterable[Share]) -> list[Share]:
+    """The shares of one class in their order, those on the same path in one."""
+    merged: dict[bytes, Share] = {}
+    for share in shares:
+        text = share.modes.tobytes()
+        known = merged.get(text)
+        merged[text] = share if known is None else known._replace(units=known.units + share.units)
+    return [merged[text] for text in sorted(merged, key=lambda each: each.translate(DOWNWARD))]
 
 
 def _sum_usd(shares: Iterable[Share]) -> float:

@@ -53,30 +53,34 @@ class Columns:
 
     def add(self, paths: Paths, owners: NDArray[np.intp]) -> NDArray[np.intp]:
         """The numbers of these paths, new ones for those not seen before."""
-        modes = np.ascontiguousarray(paths.modes)
-        text, width = modes.tobytes(), self._slots
-        numbers = np.empty(len(owners), dtype=np.intp)
+        text, width = paths.modes.tobytes(), self._slots
+        known, first = self._number, len(self)
+        numbers: list[int] = []
+        new: list[int] = []
         for at, owner in enumerate(owners.tolist()):
-            key = (owner, text[at * width : (at + 1) * width])
-            number = self._number.get(key)
-            if number is None:
-                number = self._append(owner, paths, at)
-                self._number[key] = number
-            numbers[at] = number
-        return numbers
+            number = known.setdefault((owner, text[at * width : (at + 1) * width]), len(known))
+            numbers.append(number)
+            if number == first + len(new):
+                new.append(at)
+        if new:
+            self._append(paths, owners, first, np.array(new, dtype=np.intp))
+        return np.array(numbers, dtype=np.intp)
 
-    def _append(self, owner: int, paths: Paths, at: int) -> int:
-        number = len(self._number)
-        if number == len(self._owner):
-            self._grow()
-        self._owner[number] = owner
-        self._worth_usd[number] = paths.worth_usd[at]
-        self._modes[number] = paths.modes[at]
-        self._kw[number] = paths.kw[at]
-        return number
+    def _append(self, paths: Paths, owners: NDArray[np.intp], first: int, new: NDArray[np.intp]) -> None:
+        after = first + len(new)
+        if after > len(self._owner):
+            self._grow(max(after, 2 * len(self._owner)))
+        self._owner[first:after] = owners[new]
+        self._worth_usd[first:after] = paths.worth_usd[new]
+        self._modes[first:after] = paths.modes[new]
+        self._kw[first:after] = paths.kw[new]
 
-    def _grow(self) -> None:
-        self._owner = np.concatenate([self._owner, np.zeros_like(self._owner)])
-        self._worth_usd = np.concatenate([self._worth_usd, np.zeros_like(self._worth_usd)])
-        self._modes = np.concatenate([self._modes, np.zeros_like(self._modes)])
-        self._kw = np.concatenate([self._kw, np.zeros_like(self._kw)])
+    def _grow(self, room: int) -> None:
+        owner, worth_usd, modes, kw = self._owner, self._worth_usd, self._modes, self._kw
+        self._owner = np.empty(room, dtype=np.intp)
+        self._worth_usd = np.empty(room)
+        self._modes = np.empty((room, self._slots), dtype=np.uint8)
+        self._kw = np.empty((room, self._slots))
+        filled = len(owner)
+        self._owner[:filled], self._worth_usd[:filled] = owner, worth_usd
+        self._modes[:filled], self._kw[:filled] = modes, kw

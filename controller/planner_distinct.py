@@ -19,6 +19,7 @@ from controller.planner_columns import Columns
 from controller.planner_mixture import mix, place
 from controller.planner_prices import Dual
 from controller.planner_rounding import Placement
+from controller.planner_sums import dot, weighted
 from controller.program import Paths, Program
 
 if TYPE_CHECKING:
@@ -55,19 +56,19 @@ class _Fleet:
     def sweep(self, parts: list[NDArray[np.intp]]) -> NDArray[np.float64]:
         """Every part once, in turn; the mean of the prices in the second half."""
         dual, program = self.dual, self.dual.program
-        full_kw = np.array([each.unit.curve.full.watts for each in program.classes]) / W_PER_KW
-        load_kw = dual.counts @ self.paths.kw
-        all_full_kw = float(dual.counts @ full_kw)
+        full_kw = program.curves.full_watts / W_PER_KW
+        load_kw = weighted(dual.counts, self.paths.kw)
+        all_full_kw = dot(dual.counts, full_kw)
         size = max(float(self.prices[dual.capped].mean()), self.size_usd_per_kwh)
         step = GAIN * size / all_full_kw * len(parts)
         share = dual.cap_kw / (load_kw + EVEN * all_full_kw)
         total = np.zeros(len(load_kw))
         for at, part in enumerate(parts):
             counts = dual.counts[part]
-            drew = counts @ self.paths.kw[part] + EVEN * float(counts @ full_kw[part])
+            drew = weighted(counts, self.paths.kw[part]) + EVEN * dot(counts, full_kw[part])
             found = program.best(self.prices, of=part)
             self._take(part, found)
-            moved = self.prices + step * (counts @ found.kw - drew * share)
+            moved = self.prices + step * (weighted(counts, found.kw) - drew * share)
             self.prices = np.where(dual.capped, np.maximum(moved, 0.0), 0.0)
             total += self.prices if at >= (len(parts) + 1) // 2 else 0.0
         return total / (len(parts) - (len(parts) + 1) // 2)
@@ -81,8 +82,8 @@ class _Fleet:
     def is_even(self, prices: NDArray[np.float64], give_kw: NDArray[np.float64]) -> bool:
         """Whether next to nothing of what has a price is left over, and no more is over the cap than the last can give."""
         dual = self.dual
-        over_kw = np.where(dual.capped, dual.counts @ self.paths.kw - dual.cap_kw, 0.0)
-        idle_usd = (prices * dual.program.hours) @ np.maximum(-over_kw, 0.0)
+        over_kw = np.where(dual.capped, weighted(dual.counts, self.paths.kw) - dual.cap_kw, 0.0)
+        idle_usd = dot(prices * dual.program.hours, np.maximum(-over_kw, 0.0))
         fits = (over_kw <= give_kw)[dual.capped].all()
         return bool(fits and idle_usd <= IDLE * dual.size_usd)
 
@@ -100,7 +101,7 @@ def place_many(
     prices = look.prices
     for _ in range(SWEEPS):
         prices = fleet.sweep(parts)
-        give_kw = dual.counts[last] @ (fleet.paths.kw[last] - least.kw[last])
+        give_kw = weighted(dual.counts[last], fleet.paths.kw[last] - least.kw[last])
         if fleet.is_even(prices, GIVEN * give_kw):
             break
     dual.look(prices)
@@ -111,7 +112,7 @@ def place_many(
     placed.put_all(numbers, dual.counts.astype(np.int64))
     for index in last.tolist():
         placed.put(int(numbers[index]), -int(dual.counts[index]))
-    squeezed = placed.squeeze(dual.counts[last] @ least.kw[last])
+    squeezed = placed.squeeze(weighted(dual.counts[last], least.kw[last]))
     _mix_in(placed, dual, last, least, prices)
     placed.improve(squeezed, np.zeros(len(room_kw)))
     return placed
@@ -142,12 +143,12 @@ def _parts(classes: int) -> int:
 
 def _by_efficiency(program: Program) -> NDArray[np.intp]:
     """The classes from the thriftiest to the hungriest, of equals those that stand off first."""
-    full = [each.unit.curve.full for each in program.classes]
-    standing = [each.standing_mode or 0 for each in program.classes]
-    return np.lexsort((np.arange(len(full)), np.array(standing), np.array([mode.j_per_th for mode in full])))
+    curves = program.curves
+    standing = np.array([each.standing_mode or 0 for each in program.classes])
+    return np.lexsort((np.arange(len(standing)), standing, curves.full_watts / curves.full_th_s))
 
 
 def _least_price(program: Program) -> float:
-    full = [each.unit.curve.full for each in program.classes]
-    th_s_per_kw = sum(mode.th_s for mode in full) / sum(mode.watts for mode in full) * W_PER_KW
+    curves = program.curves
+    th_s_per_kw = float(curves.full_th_s.sum() / curves.full_watts.sum()) * W_PER_KW
     return LEAST_PRICE * float(program.usd_per_th_hour.mean()) * th_s_per_kw

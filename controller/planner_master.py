@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 import highspy
 import numpy as np
 
+from controller.planner_sums import dot
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -76,7 +78,7 @@ class Master:
         empty_at, empty = np.zeros(0, dtype=np.int32), np.zeros(0)
         for count in counts.tolist():
             self._highs.addRow(count, count, 0, empty_at, empty)
-        for room in (cap_kw[self._rows] - float(counts @ least_kw)).tolist():
+        for room in (cap_kw[self._rows] - dot(counts, least_kw)).tolist():
             self._highs.addRow(-highspy.kHighsInf, room, 0, empty_at, empty)
         self._highs.changeObjectiveSense(highspy.ObjSense.kMaximize)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from controller.economics import W_PER_KW
 from controller.planner_master import Master, Mixture
 from controller.planner_prices import descend
 from controller.planner_rounding import Placement, floored
+from controller.planner_sums import dot, weighted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,12 +86,11 @@ def mix(dual: Dual, start: NDArray[np.float64], least: Paths, *, warm: bool, clo
 def _master_of(
     dual: Dual, columns: Columns, counts: NDArray[np.float64], cap_kw: NDArray[np.float64]
 ) -> Master:
-    least_kw = np.array([each.unit.curve.off.watts / W_PER_KW for each in dual.program.classes])
-    return Master(columns, counts, cap_kw, dual.capped, dual.program.hours, least_kw)
+    return Master(columns, counts, cap_kw, dual.capped, dual.program.hours, dual.program.curves.off_kw)
 
 
 def _all_on(numbers: NDArray[np.intp], dual: Dual, columns: Columns) -> Mixture:
-    value_usd = float(dual.counts @ columns.worth_usd[numbers])
+    value_usd = dot(dual.counts, columns.worth_usd[numbers])
     return Mixture(dual.counts.copy(), numbers, value_usd, dual.best_prices)
 
 
@@ -134,7 +133,7 @@ def _searched(
 ) -> Placement:
     """The same or better: a search for whole units among the columns that fall least short of their class's best."""
     columns = placed.columns
-    earns = columns.worth_usd - columns.kw @ (dual.best_prices * placed.program.hours)
+    earns = columns.worth_usd - weighted(dual.best_prices * placed.program.hours, columns.kw.T)
     best = np.full(len(dual.counts), -np.inf)
     np.maximum.at(best, columns.owner, earns)
     short = best[columns.owner] - earns

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from controller.economics import W_PER_KW
+from controller.planner_sums import dot, weighted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +59,7 @@ class Dual:
     ) -> None:
         self.program = program
         self.counts = counts
-        full = counts @ np.array([each.unit.curve.modes[-1].watts for each in program.classes]) / W_PER_KW
-        self.capped: Final = cap_kw < full * (1 - SLACK)
+        self.capped: Final = cap_kw < dot(counts, program.curves.most_kw) * (1 - SLACK)
         self.cap_kw = np.where(self.capped, cap_kw, 0.0)  # no price, no matter
         self.columns = columns
         self.best_usd = math.inf
@@ -73,11 +73,11 @@ class Dual:
         prices = np.where(self.capped, np.maximum(prices, 0.0), 0.0)
         paths = self.program.best(prices)
         cost = prices * self.program.hours * self.cap_kw
-        load_kw = self.counts @ paths.kw
+        load_kw = weighted(self.counts, paths.kw)
         terms = [*(self.counts * paths.value_usd).tolist(), *cost.tolist()]
         usd = math.fsum(terms)
         # What the program's own sums may be off by is added, so that the bound stays one.
-        magnitude = self.scale_usd + float((prices * self.program.hours) @ (load_kw + self.cap_kw))
+        magnitude = self.scale_usd + dot(prices * self.program.hours, load_kw + self.cap_kw)
         usd += ROUNDING * magnitude
         if self.columns is not None:
             self.last_numbers = self.columns.add(paths, self._all)
@@ -98,15 +98,10 @@ class Dual:
 def _scale_usd(program: Program, counts: NDArray[np.float64]) -> float:
     """More than the sum of all that is added up for any path, without signs."""
     revenue, power = np.abs(program.usd_per_th).sum(), (np.abs(program.power) * program.hours).sum()
-    wear, lost = float(len(program.hours)), np.abs(program.usd_per_th_hour).sum()
-    total = 0.0
-    for count, each in zip(counts.tolist(), program.classes, strict=True):
-        unit = each.unit
-        hours = (unit.restart_s + unit.change_s) / 3600
-        th_s = unit.curve.full.th_s
-        kw = unit.curve.modes[-1].watts / W_PER_KW
-        total += count * (th_s * (2 * revenue + hours * lost) + kw * power + wear * unit.wear_usd)
-    return float(total)
+    lost, curves, costs = np.abs(program.usd_per_th_hour).sum(), program.curves, program.costs
+    hours = costs["restart_h"] + costs["change_h"]
+    each_usd = curves.full_th_s * (2 * revenue + hours * lost) + curves.most_kw * power
+    return dot(counts, each_usd + len(program.hours) * costs["wear_usd"])
 
 
 def start_of(slots: Sequence[Slot], prices: Sequence[tuple[float, float]]) -> NDArray[np.float64] | None:
@@ -126,23 +121,16 @@ def merit_order(
 
     The order of the steps of all curves by TH/s per kW is the same in every slot, so they are sorted once.
     """
-    least_kw = 0.0
-    hulls: list[tuple[float, float, float]] = []
-    for count, each in zip(counts.tolist(), program.classes, strict=True):
-        hull = each.unit.curve.hull()
-        least_kw += count * hull[0].watts / W_PER_KW
-        hulls += [(mode.th_s, mode.watts, count) for mode in hull]
-    steps = np.diff(np.array(hulls), axis=0)
-    rising = (steps[:, 0] > 0) & (
-        steps[:, 1] > 0
-    )  # what is left is no step: from one curve to the next, or past its best
-    within = np.array([len(each.unit.curve.hull()) for each in program.classes]).cumsum()[:-1] - 1
-    rising[within] = False
-    th_s, watts = steps[rising, 0], steps[rising, 1]
-    table = np.stack([th_s / watts * W_PER_KW, np.array(hulls)[1:][rising, 2] * watts / W_PER_KW], axis=1)
-    table = table[np.argsort(-table[:, 0], kind="stable")]
-    first_out = np.searchsorted(least_kw + np.cumsum(table[:, 1]), cap_kw, side="right")
-    th_s_per_kw = np.append(table[:, 0], 0.0)[first_out]
+    curves = program.curves
+    th_s, watts = curves.steps()
+    there = watts > 0
+    units = np.zeros(len(watts))
+    np.add.at(units, curves.of, counts)
+    per_kw = th_s[there] / watts[there] * W_PER_KW
+    drawn_kw = (units[:, None] * watts)[there] / W_PER_KW
+    order = np.argsort(-per_kw, kind="stable")
+    first_out = np.searchsorted(dot(counts, curves.off_kw) + np.cumsum(drawn_kw[order]), cap_kw, side="right")
+    th_s_per_kw = np.append(per_kw[order], 0.0)[first_out]
     earned: NDArray[np.float64] = program.usd_per_th_hour * th_s_per_kw
     return np.maximum(earned - program.power, 0.0)
 
@@ -162,7 +150,7 @@ def descend(
     while len(seen) < passes and aim > stop:
         slope = np.where(dual.capped, (dual.cap_kw - look.load_kw) * hours, 0.0)
         slope[(look.prices <= 0) & (slope > 0)] = 0.0
-        steep = float(slope @ slope)
+        steep = dot(slope, slope)
         if steep <= 0:  # nothing over the cap, nothing under it that has a price: this is the least
             break
         short = aim * dual.size_usd

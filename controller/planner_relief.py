@@ -10,6 +10,7 @@ import numpy as np
 
 from controller.economics import W_PER_KW
 from controller.planner_prices import SLACK
+from controller.planner_sums import weighted
 from controller.program import Program, UnitClass, dwell_slots
 
 if TYPE_CHECKING:
@@ -42,14 +43,13 @@ class Relief:
     program: Program
 
 
-def least_kw(classes: Sequence[UnitClass], slots: int) -> NDArray[np.float64]:
+def least_kw(program: Program) -> NDArray[np.float64]:
     """What one unit of each class draws at the very least in each slot [classes, slots]: in an allowed mode, whatever its dwell."""
-    least = np.empty((len(classes), slots))
-    for index, each in enumerate(classes):
-        modes = each.unit.curve.modes
+    least = np.repeat(program.curves.off_kw[:, None], len(program.slots), axis=1)
+    for index, each in enumerate(program.classes):
         if not each.allowed:
-            least[index] = modes[0].watts / W_PER_KW
             continue
+        modes = each.unit.curve.modes
         of: dict[frozenset[str] | None, float] = {None: modes[0].watts / W_PER_KW}
         for allowed in set(each.allowed) - {None}:
             watts = [mode.watts for mode in modes if allowed is None or mode.name in allowed]
@@ -64,11 +64,11 @@ def relieve(program: Program, cap_kw: NDArray[np.float64], capped: NDArray[np.bo
     `cap_kw` is finite everywhere; only slots that are `capped` can exceed it.
     """
     classes, slots, counts = program.classes, program.slots, program.count
-    floor_kw = least_kw(classes, len(slots))
-    cap_kw = np.maximum(cap_kw, counts @ floor_kw) * (1 + SLACK) + SLACK
+    floor_kw = least_kw(program)
+    cap_kw = np.maximum(cap_kw, weighted(counts, floor_kw)) * (1 + SLACK) + SLACK
     prices = np.where(capped, _dear_usd_per_kwh(program), 0.0)
     least = program.best(prices)
-    excess = np.where(capped, counts @ least.kw - cap_kw, 0.0)
+    excess = np.where(capped, weighted(counts, least.kw) - cap_kw, 0.0)
     everyone = tuple(range(len(classes)))
     if not (excess > 0).any():
         return Relief(classes, everyone, frozenset(), cap_kw, least, program)
@@ -81,7 +81,7 @@ def relieve(program: Program, cap_kw: NDArray[np.float64], capped: NDArray[np.bo
             continue
         relief_kw = least.kw[held] - Program(twins, slots, program.dead_band).best(prices).kw
         taken = _fewest(relief_kw, (counts - waived)[held].astype(np.int64), excess)
-        excess = excess - taken @ relief_kw
+        excess = excess - weighted(taken, relief_kw)
         waived[held] += taken
         for at in np.flatnonzero(taken).tolist():
             split.append(replace(twins[at], count=int(taken[at])))
@@ -154,11 +154,10 @@ def _free(each: UnitClass) -> UnitClass:
 
 def _dear_usd_per_kwh(program: Program) -> float:
     """A price on power that outweighs everything a unit could earn by drawing more."""
-    first_steps = [
-        step for each in program.classes for step in each.unit.curve.steps()[:1]
-    ]  # the first is the best
-    th_s_per_kw = max((step.th_s / step.watts * W_PER_KW for step in first_steps), default=0.0)
-    wear = max(each.unit.wear_usd for each in program.classes)
+    th_s, watts = program.curves.steps()
+    best = np.divide(th_s, watts, out=np.zeros_like(th_s), where=watts > 0)
+    th_s_per_kw = float(best.max(initial=0.0)) * W_PER_KW
+    wear = float(program.costs["wear_usd"].max(initial=0.0))
     earned = float(np.abs(program.usd_per_th_hour).max(initial=0.0)) * th_s_per_kw
     return DEAR * (1.0 + earned + float(np.abs(program.power).max(initial=0.0)) + wear)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from controller.planner_sums import dot, weighted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -68,7 +70,7 @@ class Placement:
         for number, count in zip(numbers.tolist(), units.tolist(), strict=True):
             if count:
                 self.units[number] = self.units.get(number, 0) + count
-        self.room_kw -= units @ self.columns.kw[numbers]
+        self.room_kw -= weighted(units, self.columns.kw[numbers])
 
     @property
     def value_usd(self) -> float:
@@ -81,7 +83,7 @@ class Placement:
         """What all placed units draw in each slot."""
         numbers = np.array(sorted(self.units), dtype=np.intp)
         units = np.array([self.units[number] for number in numbers.tolist()], dtype=np.float64)
-        return units @ self.columns.kw[numbers]
+        return weighted(units, self.columns.kw[numbers])
 
     @property
     def over_kw(self) -> float:
@@ -93,7 +95,7 @@ class Placement:
         missing = self.missing(counts)
         waiting = np.flatnonzero(missing)
         least_kw = self.columns.kw[self._least[waiting]]
-        self.room_kw -= missing[waiting] @ least_kw
+        self.room_kw -= weighted(missing[waiting], least_kw)
         for at, owner in enumerate(waiting.tolist()):
             for _ in range(int(missing[owner])):
                 self.room_kw += least_kw[at]
@@ -172,8 +174,8 @@ class Placement:
         new = self._path_within(owner, prices, extra_kw=here_kw)
         if new == number:
             return False
-        here = float(columns.worth_usd[number] - cost @ here_kw)
-        there = float(columns.worth_usd[new] - cost @ columns.kw[new])
+        here = float(columns.worth_usd[number] - dot(cost, here_kw))
+        there = float(columns.worth_usd[new] - dot(cost, columns.kw[new]))
         if there <= here + GAIN * abs(here):
             return False
         more_kw = columns.kw[new] - here_kw

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from controller.economics import HOURS_PER_DAY, SECONDS_PER_HOUR, TH_PER_PH, W_PER_KW
-from controller.kernel import CLASS, MOST_MODES, SAME_DAY, UNKNOWN, Kernel, Tables
+from controller.kernel import Kernel, Tables
+from controller.program_tables import DWELL_SLACK_S, allowed_row, pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from controller.plan import Slot
-    from controller.units import PowerCurve, Unit
-
-DWELL_SLACK_S: Final = 1e-6
-"""By how much slots may be shorter than the dwell they are to last: rounding of times, no more."""
+    from controller.units import Unit
 
 ROOM_SLACK_KW: Final = 1e-9
 """By how much a mode may draw more than there is room: rounding of sums, no more."""
@@ -95,7 +93,7 @@ class Program:
 
     `dead_band` is the share of the first slot's difference in revenue that any mode but the present one pays there. `hours`, `power`
     (USD/kWh), `usd_per_th` (revenue of 1 TH/s for the whole slot), `usd_per_th_hour` (what losing it for an hour costs) and `cap_kw` are
-    per slot, `count` per class. Raises ValueError for what does not fit together.
+    per slot, `count` per class, `curves` are what the classes can do and `costs` what changes cost them. Raises ValueError for what does not fit together.
     """
 
     def __init__(self, classes: Sequence[UnitClass], slots: Sequence[Slot], dead_band: float = 0.0) -> None:
@@ -113,22 +111,23 @@ class Program:
         self.usd_per_th_hour = (
             np.maximum(hashprice, 0.0) / TH_PER_PH / HOURS_PER_DAY
         )  # hashing lost is never a gain
-        packing = _Packing(self.slots)
-        records = np.array([packing.record(each) for each in self.classes], dtype=CLASS)
-        self._curve_at: list[int] = records["curve"].tolist()
-        self._th_s, self._kw = np.array(packing.th_s), np.array(packing.kw)
+        packed = pack(self.classes, self.slots)
+        self.curves = packed.curves
+        self.costs = packed.classes[["restart_h", "change_h", "wear_usd"]]
+        self._curve_at: list[int] = packed.classes["curve"].tolist()
+        self._kw = packed.curves.flat_watts / W_PER_KW
         self._kernel = Kernel(
             Tables(
-                classes=records,
+                classes=packed.classes,
                 hours=self.hours,
                 usd_per_th=self.usd_per_th,
                 usd_per_th_hour=self.usd_per_th_hour,
                 usd_per_kwh=self.power,
-                th_s=self._th_s,
+                th_s=packed.curves.flat_th_s,
                 kw=self._kw,
-                locks=packing.locks(),
-                days=packing.days(),
-                allowed=packing.allowed(),
+                locks=packed.locks,
+                days=packed.days,
+                allowed=packed.allowed,
                 dead_band=dead_band,
             )
         )
@@ -187,128 +186,5 @@ class Program:
         names = tuple(mode.name for mode in each.unit.curve.modes)
         if not each.allowed:
             return np.ones((len(self.slots), len(names)), dtype=np.bool_)
-        rows = b"".join(_allowed_row(names, allowed) for allowed in each.allowed)
+        rows = b"".join(allowed_row(names, allowed) for allowed in each.allowed)
         return np.frombuffer(rows, dtype=np.bool_).reshape(len(self.slots), len(names))
-
-
-def _allowed_row(names: tuple[str, ...], allowed: frozenset[str] | None) -> bytes:
-    """A byte per mode; an entry without any of them is none, since a unit must be in some mode."""
-    row = bytes(allowed is None or name in allowed for name in names)
-    return row if any(row) else bytes([1]) * len(names)
-
-
-class _Packing:
-    """Tables for the kernel; what classes share is there once."""
-
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self.slots = slots
-        self.th_s: list[float] = []
-        self.kw: list[float] = []
-        self._elapsed_s = np.cumsum([0.0, *(slot.duration_s for slot in slots)])
-        self._day_starts = [at for at in range(len(slots)) if at == 0 or slots[at].day != slots[at - 1].day]
-        self._curves: dict[PowerCurve, int] = {}
-        self._locks: dict[float, tuple[int, int]] = {}
-        self._lock_rows: list[NDArray[np.uint32]] = []
-        self._days: dict[int, tuple[int, int, bool]] = {}
-        self._day_rows: list[NDArray[np.int32]] = []
-        self._allowed: dict[tuple[tuple[str, ...], tuple[frozenset[str] | None, ...]], int] = {}
-        self._allowed_bytes = bytearray()
-
-    def record(self, each: UnitClass) -> tuple[float, ...]:
-        """A class in the order of `CLASS`."""
-        unit, modes = each.unit, each.unit.curve.modes
-        if len(modes) > MOST_MODES:
-            raise ValueError(f"unit {unit.id!r}: a curve can have {MOST_MODES} modes, not {len(modes)}")
-        if each.standing_mode is not None and not 0 <= each.standing_mode < len(modes):
-            raise ValueError(f"unit {unit.id!r} has no mode {each.standing_mode}")
-        if each.allowed and len(each.allowed) != len(self.slots):
-            raise ValueError(
-                f"unit {unit.id!r}: {len(each.allowed)} entries of modes allowed for {len(self.slots)} slots"
-            )
-        on_locks, on_most = self._locks_of(unit.min_on_s)
-        off_locks, off_most = self._locks_of(unit.min_off_s)
-        days, most, left, counted = self._days_of(unit.starts_per_day, each.starts_left)
-        standing = UNKNOWN if each.standing_mode is None else each.standing_mode
-        held = 0 if standing == UNKNOWN else max(0, min(each.dwell_left, len(self.slots)))
-        return (
-            self._curve_of(unit.curve),
-            on_locks,
-            off_locks,
-            days,
-            self._allowed_of(each) if each.allowed else -1,
-            len(modes),
-            1 + (max(on_most, held) if standing > 0 else on_most),
-            1 + (max(off_most, held) if standing == 0 else off_most),
-            1 + (most if counted else 0),
-            left if counted else 0,
-            counted,
-            standing,
-            held,
-            unit.restart_s / SECONDS_PER_HOUR,
-            unit.change_s / SECONDS_PER_HOUR,
-            unit.wear_usd,
-        )
-
-    def locks(self) -> NDArray[np.uint32]:
-        """The rows of slots held after a change of sides, one after the other."""
-        return np.concatenate([*self._lock_rows, np.zeros(0, dtype=np.uint32)])
-
-    def days(self) -> NDArray[np.int32]:
-        """The rows of starts left when a day begins, likewise."""
-        return np.concatenate([*self._day_rows, np.zeros(0, dtype=np.int32)])
-
-    def allowed(self) -> NDArray[np.uint8]:
-        """The tables of modes allowed, likewise."""
-        return np.frombuffer(bytes(self._allowed_bytes), dtype=np.uint8)
-
-    def _curve_of(self, curve: PowerCurve) -> int:
-        if curve not in self._curves:
-            self._curves[curve] = len(self.th_s)
-            self.th_s += [mode.th_s for mode in curve.modes]
-            self.kw += [mode.watts / W_PER_KW for mode in curve.modes]
-        return self._curves[curve]
-
-    def _locks_of(self, dwell_s: float) -> tuple[int, int]:
-        """Where the row for a dwell begins, and the most slots in it."""
-        if dwell_s not in self._locks:
-            starts = self._elapsed_s[:-1]
-            until = np.searchsorted(self._elapsed_s, starts + (dwell_s - DWELL_SLACK_S))
-            held = np.minimum(until, len(self.slots)) - np.arange(len(self.slots)) - 1
-            row = np.maximum(held, 0).astype(np.uint32)
-            self._locks[dwell_s] = (len(self._lock_rows) * len(self.slots), int(row.max(initial=0)))
-            self._lock_rows.append(row)
-        return self._locks[dwell_s]
-
-    def _days_of(self, limit: int | None, left: int | None) -> tuple[int, int, int, bool]:
-        """Where the row for a limit of starts begins, the most starts left, those of slot 0, and whether they need counting.
-
-        A day of n slots has room for half as many starts, rounded up: a higher limit is none.
-        """
-        lengths = np.diff([*self._day_starts, len(self.slots)]).tolist()
-        possible = [(length + 1) // 2 for length in lengths]
-        key = UNKNOWN if limit is None else limit
-        if key not in self._days:
-            row = np.full(len(self.slots), SAME_DAY, dtype=np.int32)
-            limits = [most if limit is None else min(limit, most) for most in possible]
-            row[self._day_starts] = limits
-            later = list(zip(limits, possible, strict=True))[1:]
-            self._days[key] = (
-                len(self._day_rows) * len(self.slots),
-                max((most for most, _ in later), default=0),
-                any(most < room for most, room in later),
-            )
-            self._day_rows.append(row)
-        first, most, counted = self._days[key]
-        room = possible[0] if possible else 0
-        now = left if left is not None else limit
-        now = room if now is None else max(0, min(now, room))
-        return first, max(most, now), now, counted or now < room
-
-    def _allowed_of(self, each: UnitClass) -> int:
-        names = tuple(mode.name for mode in each.unit.curve.modes)
-        key = (names, each.allowed)
-        if key not in self._allowed:
-            self._allowed[key] = len(self._allowed_bytes)
-            row_of = {allowed: _allowed_row(names, allowed) for allowed in set(each.allowed)}
-            self._allowed_bytes += b"".join([row_of[allowed] for allowed in each.allowed])
-        return self._allowed[key]

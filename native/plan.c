@@ -3,7 +3,7 @@
  * Who is on has a value for every mode, slots still held ("row") and starts left ("level"); who is off one for every row and
  * level. What a change costs depends on where it leads, never on where it comes from, so one maximum over the modes serves
  * them all, and a slot takes modes * rows * levels steps. The walk forward weighs the few choices of one state again
- * instead of remembering those of all.
+ * instead of remembering those of all, and only where staying is not worth what the state is worth.
  *
  * Modes that run are lanes here: lane m is mode m + 1. Their number is rounded up to an even one; the lanes on top earn
  * minus infinity, as do modes that are not allowed.
@@ -60,9 +60,6 @@ typedef struct {
     const double *off_th;
     size_t lanes, on_level, off_level; /* doubles of a row; of a level's rows, on and off */
     double *th, *kw, *pad;             /* [lanes]: pad is minus infinity in the lanes on top */
-    double *gain, *start, *change;     /* [lanes] of one slot: earned, and the costs of getting there */
-    double off_gain;
-    int can_on, can_off;
     double *on, *off; /* [T + 1, levels, rows, lanes] and [T + 1, levels, rows]: the most that can be earned from slot t on */
 } work;
 
@@ -78,7 +75,7 @@ size_t hm_plan_scratch(const hm_plan *plan, size_t class_index)
         const hm_plan_class *class = plan->classes + i;
         const size_t lanes = lanes_of(class);
         const size_t states = (size_t)class->levels * (class->on_rows * lanes + class->off_rows);
-        const size_t needed = 6 * lanes + (plan->slots + 1) * states;
+        const size_t needed = 3 * lanes + (plan->slots + 1) * states;
         most = MOST_OF(most, needed);
     }
     return most;
@@ -105,10 +102,7 @@ static void set_up(work *w, double *scratch, const hm_plan *plan, size_t class_i
     w->th = scratch;
     w->kw = w->th + lanes;
     w->pad = w->kw + lanes;
-    w->gain = w->pad + lanes;
-    w->start = w->gain + lanes;
-    w->change = w->start + lanes;
-    w->on = w->change + lanes;
+    w->on = w->pad + lanes;
     w->off = w->on + (plan->slots + 1) * class->levels * w->on_level;
     for (size_t m = 0; m < lanes; m++) {
         w->th[m] = m < running ? w->off_th[m + 1] : 0;
@@ -123,40 +117,48 @@ static double band_of(const hm_plan *plan, const hm_plan_class *class, size_t t)
     return t == 0 && class->standing >= 0 ? plan->dead_band * fabs(plan->usd_per_th[0]) : 0;
 }
 
-/* Gains, costs and what is allowed in slot t. */
-static inline __attribute__((always_inline)) void look_at(work *w, size_t t, const size_t lanes)
+/* What slot t earns and what it costs to get into a mode there, for the lanes that run. A set of its own on the stack of who
+ * looks, so that the compiler may keep it in registers. */
+typedef struct {
+    pair gain[MOST_LANES / 2], start[MOST_LANES / 2], change[MOST_LANES / 2];
+    double off_gain;
+    int can_on, can_off;
+} sight;
+
+static inline __attribute__((always_inline)) void look_at(sight *s, const work *w, size_t t, const size_t lanes)
 {
     const hm_plan *plan = w->plan;
     const hm_plan_class *class = w->class;
     const double per_th = plan->usd_per_th[t], per_kw = (plan->usd_per_kwh[t] + w->prices[t]) * plan->hours[t];
     const double restart = plan->usd_per_th_hour[t] * class->restart_h, wear = class->wear_usd;
     const double change = plan->usd_per_th_hour[t] * class->change_h;
-    double *gains = w->gain;
 
     for (size_t m = 0; m < lanes; m += 2) {
         const pair th = load(w->th + m), kw = load(w->kw + m);
-        store(gains + m, (both(per_th) * th - both(per_kw) * kw) + load(w->pad + m));
-        store(w->start + m, both(restart) * th + both(wear));
-        store(w->change + m, both(change) * th);
+        s->gain[m / 2] = (both(per_th) * th - both(per_kw) * kw) + load(w->pad + m);
+        s->start[m / 2] = both(restart) * th + both(wear);
+        s->change[m / 2] = both(change) * th;
     }
-    w->off_gain = per_th * w->off_th[0] - per_kw * w->off_kw[0];
+    s->off_gain = per_th * w->off_th[0] - per_kw * w->off_kw[0];
     if (t == 0 && class->standing >= 0) {
         const double band = band_of(plan, class, t), standing = w->off_th[class->standing];
-        for (size_t m = 0; m < lanes; m++)
-            gains[m] -= band * fabs(w->th[m] - standing);
-        w->off_gain -= band * fabs(w->off_th[0] - standing);
+        for (size_t m = 0; m < lanes; m += 2)
+            s->gain[m / 2] -= (pair){band * fabs(w->th[m] - standing), band * fabs(w->th[m + 1] - standing)};
+        s->off_gain -= band * fabs(w->off_th[0] - standing);
     }
-    w->can_on = w->can_off = 1;
+    s->can_on = s->can_off = 1;
     if (w->allowed) {
         const uint8_t *allowed = w->allowed + t * class->modes;
-        w->can_on = 0;
-        w->can_off = allowed[0] != 0;
-        if (!w->can_off)
-            w->off_gain = -INFINITY;
-        for (size_t m = 0; m < (size_t)class->modes - 1; m++) {
-            w->can_on |= allowed[m + 1] != 0;
-            if (!allowed[m + 1])
-                gains[m] = -INFINITY;
+        const size_t running = class->modes - 1;
+        s->can_on = 0;
+        s->can_off = allowed[0] != 0;
+        if (!s->can_off)
+            s->off_gain = -INFINITY;
+        for (size_t m = 0; m < lanes; m += 2) {
+            const int first = allowed[m + 1] != 0, second = m + 1 >= running || allowed[m + 2] != 0;
+            const pair open = s->gain[m / 2];
+            s->can_on |= first | (m + 1 < running && second);
+            s->gain[m / 2] = (pair){first ? open[0] : -INFINITY, second ? open[1] : -INFINITY};
         }
     }
 }
@@ -181,33 +183,38 @@ static const double *off_rows(const work *w, size_t t, size_t level)
 
 static size_t row_after(size_t row) { return row ? row - 1 : 0; }
 
-/* The most that who is started in slot t, with `level` starts left, can earn from there. */
-static inline __attribute__((always_inline)) double started(const work *w, size_t t, size_t level, const size_t lanes)
+/* The row of slot t + 1 that holds who is started in slot t with so many starts left. */
+static const double *started_row(const work *w, size_t t, size_t level, const size_t lanes)
 {
-    const double *next = on_rows(w, t + 1, begun(w, t + 1, row_after(level))) + w->on_locks[t] * lanes;
+    return on_rows(w, t + 1, begun(w, t + 1, row_after(level))) + w->on_locks[t] * lanes;
+}
+
+/* The most that who is started can earn from there; `next` is the row that holds him on afterwards. */
+static inline __attribute__((always_inline)) double started(const sight *s, const double *next, const size_t lanes)
+{
     pair most = both(-INFINITY);
 
     for (size_t m = 0; m < lanes; m += 2)
-        most = most_of(most, (load(w->gain + m) + load(next + m)) - load(w->start + m));
+        most = most_of(most, (s->gain[m / 2] + load(next + m)) - s->start[m / 2]);
     return MOST_OF(most[0], most[1]);
 }
 
 /* One row of who is on: `values` from `next`; `stop` is what turning off brings, minus infinity for who must not. */
-static inline __attribute__((always_inline)) void on_row(double *values, const double *next, const work *w, double stop,
+static inline __attribute__((always_inline)) void on_row(double *values, const double *next, const sight *s, double stop,
                                                          const size_t lanes)
 {
     pair stay[MOST_LANES / 2], most = both(stop);
 
     for (size_t m = 0; m < lanes; m += 2) {
-        stay[m / 2] = load(w->gain + m) + load(next + m);
-        most = most_of(most, stay[m / 2] - load(w->change + m));
+        stay[m / 2] = s->gain[m / 2] + load(next + m);
+        most = most_of(most, stay[m / 2] - s->change[m / 2]);
     }
     most = most_of(most, (pair){most[1], most[0]});
     for (size_t m = 0; m < lanes; m += 2)
         store(values + m, most_of(stay[m / 2], most));
 }
 
-static inline __attribute__((always_inline)) void backward(work *w, const size_t lanes)
+static inline __attribute__((always_inline)) void backward(const work *w, const size_t lanes)
 {
     const hm_plan_class *class = w->class;
     const size_t slots = w->plan->slots, levels = class->levels;
@@ -215,20 +222,21 @@ static inline __attribute__((always_inline)) void backward(work *w, const size_t
     memset(w->on + slots * levels * w->on_level, 0, levels * w->on_level * sizeof *w->on);
     memset(w->off + slots * levels * w->off_level, 0, levels * w->off_level * sizeof *w->off);
     for (size_t t = slots; t-- > 0;) {
-        look_at(w, t, lanes);
+        sight s;
+        look_at(&s, w, t, lanes);
         for (size_t level = 0; level < levels; level++) {
             const size_t then = begun(w, t + 1, level);
             const double *on_next = on_rows(w, t + 1, then), *off_next = off_rows(w, t + 1, then);
             double *on = w->on + (t * levels + level) * w->on_level, *off = w->off + (t * levels + level) * w->off_level;
-            const double stop = w->off_gain + off_next[w->off_locks[t]];
-            const double start = started(w, t, level, lanes);
+            const double stop = s.off_gain + off_next[w->off_locks[t]];
+            const double start = started(&s, started_row(w, t, level, lanes), lanes);
 
-            for (size_t row = 0; row < class->on_rows; row++)
-                on_row(on + row * lanes, on_next + row_after(row) * lanes, w,
-                       row == 0 || !w->can_on ? stop : -INFINITY, lanes);
+            on_row(on, on_next, &s, stop, lanes);
+            for (size_t row = 1; row < class->on_rows; row++)
+                on_row(on + row * lanes, on_next + (row - 1) * lanes, &s, s.can_on ? -INFINITY : stop, lanes);
             for (size_t row = 0; row < class->off_rows; row++) {
-                const double stay = w->off_gain + off_next[row_after(row)];
-                const int free = !w->can_off || (row == 0 && (level > 0 || !class->counted));
+                const double stay = s.off_gain + off_next[row_after(row)];
+                const int free = !s.can_off || (row == 0 && (level > 0 || !class->counted));
                 off[row] = free ? MOST_OF(stay, start) : stay;
             }
         }
@@ -242,30 +250,33 @@ static inline __attribute__((always_inline)) int choose(const work *w, size_t t,
     const hm_plan_class *class = w->class;
     const size_t then = begun(w, t + 1, level);
     const double *on_next = on_rows(w, t + 1, then), *off_next = off_rows(w, t + 1, then);
-    const double *cost = w->change;
+    const pair *costs;
     double best = -INFINITY, present = -INFINITY;
     int chosen = 0;
+    sight s;
 
+    look_at(&s, w, t, lanes);
+    costs = s.change;
     if (before <= 0) {
-        best = present = w->off_gain + off_next[row_after(row)];
+        best = present = s.off_gain + off_next[row_after(row)];
         on_next += row_after(row) * lanes;
     } else {
-        if (row == 0 || !w->can_on)
-            best = w->off_gain + off_next[w->off_locks[t]];
+        if (row == 0 || !s.can_on)
+            best = s.off_gain + off_next[w->off_locks[t]];
         on_next += row_after(row) * lanes;
     }
     if (before == 0) {
-        if (w->can_off && (row > 0 || (level == 0 && class->counted)))
+        if (s.can_off && (row > 0 || (level == 0 && class->counted)))
             return 0;
-        on_next = on_rows(w, t + 1, begun(w, t + 1, row_after(level))) + w->on_locks[t] * lanes;
-        cost = w->start;
+        on_next = started_row(w, t, level, lanes);
+        costs = s.start;
     }
     for (int m = 0; m < (int)class->modes - 1; m++) {
-        double value = w->gain[m] + on_next[m];
+        double value = s.gain[m / 2][m % 2] + on_next[m];
         if (before == m + 1)
             present = value;
         else if (before != HM_PLAN_UNKNOWN)
-            value -= cost[m];
+            value -= costs[m / 2][m % 2];
         if (value > best) {
             best = value;
             chosen = m + 1;
@@ -290,8 +301,22 @@ static double earned(const hm_plan *plan, const hm_plan_class *class, size_t t, 
     return gain;
 }
 
-static inline __attribute__((always_inline)) void forward(work *w, double *value_usd, double *worth_usd, uint8_t *modes,
-                                                          double *kw, uint8_t *early, const size_t lanes)
+/* Whether who is in `mode` does best to stay, told from what its state is worth, without a look at other modes: in an allowed
+ * mode that earns `gain`, which is all there is to staying but for the dead band of slot 0. */
+static inline __attribute__((always_inline)) int stays(const work *w, size_t t, int mode, size_t row, size_t level, double gain,
+                                                       const size_t lanes)
+{
+    const size_t then = begun(w, t + 1, level), lane = (size_t)mode - 1;
+
+    if (w->allowed && !w->allowed[t * w->class->modes + (size_t)mode])
+        return 0;
+    if (mode == 0)
+        return gain + off_rows(w, t + 1, then)[row_after(row)] == off_rows(w, t, level)[row];
+    return gain + on_rows(w, t + 1, then)[row_after(row) * lanes + lane] == on_rows(w, t, level)[row * lanes + lane];
+}
+
+static inline __attribute__((always_inline)) void forward(const work *w, double *value_usd, double *worth_usd,
+                                                          uint8_t *modes, double *kw, uint8_t *early, const size_t lanes)
 {
     const hm_plan *plan = w->plan;
     const hm_plan_class *class = w->class;
@@ -300,19 +325,29 @@ static inline __attribute__((always_inline)) void forward(work *w, double *value
     double value = 0, worth = 0;
 
     for (size_t t = 0; t < plan->slots; t++) {
-        look_at(w, t, lanes);
-        const int mode = choose(w, t, before, row, level, lanes);
-        const int crosses = before != HM_PLAN_UNKNOWN && (mode > 0) != (before > 0);
-        value += earned(plan, class, t, before, mode, plan->usd_per_kwh[t] + w->prices[t]);
-        worth += earned(plan, class, t, before, mode, plan->usd_per_kwh[t]);
+        const double own = plan->usd_per_kwh[t], dear = own + w->prices[t];
+        int mode = before, crosses = 0;
+        double gain = 0, earns = 0;
+
+        if (t > 0) {
+            const double revenue = plan->usd_per_th[t] * w->off_th[before], drawn = w->off_kw[before];
+            gain = revenue - dear * plan->hours[t] * drawn;
+            earns = revenue - own * plan->hours[t] * drawn;
+        }
+        if (t == 0 || !stays(w, t, before, row, level, gain, lanes)) {
+            mode = choose(w, t, before, row, level, lanes);
+            crosses = before != HM_PLAN_UNKNOWN && (mode > 0) != (before > 0);
+            gain = earned(plan, class, t, before, mode, dear);
+            earns = earned(plan, class, t, before, mode, own);
+        }
+        value += gain;
+        worth += earns;
         modes[t] = (uint8_t)mode;
         kw[t] = w->off_kw[mode];
         if (early)
             early[t] = crosses && row > 0;
-        if (crosses && mode > 0)
-            level = row_after(level);
+        level = begun(w, t + 1, crosses && mode > 0 ? row_after(level) : level);
         row = !crosses ? row_after(row) : mode > 0 ? w->on_locks[t] : w->off_locks[t];
-        level = begun(w, t + 1, level);
         before = mode;
     }
     *value_usd = value;

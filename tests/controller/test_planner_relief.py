@@ -43,7 +43,7 @@ def test_dwell_after_an_obligation_is_waived_where_the_next_cap_needs_it() -> No
 def test_a_cap_below_all_obligations_is_raised_to_them() -> None:
     obliged = UnitClass(UNIT, HIGH, allowed=(ON, None, OFF, None), count=2)
     program = Program([obliged], slots_of([1.0, 1.0, 1.0, 1.0]))
-    assert least_kw([obliged], 4).tolist() == [[1.0, 0.0, 0.0, 0.0]]
+    assert least_kw(program).tolist() == [[1.0, 0.0, 0.0, 0.0]]
     relief = relieve(program, program.cap_kw, EVERYWHERE)
     assert np.allclose(relief.cap_kw, [2.0, 1.0, 1.0, 1.0])
 

@@ -57,7 +57,7 @@ def test_the_kernel_finds_what_the_reference_finds_to_the_last_bit() -> None:
 
 
 def test_one_unit_earns_what_the_integer_program_says_it_can() -> None:
-    for seed in range(400):
+    for seed in range(200):
         chance = random.Random(seed)
         slots = random_slots(chance, 8)
         each = random_class(chance, random_unit(chance), slots)
@@ -104,6 +104,17 @@ def test_a_change_between_running_modes_costs_the_new_modes_hashing() -> None:
     most_s = 0.25 * (40 * 40 / 24000 - CHEAP) / (160 * 40 / 24000) * 3600
     assert path(replace(each, unit=replace(UNIT, change_s=most_s * 0.9)), slots) == [LOW, HIGH, LOW]
     assert path(replace(each, unit=replace(UNIT, change_s=most_s * 1.1)), slots) == [LOW, LOW, LOW]
+
+
+def test_a_mode_no_longer_allowed_is_left_for_one_that_is_just_as_good() -> None:
+    twins = PowerCurve([Mode("off", 0, 0), Mode("a", 60, 1000), Mode("b", 60, 1000)])
+    each = UnitClass(Unit("u", twins), 1, allowed=(None, frozenset({"b"}), None))
+    assert path(each, slots_at(CHEAP, CHEAP, CHEAP)) == [1, 2, 2]
+    idle = PowerCurve([Mode("off", 0, 0), Mode("a", 1, 0)])
+    obliged = UnitClass(Unit("u", idle), 0, allowed=(frozenset({"off"}), frozenset({"a"})))
+    assert path(
+        obliged, [replace(slot, hashprice_usd_per_ph_day=0.0) for slot in slots_at(CHEAP, CHEAP)]
+    ) == [0, 1]
 
 
 def test_who_is_stopped_stays_so_for_the_least_time_off() -> None:
