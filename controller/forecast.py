@@ -31,6 +31,11 @@ DECAY: Final = 0.85
 """What is left, a quarter hour later, of the distance between the price and the typical day."""
 DAYS_WEIGHED: Final = 7
 """A new day counts for a seventh at least: what is learned follows the season."""
+SPIKE_USD_PER_KWH: Final = 0.10
+SPIKE_RATIO: Final = 4.0
+"""What lies further from the middle of the typical day than 10 ct and than four times it is a spike."""
+ENOUGH_QUARTERS: Final = 8
+"""The middle of fewer says nothing."""
 SHORTEST_S: Final = 0.01
 """A price that holds for less than this is one that was withdrawn."""
 
@@ -60,7 +65,7 @@ class TypicalDay:
         if not self.days:
             return None
         index = _index(at, self.zone)
-        return self.prices_usd_per_kwh[index] if self.days[index] else None
+        return _usual(self, self.prices_usd_per_kwh[index]) if self.days[index] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +97,8 @@ def learn(day: TypicalDay, usd_per_kwh: float, at: float, zone: str) -> TypicalD
     index = _index(day.quarter * QUARTER_S, zone)
     prices = list(day.prices_usd_per_kwh or (0.0,) * QUARTERS)
     days = list(day.days or (0,) * QUARTERS)
-    prices[index] = _nearer(
-        prices[index], day.price_usd_per_kwh, max(1 / (days[index] + 1), 1 / DAYS_WEIGHED)
-    )
+    weight = max(1 / (days[index] + 1), 1 / DAYS_WEIGHED)
+    prices[index] = _nearer(prices[index], _usual(day, day.price_usd_per_kwh), weight)
     days[index] = min(days[index] + 1, DAYS_WEIGHED)
     return TypicalDay(zone, tuple(prices), tuple(days), quarter, usd_per_kwh)
 
@@ -206,6 +210,16 @@ def _expected(
     if usual is None:
         return None
     return usual + gap_usd_per_kwh * DECAY ** (since_s / QUARTER_S) if since_s > 0 else price
+
+
+def _usual(day: TypicalDay, usd_per_kwh: float) -> float:
+    """That price, or what of it may be typical: no more than so far from the middle of the day's prices. A spike is real, and no habit."""
+    learned = sorted(price for price, days in zip(day.prices_usd_per_kwh, day.days, strict=True) if days)
+    if len(learned) < ENOUGH_QUARTERS:
+        return usd_per_kwh
+    middle = learned[len(learned) // 2]
+    reach = max(SPIKE_USD_PER_KWH, SPIKE_RATIO * abs(middle))
+    return min(max(usd_per_kwh, middle - reach), middle + reach)
 
 
 def _nearer(old: float, new: float, weight: float) -> float:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 UTC_ZONE: Final = "UTC"
 
+MOST_CUTS: Final = 32
+"""Every slot more makes a plan longer to make; a day has 96 quarter hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteConfig:
@@ -109,11 +112,16 @@ class Limits:
         return None if wish is None else frozenset({wish.mode})
 
     def cuts(self, start: float, until: float) -> tuple[float, ...]:
-        """When something begins or ends within (start, until): slots are cut there; the site's midnights too."""
-        times = {*edges(self.found), *midnights(start, until, self.site.zone)}
+        """When something begins or ends within (start, until): slots are cut there; the site's midnights too.
+
+        Of many beginnings and ends the next `MOST_CUTS` count: a later one binds the slots whose middle it holds in, and is cut at when it is near.
+        """
+        times = {*edges(self.found)}
         for wish in self.overrides.values():
             times |= {wish.since, wish.until}
-        return tuple(sorted(at for at in times if start < at < until))
+        near = sorted(at for at in times if start < at < until)[:MOST_CUTS]
+        nights = (at for at in midnights(start, until, self.site.zone) if start < at < until)
+        return tuple(sorted({*near, *nights}))
 
     def next_change(self, after: float) -> float:
         """When the next signal or override begins or ends; infinite where none will."""
@@ -122,11 +130,14 @@ class Limits:
             times += [wish.since, wish.until]
         return min((at for at in times if at > after), default=math.inf)
 
-    def limited(self, slots: Iterable[Slot], taken_kw: float) -> tuple[Slot, ...]:
-        """The slots with what is left of the limit after `taken_kw`, drawn by units that cannot be told anything, and their days."""
+    def limited(self, slots: Iterable[Slot], taken_kw: float, ratio: float = 1.0) -> tuple[Slot, ...]:
+        """The slots with what is left of the limit after `taken_kw`, drawn by units that cannot be told anything, and their days.
+
+        `ratio` is how much more than planned the others draw: what is left is less by that.
+        """
         found = []
         for slot in slots:
-            cap_kw = max(self.cap_kw(slot.start, slot.stop) - taken_kw, 0.0)
+            cap_kw = max(self.cap_kw(slot.start, slot.stop) - taken_kw, 0.0) / ratio
             found.append(replace(slot, cap_kw=cap_kw, day=local_day(slot.start, self.site.zone)))
         return tuple(found)
 

@@ -60,7 +60,8 @@ class Market:
     """Prices good enough to decide on.
 
     `hashprice_usd_per_ph_day` is what is `paid` of `gross_...`; `hashprice_btc_per_ph_day` (gross) is None where only a dollar
-    hashprice is given. `inputs` are the ticks used; `retarget` the projection, None where unknown.
+    hashprice is given. `inputs` are the ticks used; `retarget` the projection, None where unknown, and between an epoch's
+    last block and the next one, where hashprice is already that of the next difficulty.
     """
 
     at: float
@@ -138,6 +139,10 @@ def read_market(
     if problems:
         return MarketUnknown(now, tuple(problems))
     gross, btc = _hashprice(usable)
+    retarget = read_retarget(ticks, rules, now)
+    if btc is not None and retarget is not None and retarget.blocks_left == 1:
+        # The epoch's last block is found: what is hashed now is hashed at the next difficulty, which is certain.
+        gross, btc, retarget = gross / retarget.ratio, btc / retarget.ratio, None
     rule = rules.get(HASHPRICE)
     if rule is not None and not rule.low <= gross <= rule.high:
         why = f"computed {gross:g} USD/PH/day is outside {rule.low:g} .. {rule.high:g}"
@@ -150,7 +155,7 @@ def read_market(
         hashprice_btc_per_ph_day=btc,
         power_usd_per_kwh=usable[POWER].value,
         inputs=tuple(usable.values()),
-        retarget=read_retarget(ticks, rules, now),
+        retarget=retarget,
         paid=really,
     )
 

@@ -49,9 +49,8 @@ class Preview:
         pay = expected_pay(config, pool_sums(url, site, now - PAY_WINDOW_S) if config.pool else {})
         memory = recalled(url, now, site)
         overrides = await memory.overrides(now)
-        # What the broker last said stands in the ledger; to ask it would take a connection of its own.
         signals = signal_sources(
-            config.signal, None, _unwritten, horizon_hours=config.controller.horizon_hours
+            config.signal, config.mqtt, _unwritten, horizon_hours=config.controller.horizon_hours
         )
         signals.restore(await memory.signals(now - SIGNAL_MEMORY_S))
         asked = [*signals.sources, *sources(config, nodes, played_tape(config, now))]

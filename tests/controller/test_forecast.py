@@ -117,10 +117,10 @@ def test_a_price_that_never_changes_is_typical_to_the_last_digit() -> None:
 
 def test_the_day_is_the_sites_own_and_summer_time_does_not_shift_it() -> None:
     def price(at: float) -> float:
-        return 1.0 if datetime.fromtimestamp(at, tz=ZoneInfo(BERLIN)).hour == 18 else 0.0
+        return 0.1 if datetime.fromtimestamp(at, tz=ZoneInfo(BERLIN)).hour == 18 else 0.0
 
     day = learned(price, local("2026-03-20"), local("2026-04-05"), BERLIN)
-    assert [day.at(local(f"2026-{date}T18:45")) for date in ("01-10", "03-28", "03-29", "07-01")] == [1] * 4
+    assert [day.at(local(f"2026-{date}T18:45")) for date in ("01-10", "03-28", "03-29", "07-01")] == [0.1] * 4
     assert day.at(local("2026-07-01T19:00")) == day.at(local("2026-07-01T17:45")) == 0
 
 
@@ -318,7 +318,9 @@ def test_whatever_is_known_the_prices_are_finite_within_bounds_and_in_order(
             ticks.append(told(value, start, start + length))
         start += length
     if endless:
-        ticks[-1] = replace(ticks[-1], valid_to=math.inf, source=source)
+        # Seen later than the others: told at once with them it would make them prices of the moment, too.
+        seen = ticks[-1].observed_at + 1
+        ticks[-1] = replace(ticks[-1], valid_to=math.inf, source=source, observed_at=seen)
     rule = SeriesRule(-0.5, 5, 60)
     power = power_ahead(now, 0.05, {POWER: ticks}, now + DAY, day, rule, ("fixed",))
     known = {0.05, *(tick.value for tick in ticks)}
@@ -330,3 +332,13 @@ def test_whatever_is_known_the_prices_are_finite_within_bounds_and_in_order(
         if math.isfinite(tick.valid_to) and tick.valid_to - tick.valid_from > 1 and tick.valid_from > now:
             middle = (tick.valid_from + tick.valid_to) / 2
             assert middle >= now + DAY or price_at(power, middle) == tick.value
+
+
+def test_one_real_spike_makes_no_typical_spike() -> None:
+    day = TypicalDay()
+    for number in range(10 * QUARTERS):
+        price = 5.0 if number == QUARTERS + 70 else 0.04
+        day = learn(day, price, number * QUARTER_S, "UTC")
+        usual = day.at(70 * QUARTER_S)
+        assert usual is None or usual < 0.13
+    assert day.at(70 * QUARTER_S) < 0.07

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controller.limits import SiteConfig, local_day, midnights, obliged_slots, read_limits
+from controller.limits import MOST_CUTS, Limits, SiteConfig, local_day, midnights, obliged_slots, read_limits
 from controller.overrides import Override
 from controller.plan import Slot
 from controller.signals import Action, SignalRule
@@ -100,3 +100,11 @@ def test_an_unknown_zone_and_two_rules_for_a_signal_are_refused() -> None:
         SiteConfig(zone="Mars/Olympus")
     with pytest.raises(ValueError, match="one rule"):
         SiteConfig(None, (PAUSE, PAUSE))
+
+
+def test_many_overrides_do_not_cut_the_plan_into_many_slots() -> None:
+    wishes = {f"u{n}": Override(f"u{n}", "off", -1.0, 10.0 + n, "ana", "") for n in range(500)}
+    limits = Limits(SiteConfig(), overrides=wishes)
+    cuts = limits.cuts(0.0, 36 * 3600.0)
+    assert len(cuts) <= MOST_CUTS + 2
+    assert cuts[0] == 10

@@ -259,3 +259,24 @@ def test_the_first_slot_ends_with_its_price_and_later_ones_have_the_mean_of_thei
         (900, 0.40),
         (900, 0.40),
     ]
+
+
+def test_after_an_epochs_last_block_hashprice_is_already_that_of_the_next_difficulty() -> None:
+    def price(height: int) -> tuple[float, float | None]:
+        chain = {
+            DIFFICULTY: 1e14,
+            CHAIN_HEIGHT: float(height),
+            EPOCH_START: NOW - 2015 * 540.0,
+            TIP_TIME: NOW,
+        }
+        values = {BTC_USD: 90_000.0, SUBSIDY: 3.125e8, FEES: 0.0, POWER: 0.05, **chain}
+        ticks = {s: (Tick(s, v, UNITS[s], NOW, math.inf, NOW, "node"),) for s, v in values.items()}
+        market = read_market(ticks, MAINNET_RULES, Earned(), NOW)
+        assert isinstance(market, Market)
+        return market.hashprice_usd_per_ph_day, None if market.retarget is None else market.retarget.ratio
+
+    before, ratio = price(2016 * 400 + 2014)
+    after, nothing = price(2016 * 400 + 2015)
+    assert ratio == pytest.approx(600 * 2016 / (540 * 2015), rel=1e-3)
+    assert after == pytest.approx(before * 540 * 2015 / (600 * 2016))
+    assert nothing is None

@@ -1,5 +1,6 @@
 """A preview sees what the daemon would, and touches nothing."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from miner.control_journal import LedgerJournal
 from miner.control_preview import Preview
 from miner.hashing.station import OFF, StationMode
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import PoolShareRow, PoolShareVerdict
+from miner.ledger.rows import PoolShareRow, PoolShareVerdict, TickRow
 from miner.ledger.store import Store
 from tests.miner.control_harness import CHEAP, MODES, config_of, silent_nodes
 from tests.miner.harness import DECISION
@@ -101,3 +102,20 @@ class TestPreview:
         preview = await self.look(config, ())
         assert preview.plan()["units"] == []
         assert preview.price_rows()[0].ok
+
+
+async def test_a_signal_said_over_mqtt_before_is_in_force_also_while_the_broker_is_away(
+    tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    now = time.time()
+    with Store.open(url) as store:
+        store.add_ticks([TickRow("signal:stop", 1.0, "1", now - 60, math.inf, now - 60, "mqtt 127.0.0.1:1")])
+    config = config_of(
+        tape=tape_of(usd_per_kwh=CHEAP),
+        ledger={"url": url},
+        signal=[{"name": "stop", "action": "pause", "topic": "grid/stop"}],
+        mqtt={"host": "127.0.0.1", "port": 1},
+    )
+    report = (await Preview.make(config, silent_nodes(config), MODES)).plan()
+    assert [(unit["to_mode"], unit["reason"]) for unit in report["units"]] == [("off", "signal")]
