@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from controller.ticks import SIGNAL_PREFIX
-from controller.validate import Refused, SeriesRule, check_tick
+from controller.validate import CLOCK_SKEW_S, Refused, SeriesRule, check_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +43,8 @@ class TickBook:
         self._rank: dict[str, int] = {}
         self._refusals: dict[str, str] = {}
         self._restored: set[tuple[str, str]] = set()
+        self._latest = -math.inf
+        """The latest time at which anything was taken in."""
 
     def copy(self) -> TickBook:
         """A book with the same ticks that can be written in without touching this one."""
@@ -51,6 +53,7 @@ class TickBook:
         other._rank = dict(self._rank)
         other._refusals = dict(self._refusals)
         other._restored = set(self._restored)
+        other._latest = self._latest
         return other
 
     def admit(self, ticks: Iterable[Tick], rank: int, now: float) -> tuple[list[Tick], list[Refused]]:
@@ -58,6 +61,9 @@ class TickBook:
 
         An observation of a fact already known only renews its age.
         """
+        if now < self._latest - CLOCK_SKEW_S:
+            self._set_back(now)
+        self._latest = now
         given: dict[str, list[Tick]] = defaultdict(list)
         for tick in ticks:
             if rank <= self._rank.get(tick.series, rank):
@@ -122,6 +128,22 @@ class TickBook:
         for series, why in refused.items():
             if series in self._ticks or series not in ticks:
                 self._refusals[series] = why
+
+    def _set_back(self, now: float) -> None:
+        """The clock was set back: nothing was seen later than now, and a value without an end that had begun holds already.
+
+        Else it would be refused or not in force until the clock has caught up, and stand over newer ones then. What signals say is
+        dated anew by their sources, who have to answer for it.
+        """
+        for series, ticks in self._ticks.items():
+            if series.startswith(SIGNAL_PREFIX):
+                continue
+            dated = {}
+            for tick in ticks:
+                begun = tick.valid_from <= self._latest and tick.valid_to == math.inf
+                start = min(tick.valid_from, now) if begun else tick.valid_from
+                dated[start] = replace(tick, valid_from=start, observed_at=min(tick.observed_at, now))
+            self._ticks[series] = tuple(dated[start] for start in sorted(dated))
 
     def _take(
         self, series: str, good: Sequence[Tick], starts: set[float], rank: int, now: float

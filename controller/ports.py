@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from controller.view import View
 
 
+class AlreadyDecidedError(RuntimeError):
+    """The journal has other decisions of this very time: the clock was set back. Nothing was written; a time a little later is free."""
+
+
 class Journal(Protocol):
     """Where the controller's memory lives; each call returns when its rows are durable."""
 
@@ -22,7 +26,7 @@ class Journal(Protocol):
         ...
 
     async def record_decisions(self, decisions: Sequence[Decision], inputs: Inputs | None = None) -> None:
-        """Keep the decisions of one tick and what they were made from, all or nothing."""
+        """Keep the decisions of one tick and what they were made from, all or nothing. Raises AlreadyDecidedError."""
         ...
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:

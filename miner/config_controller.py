@@ -98,7 +98,8 @@ class ControllerConfig(Section):
         description="A unit that says it hashes but hands in no work for this long, its restart_s besides, is not believed.",
     )
     max_changes_per_minute: Annotated[int, Field(ge=1)] = Field(
-        default=30, description="No more units than this change in a minute: inrush, breakers."
+        default=30,
+        description="No more units than this are turned up in a minute: inrush, breakers. Turning down or off is immediate and not counted.",
     )
     max_age_s: MaxAges = Field(
         default_factory=MaxAges, description="Seconds after which a value is too old, by series."

@@ -87,7 +87,7 @@ class Control:
         self._clock = clock
         self._station = station
         self._gates = Gates(gated(config, roster), on_gate, clock)
-        self._journal = LedgerJournal(recorder)
+        self._journal = LedgerJournal(recorder, clock)
         modes = () if station is None else tuple(station.modes.values())
         units = units_of(config, modes)
         self._fleet = fleet_units(config, modes)

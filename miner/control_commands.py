@@ -4,10 +4,17 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 from controller.overrides import Override
 from controller.ports import Journal
 from controller.signals import Action, Active, SignalRule, windows
+from controller.sources.base import SourceError
+from controller.sources.own_thread import OwnThread
+from controller.sources.regular_file import first_line
 from controller.sources.signal_inbox import SignalInbox
 from controller.sources.signal_windows import Window
 from controller.ticks import Tick
@@ -16,6 +23,7 @@ from miner.web.commands import (
     OverrideAnswer,
     OverrideState,
     OverrideWanted,
+    ReadToken,
     Refusal,
     SignalAnswer,
     SignalState,
@@ -26,6 +34,7 @@ from miner.web.commands import (
 log = logging.getLogger(__name__)
 
 Ticks = Mapping[str, Sequence[Tick]]
+TOKEN_WAIT_S: Final = 2.0
 NOT_RECORDED = "the ledger could not be written, so nothing was changed: try again"
 
 
@@ -61,9 +70,16 @@ class ControlCommands:
         self._overrides = dict(await self._journal.overrides(self._clock()))
 
     def in_force(self) -> Mapping[str, Override]:
-        """The overrides that are not over, by unit: what the loop asks for on each tick."""
+        """The overrides that are not over, by unit: what the loop asks for on each tick.
+
+        None of them was made later than now: where it says so, the clock was set back, and it holds as before.
+        """
         now = self._clock()
-        return {unit_id: each for unit_id, each in self._overrides.items() if now < each.until}
+        return {
+            unit_id: each if each.since <= now else replace(each, since=now)
+            for unit_id, each in self._overrides.items()
+            if now < each.until
+        }
 
     def now(self) -> float:
         """The daemon's clock, UTC unix seconds."""
@@ -196,6 +212,30 @@ class ControlCommands:
             ),
             units=None if rule.units is None else tuple(sorted(rule.units)),
         )
+
+
+def token_reader(file: Path | None) -> ReadToken | None:
+    """What reads the token that commands need; None where no file is configured.
+
+    Many requests may come at once, and the file may be on a share that hangs: one thread reads, and each waits its turn for a while.
+    """
+    if file is None:
+        return None
+    thread = OwnThread("token")
+    turn = asyncio.Lock()
+
+    async def read() -> str:
+        try:
+            async with asyncio.timeout(TOKEN_WAIT_S), turn:
+                return await thread.call(partial(first_line, file))
+        except SourceError as error:
+            raise OSError(f"{file}: {error}") from error
+        except TimeoutError as error:
+            raise TimeoutError(f"{file}: not read within {TOKEN_WAIT_S:g} s") from error
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+
+    return read
 
 
 def _override_state(override: Override) -> OverrideState:

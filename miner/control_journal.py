@@ -2,7 +2,8 @@
 
 import hashlib
 import platform
-from collections.abc import Awaitable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
@@ -13,12 +14,15 @@ import controller
 from controller.decisions import Decision, Outcome, Reason
 from controller.inputs import Inputs, Part
 from controller.overrides import Override
+from controller.ports import AlreadyDecidedError
 from controller.ticks import SIGNAL_PREFIX, Tick
 from controller.units import UNKNOWN
+from controller.validate import CLOCK_SKEW_S
 from miner.ledger.reader import Reader
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import (
     DecisionRow,
+    ExistsError,
     InputPartKind,
     InputPartRow,
     InputsRow,
@@ -60,10 +64,14 @@ def _version_of(library: str) -> str:
 
 
 class LedgerJournal:
-    """The controller's journal in the ledger."""
+    """The controller's journal in the ledger.
 
-    def __init__(self, ledger: Recorder) -> None:
+    What is later than `clock()` was decided before the clock was set back: it is not the last decision.
+    """
+
+    def __init__(self, ledger: Recorder, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._program = program()  # now, since a later one may be installed while this one runs
         # The parts that the inputs written last have: those are not written again.
         self._parts: dict[InputPartKind, str] = {}
@@ -108,11 +116,13 @@ class LedgerJournal:
 
     async def last_decisions(self) -> Mapping[str, Decision]:
         """The last decision of every unit that has one."""
-        return decisions_of(await _or_runtime_error(self._ledger.last_decisions()))
+        return decisions_of(
+            await _or_runtime_error(self._ledger.last_decisions(self._clock() + CLOCK_SKEW_S))
+        )
 
     async def last_inputs(self) -> Inputs | None:
         """What the last tick was decided from; None where nothing is kept."""
-        found = await _or_runtime_error(self._ledger.last_inputs())
+        found = await _or_runtime_error(self._ledger.last_inputs(self._clock() + CLOCK_SKEW_S))
         return None if found is None else inputs_of(*found)
 
     async def record_signals(self, ticks: Sequence[Tick]) -> None:
@@ -191,6 +201,8 @@ async def _or_runtime_error(access: Awaitable[T]) -> T:
     """The ledger's answer; its failure as the loop expects one of its journal, which it outlives."""
     try:
         return await access
+    except ExistsError as error:
+        raise AlreadyDecidedError(f"ledger: {error}") from error
     except LedgerError as error:
         raise RuntimeError(f"ledger: {error}") from error
 
@@ -278,9 +290,9 @@ def recalled(url: str, now: float, site: str = "default") -> Memory:
     """All that a ledger remembers, nothing where there is none yet. Raises LedgerError."""
     try:
         with Reader.open(url, site=site) as reader:
-            found = reader.last_inputs()
+            found = reader.last_inputs(now + CLOCK_SKEW_S)
             return Memory(
-                last=decisions_of(reader.last_decisions()),
+                last=decisions_of(reader.last_decisions(now + CLOCK_SKEW_S)),
                 inputs=None if found is None else inputs_of(*found),
                 signals=[_tick(row) for row in reader.last_windows(SIGNAL_PREFIX, now - SIGNAL_MEMORY_S)],
                 overrides=_overrides(reader.last_overrides(now)),

@@ -16,6 +16,7 @@ from miner import front, kernel
 from miner import log as logs
 from miner.config import Config
 from miner.control import Control, UnitWorth
+from miner.control_commands import token_reader
 from miner.control_settings import PlayedTape, played_tape
 from miner.event_loop import loop_factory, spare_the_loop
 from miner.handover import HandoverError, Inheritance
@@ -161,7 +162,7 @@ class Daemon:
             commands=lambda: NoCommands() if self._control is None else self._control.commands,
             reports=lambda: self._control,
             events=self._events,
-            token_file=self._config.http.token_file,
+            read_token=token_reader(self._config.http.token_file),
             allowed_hosts=[address[0], *self._config.http.allowed_hosts],
         )
         name = "http:{}:{}".format(*address)

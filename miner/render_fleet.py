@@ -28,7 +28,10 @@ def fleet(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _breakevens(found["classes"])
     yield _title("Merit order", "what stays online while hashprice falls, at the average power price")
     yield _merit_order(found["merit_order"])
-    yield _title("Survival", "whom to run, throttle and mothball at each hashprice (before fees; without costs of changing and limits of power)")
+    yield _title(
+        "Survival",
+        "whom to run, throttle and mothball at each hashprice (before fees; without costs of changing and limits of power)",
+    )
     yield _survival(found)
     for fate, what in (("throttle", "Throttle now"), ("mothball", "Mothball now")):
         if found["now"][fate]:

@@ -14,7 +14,7 @@ from controller.sources.base import SourceError
 from controller.ticks import CHAIN_HEIGHT, DIFFICULTY, FEES, SUBSIDY, UNITS, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 FEE_BLOCKS: Final = 144
 """Blocks that the mean of fees is taken over, about a day's."""
@@ -48,7 +48,8 @@ class PoolSource:
     """Gives what `read_job` says of the chain; while that is None the last ticks stay as they are and grow old.
 
     `halving_blocks` is the chain's. The fees of a block are the most that any job offered for it; their mean is taken over the last
-    `FEE_BLOCKS` blocks that were passed, or while there are none it is what the present one offers.
+    `FEE_BLOCKS` blocks that were passed, or while there are none it is what the present one offers. Of blocks of an earlier run only
+    their mean is known; it stands for those of them that are among the last `FEE_BLOCKS`.
     """
 
     def __init__(
@@ -60,6 +61,15 @@ class PoolSource:
         self._fees: dict[int, int] = {}
         """The most that was offered in fees, by height, the present one last."""
         self._ticks: list[Tick] = []
+        self._earlier_mean = 0.0
+        self._earlier_height = -FEE_BLOCKS
+        """Of the last block that an earlier run did not pass any more."""
+
+    def restore(self, ticks: Iterable[Tick]) -> None:
+        """Go on from the mean of fees of an earlier run; a mean of nothing says nothing."""
+        mine = {tick.series: tick.value for tick in ticks if tick.source == self.name}
+        if mine.get(FEES, 0.0) > 0 and CHAIN_HEIGHT in mine:
+            self._earlier_mean, self._earlier_height = mine[FEES], int(mine[CHAIN_HEIGHT]) + 1
 
     async def read(self, now: float) -> list[Tick]:
         """Four ticks, observed when the job came; SourceError for a job whose target is none."""
@@ -89,4 +99,6 @@ class PoolSource:
         while len(self._fees) > FEE_BLOCKS + 1:
             del self._fees[next(iter(self._fees))]
         passed = [fees for other, fees in self._fees.items() if other != height]
-        return sum(passed) / len(passed) if passed else float(self._fees[height])
+        earlier = min(max(FEE_BLOCKS - max(height - self._earlier_height, 0), 0), FEE_BLOCKS - len(passed))
+        count = len(passed) + earlier
+        return (sum(passed) + earlier * self._earlier_mean) / count if count else float(self._fees[height])

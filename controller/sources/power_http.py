@@ -99,6 +99,10 @@ class PowerHttpFeed:
         return holes_text(holes(coming, now)) if self._present is None else ""
 
     async def _refresh(self, now: float) -> None:
+        if now < self._asked_at and self._present is not None:
+            # The clock was set back: nothing was seen later than now, or every answer would be older than the last one.
+            seen = self._present
+            self._present = Present(seen.value, min(seen.since, now), min(seen.seen_at, now))
         self._asked_at = now
         # Whatever ends this early, the next question keeps its distance.
         self._next_at = now + min(RETRY_S, self._every_s)

@@ -7,7 +7,7 @@ anything: there the last price that was believed has a say, and a jump away from
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +83,11 @@ class QuoteJudge:
 
     def judge(self, quotes: Sequence[Quote], now: float) -> Believed | Doubted:
         """The price by these quotes (one for each feed, in any order) at `now`."""
+        # After a clock was set back nothing was seen, nor began, later than now.
+        quotes = [replace(quote, at=min(quote.at, now)) for quote in quotes]
+        self._jump_since = min(self._jump_since, now)
+        if self._apart_since is not None:
+            self._apart_since = min(self._apart_since, now)
         fresh = sorted(
             (quote for quote in quotes if now - quote.at < self._rules.max_age_s),
             key=lambda quote: quote.feed,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
+import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from controller.sources.base import SourceError
+from controller.sources.own_thread import OwnThread
+from controller.sources.regular_file import Stamp, opened
 from controller.sources.signal_windows import Timeline
+from controller.validate import CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +28,7 @@ MAX_BYTES: Final = 1024 * 1024
 class SignalFile:
     """The source of one signal: what the file says, as `reading` understands it.
 
-    A file that is missing, half written or wrong changes nothing: what it last said holds on, and what is wrong is logged once. It
+    A file that is missing, hangs, is half written or wrong changes nothing: what it last said holds on, and what is wrong is logged once. It
     ends a signal by saying `off`.
     """
 
@@ -34,8 +37,10 @@ class SignalFile:
         self._file = Path(file)
         self._reading = reading
         self._timeline = Timeline(name, self.name)
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Stamp | None = None
+        self._thread = OwnThread(self.name)
         self._trouble = ""
+        self._read_at = -math.inf
 
     def restore(self, ticks: Iterable[Tick]) -> None:
         """Go on from ticks of an earlier run, so that what was taken out of the file meanwhile ends."""
@@ -43,15 +48,20 @@ class SignalFile:
 
     async def read(self, now: float) -> list[Tick]:
         """The windows in force or to come, and the last one before. Raises SourceError where nothing good was ever read."""
+        if (
+            now < self._read_at - CLOCK_SKEW_S
+        ):  # the clock was set back: times in the file may be to come again
+            self._seen = None
+        self._read_at = now
         try:
-            stamp, text = await asyncio.to_thread(_changed, self._file, self._seen)
+            stamp, text = await self._thread.call(partial(_changed, self._file, self._seen))
             if text is not None:
                 # A plain "on" holds from when it was written, not from when it was read first.
-                said_at = min(stamp[0] / 1e9, now)
+                said_at = min(stamp.changed_ns / 1e9, now)
                 self._timeline.say(self._reading.windows(text, said_at), now)
                 self._seen = stamp
             self._trouble = ""
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SourceError) as error:
             why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
             known = self._timeline.ticks(now)
             if not known:
@@ -63,13 +73,7 @@ class SignalFile:
         return self._timeline.ticks(now, seen_at=now)
 
 
-def _changed(file: Path, seen: tuple[int, int, int] | None) -> tuple[tuple[int, int, int], str | None]:
-    """The file's stamp (time of its change in ns, size, inode), and its text where the stamp is another than the one seen."""
-    with file.open("rb") as opened:
-        found = os.fstat(opened.fileno())
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if stamp == seen:
-            return stamp, None
-        if found.st_size > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES} bytes")
-        return stamp, opened.read(MAX_BYTES + 1).decode()
+def _changed(file: Path, seen: Stamp | None) -> tuple[Stamp, str | None]:
+    """The file's stamp, and its text where the stamp is another than the one seen."""
+    with opened(file) as found:
+        return found.stamp, None if found.stamp == seen else found.read(MAX_BYTES).decode()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import ssl
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from controller.sources.base import SourceError
+from controller.sources.own_thread import OwnThread
+from controller.sources.regular_file import first_line
 from controller.sources.signal_windows import Timeline
+from controller.validate import CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -62,6 +66,13 @@ class Tls:
         return context
 
 
+class _Secrets(NamedTuple):
+    """What one connection logs in with."""
+
+    password: str | None
+    tls: ssl.SSLContext | None
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
     """Where the broker is and how to log in.
@@ -81,6 +92,13 @@ class Broker:
     def address(self) -> str:
         """Host and port, for people."""
         return f"{self.host}:{self.port or (PORT if self.tls is None else TLS_PORT)}"
+
+    def secrets(self) -> _Secrets:
+        """What of it is in files, read now; they may be on a share that hangs. Raises OSError, ValueError."""
+        return _Secrets(
+            None if self.password_file is None else first_line(self.password_file),
+            None if self.tls is None else self.tls.context(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,10 @@ class MqttSource:
         self._unheard = {each.topic for each in topics}
         self._settled = asyncio.Event()
         self._refused: dict[str, str] = {}
+        self._heard: dict[tuple[str, str], tuple[str, float]] = {}
+        """By topic and signal, its last message that was understood, and when it was said."""
+        self._read_at = -math.inf
+        self._thread = OwnThread(self.name)
 
     @property
     def connected(self) -> bool:
@@ -173,20 +195,38 @@ class MqttSource:
 
         Raises SourceError where the broker is away and nothing is known.
         """
+        trouble: SourceError | None = None
         if not self._running:
-            await self._look()
+            try:
+                await self._look()
+            except SourceError as error:
+                trouble = error
         elif not self._settled.is_set():  # the first decision should know what is retained
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_LIMIT_S):
                     await self._settled.wait()
+        if now < self._read_at - CLOCK_SKEW_S:
+            self._say_again(now)
+        self._read_at = now
         ticks = [
             tick
             for timeline in self._timelines.values()
             for tick in timeline.ticks(now, seen_at=now if self._connected else None)
         ]
-        if self._running and not ticks and not self._connected:
-            raise SourceError(f"{self._broker.address}: {self._trouble}")
+        if self._running and not self._connected:
+            trouble = SourceError(f"{self._broker.address}: {self._trouble}")
+        if trouble is not None and not ticks:
+            raise trouble
         return ticks
+
+    def _say_again(self, now: float) -> None:
+        """The clock was set back: times in messages may be to come again, and none was said later than now."""
+        for each in self._topics:
+            heard = self._heard.get((each.topic, each.signal))
+            if heard is not None:
+                text, said_at = heard[0], min(heard[1], now)
+                self._heard[each.topic, each.signal] = (text, said_at)
+                self._timelines[each.signal].say(each.reading.windows(text, said_at), now)
 
     async def _stay(self) -> None:
         """Connect and take messages until the connection is lost; `_trouble` then says why."""
@@ -213,12 +253,12 @@ class MqttSource:
                     async with asyncio.timeout(SETTLE_S):
                         while self._unheard:
                             self._take(await anext(aiter(client.messages)))
-        except (self._library.MqttError, OSError) as error:
+        except (self._library.MqttError, OSError, ValueError) as error:
             raise SourceError(f"{self._broker.address}: {_words(error)}") from error
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Client]:
-        client = self._client()
+        client = self._client(await self._thread.call(self._broker.secrets))
         try:
             async with client:
                 yield client
@@ -228,20 +268,20 @@ class MqttSource:
             if close is not None:
                 close()
 
-    def _client(self) -> Client:
+    def _client(self, secrets: _Secrets) -> Client:
         broker = self._broker
         client: Client = self._library.Client(
             hostname=broker.host,
             port=broker.port or (PORT if broker.tls is None else TLS_PORT),
             username=broker.user,
-            password=None if broker.password_file is None else _first_line(broker.password_file),
+            password=secrets.password,
             identifier=broker.client_id if self._running else None,
             clean_session=broker.client_id is None or not self._running,
             keepalive=KEEPALIVE_S,
             timeout=CONNECT_LIMIT_S,
             max_queued_incoming_messages=MOST_WAITING,
             logger=_silent(),
-            tls_context=None if broker.tls is None else broker.tls.context(),
+            tls_context=secrets.tls,
         )
         return client
 
@@ -264,7 +304,9 @@ class MqttSource:
             if each.topic != str(message.topic):
                 continue
             try:
-                windows = each.reading.windows(_text(message.payload), now)
+                text = _text(message.payload)
+                said_at = self._said_at(each, text, now) if message.retain else now
+                windows = each.reading.windows(text, said_at)
             except ValueError as error:
                 self._refused[each.signal] = str(error)
                 log.warning(
@@ -273,12 +315,31 @@ class MqttSource:
                 )
                 continue
             self._refused.pop(each.signal, None)
+            self._heard[each.topic, each.signal] = (text, said_at)
             timeline = self._timelines[each.signal]
             before = timeline.windows
             timeline.say(windows, now)
             changed = changed or timeline.windows != before
         if changed:
             self._on_change()
+
+    def _said_at(self, topic: MqttTopic, text: str, now: float) -> float:
+        """When a message was said that the broker had retained: it sends it at each connection, also long after.
+
+        One that we know was said when we heard it first. From an earlier run only windows are known: where it would have said just
+        those, it was said then.
+        """
+        heard = self._heard.get((topic.topic, topic.signal))
+        if heard is not None:
+            return heard[1] if heard[0] == text else now
+        timeline, longest_s = self._timelines[topic.signal], topic.reading.longest_s
+        times = {window.start for window in timeline.windows}
+        if math.isfinite(longest_s):
+            times |= {window.stop - longest_s for window in timeline.windows}
+        for at in sorted((at for at in times if at <= now), reverse=True):
+            if math.isfinite(at) and timeline.says(topic.reading.windows(text, at), at):
+                return at
+        return now
 
 
 def _text(payload: object) -> str:
@@ -292,11 +353,6 @@ def _text(payload: object) -> str:
 def _silent() -> logging.Logger:
     """A logger that says nothing: what matters of the library's words comes back as an error."""
     return logging.Logger("mqtt", logging.CRITICAL + 1)  # noqa: LOG001 - kept out of the tree of loggers
-
-
-def _first_line(file: Path) -> str:
-    with file.open(encoding="utf-8-sig") as opened:
-        return opened.readline().strip()
 
 
 def _words(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from controller.book import SIGNAL_MEMORY_S
 from controller.signals import KW, PLAIN, SHORTEST_S
 from controller.ticks import SIGNAL_PREFIX, Tick
+from controller.validate import CLOCK_SKEW_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +68,8 @@ class Timeline:
         self._source = source
         self._windows: tuple[Window, ...] | None = None
         self._ticks: tuple[Tick, ...] = ()
+        self._latest = -math.inf
+        """The latest time at which anybody spoke or asked."""
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -78,6 +81,7 @@ class Timeline:
 
         Where two overlap both hold: the lower limit counts.
         """
+        self._keep_time(now)
         told = list(windows)
         if self._windows is not None:
             told = [*_clipped(self._windows, -math.inf, now), *_clipped(told, now, math.inf)]
@@ -87,6 +91,12 @@ class Timeline:
             window for window in disjoint if window.stop > now - SIGNAL_MEMORY_S or window.start == newest
         )
         self._ticks = self._said(now)
+
+    def says(self, windows: Iterable[Window], since: float) -> bool:
+        """Whether just these windows were said of the time from `since` on."""
+        ours = _clipped(self.windows, since, math.inf)
+        theirs = _disjoint(_clipped(windows, since, math.inf))
+        return len(ours) == len(theirs) and all(map(_alike, ours, theirs))
 
     def restore(self, ticks: Iterable[Tick]) -> None:
         """Go on from ticks given before, in the order they were recorded: of those that begin together the last counts.
@@ -106,12 +116,24 @@ class Timeline:
 
     def ticks(self, now: float, *, seen_at: float | None = None) -> list[Tick]:
         """All that matters to a book of ticks at `now`; observed when they were first said, or at `seen_at`."""
+        self._keep_time(now)
         newest = max((tick.valid_from for tick in self._ticks if tick.valid_from <= now), default=None)
         return [
             tick if seen_at is None else replace(tick, observed_at=seen_at)
             for tick in self._ticks
             if tick.valid_to > now - SIGNAL_MEMORY_S or tick.valid_from == newest
         ]
+
+    def _keep_time(self, now: float) -> None:
+        """After a clock was set back what was in force goes on from now, or it would be lifted until the clock has caught up."""
+        before, self._latest = self._latest, now
+        if now >= before - CLOCK_SKEW_S:
+            return
+        self._windows = _disjoint(
+            each for window in self.windows if (each := _set_back(window, before, now)) is not None
+        )
+        self._ticks = tuple(replace(tick, observed_at=min(tick.observed_at, now)) for tick in self._ticks)
+        self._ticks = self._said(now)
 
     def _said(self, now: float) -> tuple[Tick, ...]:
         """A tick for every window, and one for every start told before at which nothing begins any more."""
@@ -140,6 +162,25 @@ def _as_said(tick: Tick, before: Tick | None) -> Tick:
     if before is None or replace(tick, observed_at=before.observed_at) != before:
         return tick
     return before
+
+
+def _set_back(window: Window, before: float, now: float) -> Window | None:
+    """The window after the clock went from `before` back to `now`: what was in force is, what had ended has; what is later comes."""
+    if window.start > before or (now < window.start and window.stop <= before):
+        return window
+    if window.stop > before:
+        return replace(window, start=min(window.start, now))
+    stop = min(window.stop, now)
+    return replace(window, stop=stop) if stop - window.start >= SHORTEST_S else None
+
+
+def _alike(one: Window, other: Window) -> bool:
+    """Whether they differ by no more than rounding."""
+    return (
+        math.isclose(one.start, other.start, abs_tol=SHORTEST_S)
+        and math.isclose(one.stop, other.stop, abs_tol=SHORTEST_S)
+        and one.cap_kw == other.cap_kw
+    )
 
 
 def _clipped(windows: Iterable[Window], start: float, stop: float) -> list[Window]:

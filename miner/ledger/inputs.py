@@ -1,12 +1,14 @@
 """What decisions were made from, in the ledger: reading it, writing it, forgetting it."""
 
+import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, func, select
 
 from miner.ledger.engine import insert_rows
 from miner.ledger.numbers import decision_of
-from miner.ledger.rows import DecisionRow, InputPartRow, InputsRow
+from miner.ledger.rows import DecisionRow, ExistsError, InputPartRow, InputsRow
 from miner.ledger.tables import decision_inputs, decisions, input_parts
 
 _DECISION = [column for column in decisions.c if column.name != "site"]
@@ -14,7 +16,10 @@ _INPUTS = [column for column in decision_inputs.c if column.name != "site"]
 
 
 def add_inputs(connection: Connection, site: str, row: InputsRow, parts: Sequence[InputPartRow]) -> None:
-    """Write a tick's inputs; those that are there already stay as they are. `parts` are those the tick before did not use."""
+    """Write a tick's inputs; `parts` are those the tick before did not use.
+
+    Raises ExistsError where the time has others.
+    """
     for part in parts:
         newest = select(func.max(input_parts.c.since_at)).where(
             input_parts.c.site == site, input_parts.c.kind == part.kind
@@ -24,7 +29,22 @@ def add_inputs(connection: Connection, site: str, row: InputsRow, parts: Sequenc
         values = (site, part.digest, part.kind, since_at, part.body)
         insert_rows(connection, input_parts, [values], replace=("since_at",))
     values_of_tick = (site, row.at, row.format, row.program, row.config_digest, row.series_digest, row.body)
-    insert_rows(connection, decision_inputs, [values_of_tick])
+    if insert_rows(connection, decision_inputs, [values_of_tick]):
+        return
+    same = (decision_inputs.c.site == site, decision_inputs.c.at == row.at)
+    if connection.execute(select(decision_inputs.c.body).where(*same)).scalar_one() != row.body:
+        raise ExistsError(f"there are decisions of {row.at} that were made from something else")
+
+
+def check_known(connection: Connection, site: str, rows: Sequence[DecisionRow]) -> None:
+    """Raise ExistsError unless each decision is the one that the ledger has under its id; numbers tell none apart."""
+    known = {
+        found.id: found for at in {row.at for row in rows} for found in decisions_at(connection, site, at)
+    }
+    for row in rows:
+        found = known.get(row.id)
+        if found is None or replace(found, numbers=row.numbers) != row:
+            raise ExistsError(f"there is another decision {row.id}")
 
 
 def prune_inputs(connection: Connection, site: str, before: float) -> None:
@@ -46,11 +66,16 @@ def prune_inputs(connection: Connection, site: str, before: float) -> None:
             connection.execute(delete(input_parts).where(*of_kind, input_parts.c.since_at < first))
 
 
-def newest_inputs(connection: Connection, site: str) -> InputsRow | None:
-    """The inputs of the last tick; None where none are kept."""
-    query = select(*_INPUTS).where(decision_inputs.c.site == site)
-    found = connection.execute(query.order_by(decision_inputs.c.at.desc()).limit(1)).mappings().first()
-    return None if found is None else InputsRow(**found)
+def newest_inputs(connection: Connection, site: str, until: float = math.inf) -> InputsRow | None:
+    """The inputs of the last tick up to `until`, of any time where there are none; None where none are kept."""
+    query = (
+        select(*_INPUTS).where(decision_inputs.c.site == site).order_by(decision_inputs.c.at.desc()).limit(1)
+    )
+    for wanted in (query.where(decision_inputs.c.at <= until), query):
+        found = connection.execute(wanted).mappings().first()
+        if found is not None:
+            return InputsRow(**found)
+    return None
 
 
 def inputs_after(connection: Connection, site: str, at: float, until: float, limit: int) -> list[InputsRow]:

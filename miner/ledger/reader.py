@@ -1,5 +1,6 @@
 """Reading the ledger: what the web API, `hashmill log` and a starting daemon ask it."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -125,10 +126,16 @@ class Reader:
         newest_first = query.order_by(decisions.c.at.desc(), decisions.c.id.desc()).limit(limit)
         return [decision_of(row) for row in self._rows(newest_first)]
 
-    def last_decisions(self) -> dict[str, DecisionRow]:
-        """The newest decision of every unit, by unit id."""
+    def last_decisions(self, until: float = math.inf) -> dict[str, DecisionRow]:
+        """The newest decision of every unit up to `until` (unix seconds), of any time where it has none; by unit id.
+
+        What is later than now was decided before the clock was set back.
+        """
         # First the newest time of each unit, which the index alone tells: years of decisions are not to be sorted.
-        times = select(decisions.c.unit_id, func.max(decisions.c.at).label("at"))
+        at: Any = func.max(decisions.c.at)
+        if math.isfinite(until):
+            at = func.coalesce(at.filter(decisions.c.at <= until), at)
+        times = select(decisions.c.unit_id, at.label("at"))
         newest = times.where(decisions.c.site == self._site).group_by(decisions.c.unit_id).subquery()
         query = (
             select(*_DECISION)
@@ -148,10 +155,13 @@ class Reader:
         with self._reading() as connection:
             return inputs.decisions_without_inputs(connection, self._site, since, until, unit)
 
-    def last_inputs(self) -> tuple[InputsRow, dict[str, InputPartRow]] | None:
-        """What the last decisions were made from, with its parts by digest; None where that is not kept."""
+    def last_inputs(self, until: float = math.inf) -> tuple[InputsRow, dict[str, InputPartRow]] | None:
+        """What the last decisions up to `until` were made from, with its parts by digest; None where nothing is kept.
+
+        As with decisions, where there is nothing up to then, later ones count.
+        """
         with self._reading() as connection:
-            found = inputs.newest_inputs(connection, self._site)
+            found = inputs.newest_inputs(connection, self._site, until)
             if found is None:
                 return None
             digests = (found.config_digest, found.series_digest)

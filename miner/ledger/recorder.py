@@ -230,7 +230,7 @@ class Recorder:
         inputs: InputsRow | None = None,
         parts: Sequence[InputPartRow] = (),
     ) -> None:
-        """Write decisions and what they were made from; one whose id is there already stays as it is."""
+        """Write decisions and what they were made from; ExistsError where others are there under the same time."""
         write = partial(writes.add_decisions, rows=tuple(rows), inputs=inputs, parts=tuple(parts))
         await (await self._in_room(write))
 
@@ -275,13 +275,13 @@ class Recorder:
         """See `Reader.decisions`."""
         return await asyncio.to_thread(self._store.decisions, limit, unit=unit, since=since, changes=changes)
 
-    async def last_decisions(self) -> dict[str, DecisionRow]:
+    async def last_decisions(self, until: float = math.inf) -> dict[str, DecisionRow]:
         """See `Reader.last_decisions`."""
-        return await asyncio.to_thread(self._store.last_decisions)
+        return await asyncio.to_thread(self._store.last_decisions, until)
 
-    async def last_inputs(self) -> tuple[InputsRow, dict[str, InputPartRow]] | None:
+    async def last_inputs(self, until: float = math.inf) -> tuple[InputsRow, dict[str, InputPartRow]] | None:
         """See `Reader.last_inputs`."""
-        return await asyncio.to_thread(self._store.last_inputs)
+        return await asyncio.to_thread(self._store.last_inputs, until)
 
     async def last_overrides(self, at: float) -> list[OverrideRow]:
         """See `Reader.last_overrides`."""

@@ -34,6 +34,10 @@ class SchemaTooNewError(LedgerError):
     """The database was written by a newer Hashmill, whose tables this one does not know."""
 
 
+class ExistsError(LedgerError):
+    """Other decisions of this very time are in the ledger: the clock was set back. Nothing was written."""
+
+
 class UnknownBlockError(LedgerError):
     """No block with this hash is in the ledger of this site."""
 

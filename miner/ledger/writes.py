@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from miner.ledger.engine import insert_new, insert_rows, to_json
-from miner.ledger.inputs import add_inputs
+from miner.ledger.inputs import add_inputs, check_known
 from miner.ledger.numbers import stored
 from miner.ledger.rollup import merged
 from miner.ledger.rows import (
@@ -112,8 +112,11 @@ def add_decisions(
     inputs: InputsRow | None = None,
     parts: Sequence[InputPartRow] = (),
 ) -> None:
-    """Write decisions and what they were made from; one whose id is there already stays as it is."""
-    insert_rows(
+    """Write decisions and what they were made from; those that are there already stay, as when only the answer to a commit was lost.
+
+    Raises ExistsError where others are there under the same time.
+    """
+    written = insert_rows(
         connection,
         decisions,
         [
@@ -124,6 +127,8 @@ def add_decisions(
             for row in rows
         ],
     )
+    if written < len(rows):
+        check_known(connection, site, rows)
     if inputs is not None:
         add_inputs(connection, site, inputs, parts)
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -20,7 +19,7 @@ from aiohttp.log import server_logger
 from miner.ledger.rows import BlockRow, DecisionRow, OutcomeRow, PoolShareRow, ShareRow
 from miner.metrics import Metrics, render_as
 from miner.web.bodies import MAX_BODY_BYTES
-from miner.web.commands import CommandPages, Commands, NoCommands, Token
+from miner.web.commands import CommandPages, Commands, NoCommands, ReadToken, Token
 from miner.web.events import Events
 from miner.web.hosts import only_hosts
 from miner.web.openapi import openapi
@@ -129,19 +128,19 @@ def make_app(  # noqa: PLR0913 - the composition root hands over each part by na
     commands: Callable[[], Commands] = NoCommands,
     reports: Callable[[], Reports | None] = lambda: None,
     events: Events | None = None,
-    token_file: Path | None = None,
+    read_token: ReadToken | None = None,
     allowed_hosts: Iterable[str] | None = None,
 ) -> web.Application:
     """The application; `status`, `ready`, `units` and `commands` are asked at every request, on the loop, and must be quick.
 
-    `reports` is None while there is no controller; `events` is the stream that listeners hear. Commands need the token in `token_file`. It answers under addresses, localhost and `allowed_hosts`, under any name where that is
+    `reports` is None while there is no controller; `events` is the stream that listeners hear. Commands need the token that `read_token()` gives. It answers under addresses, localhost and `allowed_hosts`, under any name where that is
     None.
     """
     checks = [problems] if allowed_hosts is None else [problems, only_hosts(allowed_hosts)]
     app = web.Application(middlewares=checks, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_secure)
     pages = _Pages(metrics, status, ready, ledger, units)
-    app.add_routes(CommandPages(commands, Token(token_file)).routes())
+    app.add_routes(CommandPages(commands, Token(read_token)).routes())
     app.add_routes(ReportPages(reports).routes())
     if events is not None:
         app.add_routes([web.get("/api/v1/events", events.stream)])

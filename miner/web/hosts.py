@@ -1,6 +1,7 @@
 """Which names a browser may call this server by: a page of another site cannot make its own name lead here (DNS rebinding)."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
@@ -11,13 +12,20 @@ from aiohttp.typedefs import Middleware
 from miner.web.problems import Handler, problem
 
 LOCAL: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+PORT: Final = re.compile(r"(:[0-9]*)?")
+ZONE: Final = re.compile(r"[a-z0-9]+")
+"""Of a link-local address the interface, as browsers and the system write it; small letters, as the whole header is."""
 
 
 def host_of(header: str) -> str:
-    """The host of a Host header, without its port, its brackets and a dot at its end; in small letters."""
+    """The host of a Host header, without its port, its brackets and a dot at its end; in small letters.
+
+    What follows the brackets and is no port makes a name of it that nobody has.
+    """
     host = header.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        address, _, rest = host[1:].partition("]")
+        return address if PORT.fullmatch(rest) else host
     return host.rpartition(":")[0].removesuffix(".") if host.count(":") == 1 else host.removesuffix(".")
 
 
@@ -32,10 +40,11 @@ def is_allowed(header: str | None, allowed: frozenset[str]) -> bool:
     if host in LOCAL or host.endswith(".localhost") or host in allowed:
         return True
     try:
-        ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True
+    zone = address.scope_id if isinstance(address, ipaddress.IPv6Address) else None
+    return zone is None or (address.is_link_local and ZONE.fullmatch(zone) is not None)
 
 
 def only_hosts(names: Iterable[str]) -> Middleware:

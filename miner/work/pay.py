@@ -9,7 +9,15 @@ PRIOR_SHARES: Final = 100
 
 
 KEPT_S: Final = 86_400.0
-"""A pool that refused everything for an hour is not to look worthless for ever."""
+"""What was judged this long ago counts a third beside what is judged now."""
+
+MOST_SHARES: Final = 10_000
+IDLE_S: Final = 4 * 3_600.0
+"""A pool that refused everything for an hour is not to look worthless for long: units that are off because of it hand in nothing that
+could show that it pays again. So all that was judged counts as `MOST_SHARES` at most, and a third of it after this time without a share."""
+
+MOST_REJECTED: Final = 0.5
+"""More than this is no matter of what work is worth: it is for the pool's guard, and for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +38,21 @@ class PoolPay:
 def rejected_ratio(shares: float, accepted: float, rejected: float, expected: float = 0.0) -> float | None:
     """The part of the work that is not paid, from sums of difficulties over `shares` answered shares; None without a share.
 
-    Few shares say little: `expected` (from 0 to below 1) counts as much as `PRIOR_SHARES` shares, so that 1 is never reached.
+    Few shares say little: `expected` (from 0 to below 1) counts as much as `PRIOR_SHARES` shares. It is `MOST_REJECTED` at most.
     """
     if shares <= 0 or accepted + rejected <= 0:
         return None
     prior = (accepted + rejected) / shares * PRIOR_SHARES
-    return (rejected + expected * prior) / (accepted + rejected + prior)
+    return min((rejected + expected * prior) / (accepted + rejected + prior), MOST_REJECTED)
 
 
 class PaidLately:
-    """The work that a pool has judged, the older the less it counts: after KEPT_S seconds a third."""
+    """The work that a pool has judged, the older the less it counts: after KEPT_S seconds a third, and less where nothing came since."""
 
     def __init__(self, accepted: float, rejected: float, shares: float, now: float) -> None:
         self._accepted, self._rejected, self._shares = accepted, rejected, shares
+        self._weight = min(shares, MOST_SHARES)
+        """As how many shares all of it counts."""
         self._at = now
 
     def add(self, result: str, work: float, now: float) -> None:
@@ -51,6 +61,7 @@ class PaidLately:
             return
         self._fade(now)
         self._shares += 1
+        self._weight = min(self._weight + 1, MOST_SHARES)
         if result == "accepted":
             self._accepted += work
         else:
@@ -59,10 +70,14 @@ class PaidLately:
     def rejected_ratio(self, expected: float, now: float) -> float | None:
         """The part of the work that is not paid; as the function of that name."""
         self._fade(now)
-        return rejected_ratio(self._shares, self._accepted, self._rejected, expected)
+        count = min(self._shares, self._weight)
+        part = count / self._shares if self._shares > 0 else 0.0
+        return rejected_ratio(count, self._accepted * part, self._rejected * part, expected)
 
     def _fade(self, now: float) -> None:
-        factor = exp(-max(now - self._at, 0.0) / KEPT_S)
+        passed_s = max(now - self._at, 0.0)
+        factor = exp(-passed_s / KEPT_S)
+        self._weight *= exp(-passed_s / IDLE_S)
         self._accepted, self._rejected, self._shares = (
             self._accepted * factor,
             self._rejected * factor,

@@ -1,6 +1,8 @@
 import asyncio
 import math
+import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from controller.signals import Action, SignalRule
 from controller.sources.signal_inbox import SignalInbox
 from controller.ticks import Tick
 from controller.units import Mode, PowerCurve, Unit
-from miner.control_commands import NOT_RECORDED, ControlCommands
+from miner import control_commands
+from miner.control_commands import NOT_RECORDED, ControlCommands, token_reader
 from miner.web.commands import Commands, OverrideWanted, Refusal, SignalState, SignalWanted, SignalWindow
 
 NOW = 1_800_000_000.0
@@ -192,3 +195,46 @@ async def test_after_a_restart_overrides_and_signals_go_on(house: House) -> None
 
 def test_its_clock_is_the_daemons(house: House) -> None:
     assert house.commands.now() == NOW
+
+
+async def test_a_token_is_the_first_line_of_its_file_as_it_is_now(tmp_path: Path) -> None:
+    assert token_reader(None) is None
+    read = token_reader(tmp_path / "token")
+    assert read is not None
+    with pytest.raises(FileNotFoundError, match="token"):
+        await read()
+    for text in ("one\nmore\n", "two"):
+        (tmp_path / "token").write_text(text)
+        assert await read() == text[:3]
+    (tmp_path / "token").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="token: "):
+        await read()
+
+
+async def test_a_token_file_that_hangs_costs_one_thread_however_many_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(control_commands, "TOKEN_WAIT_S", 0.1)
+    monkeypatch.setattr(control_commands, "first_line", lambda _: str(let_go.wait(30)))
+    read = token_reader(tmp_path / "token")
+    assert read is not None
+    for _ in range(2):
+        answers = await asyncio.gather(*(read() for _ in range(30)), return_exceptions=True)
+        assert {type(answer) for answer in answers} <= {OSError, TimeoutError}
+        assert all("token: " in str(answer) for answer in answers)
+    assert [thread.name for thread in threading.enumerate()].count("token") == 1
+    let_go.set()
+    async with asyncio.timeout(5):
+        while await asyncio.gather(read(), return_exceptions=True) != ["True"]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_an_override_holds_on_when_the_clock_was_set_back(house: House) -> None:
+    for until in (NOW + 900, math.inf):
+        await house.commands.override(OverrideWanted(UNIT.id, "eco", until, "ana"))
+        house.at = NOW - 3600
+        assert house.commands.in_force()[UNIT.id].holds_at(house.at)
+        house.at = NOW + 60
+        assert house.commands.in_force()[UNIT.id].since == NOW
+        house.at = NOW

@@ -123,7 +123,8 @@ def silent(config: Config) -> NodeSet:
 def reprice(tmp_path: Path, house: House, power: float) -> None:
     """From now on power costs this."""
     tape = played_tape(config_of(tmp_path, power), house.clock())
-    house.control._loop._sources = (tape, *house.control._loop._sources[1:])  # type: ignore[assignment] # it is there
+    reading = house.control._loop._reading
+    reading._sources = (tape, *reading._sources[1:])  # type: ignore[assignment] # it is there
 
 
 async def test_a_worker_whose_hashing_does_not_pay_gets_no_work_and_is_told_why(
@@ -179,15 +180,20 @@ async def test_in_a_dry_run_no_gate_is_touched(house: Callable[..., House]) -> N
     assert here.control.worth("rack0").wanted_mode == "off"
 
 
-async def test_no_more_gates_than_allowed_close_within_a_minute(house: Callable[..., House]) -> None:
+async def test_all_gates_close_at_once_and_no_more_than_allowed_open_within_a_minute(
+    house: Callable[..., House], tmp_path: Path
+) -> None:
     here = house(DOES_NOT, count=5, max_changes_per_minute=2)
     for number in range(5):
         here.unit(number).joined(NOW)
-    closed = []
-    for _ in range(3):
+    await here.tick()
+    assert len(here.heard) == 5
+    reprice(tmp_path, here, PAYS)
+    opened = []
+    for _ in range(4):
         await here.tick()
-        closed.append(len(here.heard))
-    assert closed == [2, 4, 5]
+        opened.append(len(here.heard) - 5)
+    assert opened == [0, 2, 4, 5]
 
 
 async def test_a_worker_that_does_not_come_back_for_its_work_is_an_alert_until_it_does(

@@ -15,6 +15,7 @@ from controller.decisions import Outcome, OutcomeKind
 from controller.inputs import Inputs, InputsReader, Scribe, recall
 from controller.overrides import Override
 from controller.policy import PolicyConfig
+from controller.ports import AlreadyDecidedError
 from controller.snapshot import Snapshot
 from controller.ticks import POWER, UNITS, Tick, signal_series
 from controller.units import UNKNOWN
@@ -63,6 +64,26 @@ class TestJournal:
         assert (outcome.outcome, outcome.detail, outcome.mode_read) == ("confirmed", "at once", "full")
         tick = store.latest_ticks()[POWER]
         assert (tick.value, tick.valid_to, tick.source) == (0.05, math.inf, "tape")
+
+    async def test_a_time_that_has_other_decisions_is_told_and_a_later_one_is_free(
+        self, recorder: Recorder
+    ) -> None:
+        journal = LedgerJournal(recorder)
+        await journal.record_decisions([DECISION])
+        await journal.record_decisions([DECISION])  # the same: only the answer was lost
+        other = replace(DECISION, flip="another")
+        with pytest.raises(AlreadyDecidedError, match="ledger: "):
+            await journal.record_decisions([other])
+        await journal.record_decisions([replace(other, id="0002", at=DECISION.at + 1e-5)])
+
+    async def test_after_the_clock_was_set_back_the_last_decision_is_the_last_one_up_to_now(
+        self, recorder: Recorder
+    ) -> None:
+        before, after = replace(DECISION, at=NOW + 3600), replace(DECISION, id="0002", at=NOW)
+        for made in (before, after):
+            await LedgerJournal(recorder).record_decisions([made])
+        journal = LedgerJournal(recorder, lambda: NOW + 1)
+        assert await journal.last_decisions() == {UNIT_ID: after}
 
     async def test_a_reason_of_another_version_says_nothing_to_this_one(
         self, recorder: Recorder, store: Store

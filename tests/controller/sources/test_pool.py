@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 
 from controller.hashprice import Earned
 from controller.market import Market, read_market
-from controller.sources.base import Source, SourceError
+from controller.sources.base import Restorable, Source, SourceError
 from controller.sources.pool import FEE_BLOCKS, PoolSource
 from controller.ticks import BTC_USD, CHAIN_HEIGHT, DIFFICULTY, FEES, POWER, SUBSIDY, UNITS, Tick
 from controller.validate import MAINNET_RULES
@@ -77,6 +78,45 @@ async def test_fees_are_the_mean_of_the_blocks_that_were_passed_each_at_its_best
         pool.current = Job(height=height, reward_sat=subsidy + fees)
         means.append((await pool.values())[FEES])
     assert means == [0, 3000, 3000, 3000, 3000, 2000]
+
+
+async def test_the_mean_of_fees_goes_on_after_a_restart_and_gives_way_block_by_block() -> None:
+    def job(height: int, fees: int) -> Job:
+        return Job(height=height, reward_sat=SUBSIDY_SAT + fees)
+
+    pool = Pool()
+    for height in range(900_000, 900_201):
+        pool.current = job(height, 1000)
+        ticks = await pool.source.read(NOW)
+    again = Pool()
+    assert isinstance(again.source, Restorable)
+    again.source.restore(ticks)
+    means = []
+    for height in range(900_200, 900_400):
+        again.current = job(height, 2000)
+        means.append((await again.values())[FEES])
+    assert means[:2] == [1000, pytest.approx(1000 + 1000 / 144)]
+    assert all(0 <= after - before < 8 for before, after in pairwise(means))
+    assert means[143:145] == [pytest.approx(2000 - 1000 / 144), 2000]
+
+
+@pytest.mark.parametrize(("earlier", "fees"), [(900_000 - 2 * FEE_BLOCKS, 1000), (900_000, 0)])
+async def test_a_mean_of_long_ago_or_of_nothing_says_nothing(earlier: int, fees: int) -> None:
+    pool = Pool()
+    pool.current = Job(height=earlier, reward_sat=SUBSIDY_SAT + fees)
+    again = Pool()
+    again.source.restore(await pool.source.read(NOW))
+    again.source.restore([])
+    again.current = Job(height=900_000, reward_sat=SUBSIDY_SAT + 2000)
+    assert (await again.values())[FEES] == 2000
+
+
+async def test_ticks_of_another_source_are_not_its_own() -> None:
+    pool = Pool()
+    other = PoolSource(lambda: pool.current, 210_000, name="other")
+    other.restore(await pool.source.read(NOW))
+    pool.current = replace(Job(), reward_sat=SUBSIDY_SAT + 5)
+    assert {tick.value for tick in await other.read(NOW) if tick.series == FEES} == {5}
 
 
 async def test_fees_of_blocks_that_are_long_gone_count_no_more() -> None:

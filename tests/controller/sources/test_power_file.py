@@ -1,6 +1,9 @@
 """A file of prices that others write."""
 
+import asyncio
 import os
+import threading
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from controller.sources import power_file
 from controller.sources.base import SourceError
 from controller.sources.power_file import FileFeed
 from controller.sources.power_timeline import Quotes
+from controller.sources.regular_file import RegularFile, opened
 
 T0 = datetime.fromisoformat("2026-01-01T00:00Z").timestamp()
 HEAD = "start_utc,eur_per_mwh\n"
@@ -115,3 +119,39 @@ async def test_a_huge_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(power_file, "LARGEST", 10)
     with pytest.raises(SourceError, match="larger than 10 bytes"):
         await FileFeed(file).quotes(T0)
+
+
+async def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SourceError, match="pipe: cannot be read: it is no regular file"):
+        await FileFeed(pipe).quotes(T0)
+
+
+async def test_a_file_that_hangs_costs_one_thread_and_what_it_said_before_counts(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = FileFeed(file)
+    await feed.quotes(T0)
+    write(file, HEAD + row(0, 11) + row(1, 12), T0 + 10)
+    let_go = threading.Event()
+
+    def hang(path: Path) -> AbstractContextManager[RegularFile]:
+        let_go.wait(30)
+        return opened(path)
+
+    monkeypatch.setattr(power_file, "opened", hang)
+    with pytest.raises(TimeoutError):  # as the loop gives up
+        async with asyncio.timeout(0.05):
+            await feed.quotes(T0 + 60)
+    for tick in range(20):
+        said = await feed.quotes(T0 + 120 + tick)
+        assert prices(said) == [10, -20]
+        assert "prices.csv: still reading" in said.problem
+        assert "what it said before still counts" in said.problem
+    assert [thread.name for thread in threading.enumerate()].count("file prices.csv") == 1
+    let_go.set()
+    async with asyncio.timeout(5):
+        while (said := await feed.quotes(T0 + 180)).problem:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    assert prices(said) == [11, 12]

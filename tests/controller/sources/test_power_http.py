@@ -315,6 +315,20 @@ class TestOfTheMoment:
         assert said.present.seen_at == NOON - 300
         assert said.problem == "its price is of 2026-06-01 09:55Z, not of now"
 
+    async def test_after_the_clock_was_set_back_answers_are_believed_and_the_last_one_is_no_older(
+        self, server: PriceServer
+    ) -> None:
+        server.serve(self.AEMO, feeds.aemo(NOON, 80.0), down(), feeds.aemo(NOON, 70.0))
+        source = feed(server, "aemo")
+        await source.quotes(NOON)
+        back = NOON - 2 * HOUR
+        said = await source.quotes(back)
+        assert said.present is not None
+        assert (said.present.value, said.present.since, said.present.seen_at) == (0.08, back, back)
+        said = await source.quotes(back + 300)
+        assert said.present is not None
+        assert (said.present.value, said.present.seen_at, said.problem) == (0.07, back + 300, "")
+
     async def test_an_older_answer_from_a_cache_is_not_believed(self, server: PriceServer) -> None:
         server.serve(self.AEMO, feeds.aemo(NOON, 80.0), feeds.aemo(NOON - 900, 20.0))
         source = feed(server, "aemo")

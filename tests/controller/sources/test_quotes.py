@@ -200,3 +200,18 @@ def test_a_jump_may_be_believed_at_once_by_choice() -> None:
         QuoteRules(jump_confirm_s=-1)
     judge = QuoteJudge(QuoteRules(jump_confirm_s=0))
     assert [price(judge.judge(quotes(at, usd), at)) for at, usd in ((0, 100.0), (60, 200.0))] == [100, 200]
+
+
+def test_after_the_clock_was_set_back_a_jump_lasts_from_then_on() -> None:
+    steps = [(10_000, (100.0,)), (10_060, (200.0,)), *((at, (200.0,)) for at in (3_000, 3_200, 3_300))]
+    assert run(*steps) == [100.0, None, None, None, 200.0]
+    steps = [(10_000, (100.0, 100.0)), *((at, (100.0, 200.0)) for at in (10_060, 3_000, 3_200, 3_300))]
+    assert run(*steps) == [100.0, 100.0, 100.0, 100.0, None]
+
+
+def test_a_quote_from_before_the_clock_was_set_back_grows_old_from_then_on() -> None:
+    judge = QuoteJudge(RULES)
+    judge.judge(quotes(10_000, 100.0), 10_000)
+    verdict = judge.judge(quotes(10_000, 100.0), 3_000)
+    assert isinstance(verdict, Believed)
+    assert verdict.at == 3_000

@@ -1,9 +1,12 @@
+import asyncio
 import math
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from controller.sources import signal_file
 from controller.sources.base import Source, SourceError
 from controller.sources.signal_file import MAX_BYTES, SignalFile
 from controller.sources.signal_text import Reading
@@ -94,3 +97,53 @@ async def test_after_a_restart_what_was_taken_out_meanwhile_ends(file: Path) -> 
     again.restore(recorded)
     write(file, "off", NOW + 10)
     assert await spans(again, NOW + 20) == [(NOW, NOW + 20)]
+
+
+async def test_a_pipe_is_refused_at_once_and_what_was_said_before_holds(file: Path) -> None:
+    os.mkfifo(file)
+    source = SignalFile("dr", file, Reading())
+    with pytest.raises(SourceError, match="signal: it is no regular file"):
+        await source.read(NOW)
+    remove(file)
+    write(file, "on", NOW)
+    assert await spans(source, NOW + 10) == [(NOW, math.inf)]
+    remove(file)
+    os.mkfifo(file)
+    assert await spans(source, NOW + 20) == [(NOW, math.inf)]
+
+
+async def test_a_file_that_hangs_costs_one_thread_and_what_it_said_before_holds(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SignalFile("dr", file, Reading())
+    write(file, "on", NOW)
+    before = await source.read(NOW)
+    let_go = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(signal_file, "opened", lambda _: let_go.wait(30))
+        with pytest.raises(TimeoutError):  # as the loop gives up
+            async with asyncio.timeout(0.05):
+                await source.read(NOW + 60)
+        for tick in range(20):
+            assert await source.read(NOW + 120 + tick * 60) == before
+        assert [thread.name for thread in threading.enumerate()].count(source.name) == 1
+        let_go.set()
+    write(file, "off", NOW + 2000)
+    async with asyncio.timeout(5):
+        while await spans(source, NOW + 2100) == [(NOW, math.inf)]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    assert await spans(source, NOW + 2100) == [(NOW, NOW + 2100)]
+
+
+async def test_after_the_clock_was_set_back_what_it_says_without_times_holds_and_times_are_as_they_are_named(
+    file: Path,
+) -> None:
+    source = SignalFile("dr", file, Reading())
+    write(file, "on", NOW)
+    assert await spans(source, NOW + 60) == [(NOW, math.inf)]
+    assert (NOW - 3600, math.inf) in await spans(source, NOW - 3600)
+    named = SignalFile("dr", file, Reading())
+    write(file, f'{{"start": {NOW - 100}, "until": {NOW + 900}}}', NOW)
+    assert await spans(named, NOW) == [(NOW - 100, NOW + 900)]
+    assert (await spans(named, NOW - 3600))[-1] == (NOW - 100, NOW + 900)
+    assert [window.start for window in named._timeline.windows] == [NOW - 100]

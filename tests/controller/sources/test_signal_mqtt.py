@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import gc
 import math
+import os
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,6 +227,76 @@ async def test_after_a_restart_a_signal_that_was_not_retained_holds_on(mosquitto
     assert await again.source.read(NOW + 60) == recorded
 
 
+RELATIVE = MqttTopic("dr", "utility/dr", Reading(longest_s=1800))
+
+
+@pytest.mark.parametrize("said", ["on", '{"minutes": 30}', '{"start": 1799999000}'])
+async def test_what_is_retained_is_no_news_at_the_next_connection_nor_after_a_restart(
+    mosquitto: Mosquitto, said: str
+) -> None:
+    async def ends(site: Site, now: float) -> list[float]:
+        """Ends of what is said at `now`, as it is after a connection."""
+        site.now = now
+        task = asyncio.create_task(site.source.run())
+        await site.until(lambda: site.source.connected)
+        before = site.changes
+        await publish(mosquitto, "utility/cap", str(now))  # what was retained came before it
+        await site.until(lambda: now in {each.value for each in caps(site)})
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert site.changes > before
+        return [each.stop for each in site.source._timelines["dr"].windows]
+
+    broker = Broker(mosquitto.host, mosquitto.port)
+    await publish(mosquitto, "utility/dr", said, retain=True)
+    site = Site(broker, RELATIVE, CAP)
+    assert await ends(site, NOW) == [NOW + 1800]
+    ticks = site.source._timelines["dr"].ticks(NOW)
+    for seconds in (1200, 2400, 3600):
+        restarted = Site(broker, RELATIVE, CAP)
+        restarted.source.restore(ticks)
+        assert await ends(site, NOW + seconds) == [NOW + 1800]
+        assert await ends(restarted, NOW + seconds) == [NOW + 1800]
+        assert restarted.source._timelines["dr"].ticks(NOW + seconds) == ticks
+    # Another message is news, and after it the same one again.
+    await publish(mosquitto, "utility/dr", "off", retain=True)
+    assert await ends(site, NOW + 4800) == [NOW + 1800]
+    await publish(mosquitto, "utility/dr", said, retain=True)
+    assert await ends(site, NOW + 4860) == [NOW + 1800, NOW + 6660]
+
+
+def caps(site: Site) -> list[Tick]:
+    return site.source._timelines["cap"].ticks(site.now)
+
+
+async def test_what_is_sent_again_while_we_hear_it_counts_from_then(mosquitto: Mosquitto) -> None:
+    async with running(Broker(mosquitto.host, mosquitto.port), RELATIVE) as site:
+        await site.until(lambda: site.source.connected)
+        for changes in (1, 2):
+            await publish(mosquitto, "utility/dr", '{"minutes": 30}', retain=True)
+            assert (await site.heard(changes))[-1].valid_to == site.now + 1800
+            site.now += 60
+
+
+async def test_after_the_clock_was_set_back_messages_without_times_hold_and_times_are_as_they_are_named(
+    mosquitto: Mosquitto,
+) -> None:
+    async with connected(mosquitto) as site:
+        await publish(mosquitto, "utility/dr", "on")
+        await publish(mosquitto, "utility/cap", f'{{"start": {NOW - 60}, "until": {NOW + 900}, "cap_kw": 5}}')
+        await site.heard(2)
+        site.now = NOW - 3600
+        await site.source.read(site.now)
+        timelines = site.source._timelines
+        assert [window.start for window in timelines["dr"].windows] == [NOW - 3600]
+        assert [window.start for window in timelines["cap"].windows] == [NOW - 60]
+        await publish(mosquitto, "utility/dr", "off")
+        await site.heard(3)
+        await site.source.read(site.now + 60)
+        assert timelines["dr"].windows == ()
+
+
 async def test_the_first_look_waits_for_what_is_retained_and_for_a_broker_that_is_away_only_shortly(
     mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +361,37 @@ async def test_the_broker_shows_a_certificate_that_is_believed_or_there_is_no_co
     assert await Site(trusting).source.read(NOW) == []
     with pytest.raises(SourceError, match="No such file"):
         await Site(Broker(broker.host, broker.port, tls=Tls(ca_file=tmp_path / "none"))).source.read(NOW)
+
+
+def test_secrets_are_read_from_their_files_at_each_connection(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    broker = Broker("a", user="ana", password_file=file)
+    for text in ("one\nmore\n", "two"):
+        file.write_text(text)
+        assert broker.secrets() == (text[:3], None)
+    assert Broker("a").secrets() == (None, None)
+
+
+async def test_a_password_file_that_hangs_costs_one_thread_and_the_loop_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr("controller.sources.signal_mqtt.first_line", lambda _: str(let_go.wait(30)))
+    monkeypatch.setattr("controller.sources.own_thread.OwnThread.call.__defaults__", (0.05,))
+    broker = Broker("localhost", 1, password_file=tmp_path / "password")
+    async with running(broker) as site:
+        await site.until(lambda: len(site.rests) > 3)
+        with pytest.raises(SourceError, match="localhost:1: still reading"):
+            await site.source.read(NOW)
+        assert [thread.name for thread in threading.enumerate()].count(site.source.name) == 1
+        let_go.set()
+
+
+async def test_a_pipe_as_password_file_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    broker = Broker("localhost", 1, password_file=tmp_path / "pipe")
+    with pytest.raises(SourceError, match="localhost:1: it is no regular file"):
+        await Site(broker).source.read(NOW)
 
 
 def test_the_port_is_that_of_mqtt_or_of_mqtt_over_tls() -> None:

@@ -145,3 +145,48 @@ def test_what_ended_a_day_ago_is_forgotten_but_the_last() -> None:
     timeline.say([], 2 * day)
     assert timeline.windows == (Window(300, 400),)
     assert [tick.valid_from for tick in timeline.ticks(2 * day)] == [300]
+
+
+def spans(timeline: Timeline, now: float) -> list[tuple[float, float]]:
+    """What a book makes of it that heard it all."""
+    timeline.ticks(now)
+    return [(window.start, window.stop) for window in timeline.windows]
+
+
+@pytest.mark.parametrize(
+    ("window", "then"),
+    [
+        ((9_000, math.inf), [(3_000, math.inf)]),  # in force: it goes on
+        ((9_000, 20_000), [(3_000, 20_000)]),
+        ((2_000, 20_000), [(2_000, 20_000)]),
+        ((2_000, 5_000), [(2_000, 3_000)]),  # over: it stays over
+        ((15_000, 20_000), [(15_000, 20_000)]),  # to come: it comes
+        ((4_000, 5_000), [(4_000, 5_000)]),  # its time comes again
+        ((1_000, 2_000), [(1_000, 2_000)]),
+    ],
+)
+def test_a_clock_that_was_set_back_lifts_nothing_that_was_in_force(
+    window: tuple[float, float], then: list[tuple[float, float]]
+) -> None:
+    timeline = Timeline("dr", "here")
+    book = TickBook(MAINNET_RULES)
+    timeline.say([Window(*window)], window[0] - 10)
+    book.admit(timeline.ticks(10_000), 0, 10_000)
+    before = bool(active(book.ticks(), [RULE], 10_000))
+    assert spans(timeline, 3_000) == then
+    book.admit(timeline.ticks(3_000, seen_at=3_000), 0, 3_000)
+    for at in (3_000, 3_060, 9_000, 12_000, 21_000):
+        book.admit(timeline.ticks(at, seen_at=at), 0, at)
+        assert bool(active(book.ticks(), [RULE], at)) == any(start <= at < stop for start, stop in then)
+    if window != (2_000, 20_000):
+        assert before == (then[0][0] == 3_000 and then[0][1] > 3_000)
+    # What ends then, ends.
+    timeline.say([], 22_000)
+    book.admit(timeline.ticks(22_000), 0, 22_000)
+    assert not active(book.ticks(), [RULE], 22_000)
+
+
+def test_a_clock_that_is_put_right_by_seconds_changes_nothing() -> None:
+    timeline = Timeline("dr", "here")
+    timeline.say([Window(1_000, math.inf)], 1_000)
+    assert spans(timeline, 950) == [(1_000, math.inf)]

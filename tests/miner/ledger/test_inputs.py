@@ -1,10 +1,12 @@
 import asyncio
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from miner.ledger.recorder import Recorder
-from miner.ledger.rows import DecisionRow, InputPartRow, InputsRow, LedgerError
+from miner.ledger.rows import DecisionRow, ExistsError, InputPartRow, InputsRow, LedgerError
 from miner.ledger.store import Store
 
 Make = Callable[..., DecisionRow]
@@ -107,3 +109,47 @@ async def test_the_recorder_writes_and_reads_inputs(store: Store, decision: Make
         await recorder.add_decisions([decision(1)], inputs(1.0), [part("c1")])
         assert await recorder.last_inputs() == (inputs(1.0), {"c1": part("c1")})
         assert await asyncio.to_thread(store.decisions) == [decision(1)]
+
+
+def test_decisions_of_a_time_that_has_others_are_refused_and_nothing_is_written(
+    store: Store, decision: Make
+) -> None:
+    """The clock was set back: the same time comes again."""
+    row, ours = inputs(5.0), decision(1, at=5.0)
+    store.add_decisions([ours], row, [part("c1")])
+    for others, made_from in (
+        ([replace(ours, to_mode="elsewhere")], row),
+        ([decision(2, at=5.0), replace(ours, reason="hold_dwell")], None),
+        ([replace(ours, flip="another")], inputs(6.0)),
+        ([ours], replace(row, body=b"another")),
+        ([], replace(row, body=b"another")),
+    ):
+        with pytest.raises(ExistsError):
+            store.add_decisions(others, made_from, [part("c2")])
+    assert store.decisions() == [ours]
+    assert store.inputs_after(0.0, 10.0, 5) == [row]
+    assert digests(store) == ["c1"]
+
+
+def test_decisions_written_again_since_the_answer_was_lost_are_there_once(
+    store: Store, decision: Make
+) -> None:
+    rows = [decision(n, at=5.0, unit_id=f"u{n}", numbers={"x": math.inf, "y": -0.0}) for n in range(600)]
+    for _ in range(2):
+        store.add_decisions(rows, inputs(5.0), [part("c1")])
+    assert len(store.decisions(1000)) == 600
+
+
+def test_what_is_later_than_now_is_not_the_last_unless_there_is_nothing_else(
+    store: Store, decision: Make
+) -> None:
+    rows = [decision(n, at=float(n), unit_id="new" if n == 4 else "old") for n in range(1, 6)]
+    for row in rows:
+        store.add_decisions([row], inputs(row.at))
+    last = store.last_decisions(3.5)
+    assert {unit: row.at for unit, row in last.items()} == {"old": 3.0, "new": 4.0}
+    assert {unit: row.at for unit, row in store.last_decisions().items()} == {"old": 5.0, "new": 4.0}
+    for until, at in ((3.5, 3.0), (0.5, 5.0), (math.inf, 5.0)):
+        found = store.last_inputs(until)
+        assert found is not None
+        assert found[0].at == at

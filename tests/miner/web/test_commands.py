@@ -1,4 +1,6 @@
+import asyncio
 import math
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from miner.control_commands import token_reader
 from miner.metrics import Metrics
 from miner.web.app import LedgerReader, make_app, serve
 from miner.web.commands import (
@@ -81,7 +84,7 @@ def settings(status: StatusDocument, ledger: LedgerReader, token_file: Path) -> 
         "status": lambda: status,
         "ready": Ready,
         "ledger": ledger,
-        "token_file": token_file,
+        "read_token": token_reader(token_file),
     }
 
 
@@ -193,7 +196,7 @@ async def test_where_no_token_is_configured_it_is_said_how(
     settings: dict[str, Any], method: str, url: str
 ) -> None:
     async with (
-        client_of({**settings, "token_file": None}) as client,
+        client_of({**settings, "read_token": None}) as client,
         client.request(method, url) as response,
     ):
         status, document = await answer_of(response)
@@ -210,6 +213,17 @@ async def test_the_token_is_the_one_in_the_file_now(client: aiohttp.ClientSessio
     write(token_file, None)
     async with client.delete("/api/v1/signals/dr") as response:
         assert (response.status, "token_file" in await response.text()) == (403, True)
+    os.mkfifo(token_file)
+    async with asyncio.timeout(5), client.delete("/api/v1/signals/dr") as response:
+        assert (response.status, "token_file" in await response.text()) == (403, True)
+
+
+async def test_many_who_come_at_once_are_all_let_in(client: aiohttp.ClientSession) -> None:
+    async def end() -> int:
+        async with client.delete("/api/v1/signals/dr") as response:
+            return response.status
+
+    assert await asyncio.gather(*(end() for _ in range(30))) == [200] * 30
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,14 @@ def test_addresses_localhost_and_allowed_names_are_ours(header: str | None) -> N
         "",
         "[",
         "1.2.3.4.5",
+        "[::1].evil.example",
+        "[::1]:80.evil.example",
+        "[127.0.0.1]@evil.example",
+        "127.0.0.1%evil.example",
+        "::1%evil.example",
+        "[::1%eth0]",
+        "[fe80::1%evil.example]",
+        "[miner1.lan].evil.example",
     ],
 )
 def test_other_names_are_not(header: str) -> None:
@@ -44,8 +52,9 @@ def test_other_names_are_not(header: str) -> None:
 
 
 def test_a_host_has_no_port_no_brackets_and_no_dot_at_its_end() -> None:
-    assert [host_of(text) for text in ("A.b:1", "[::1]:2", "a.", " a ", "::1")] == [
+    assert [host_of(text) for text in ("A.b:1", "[::1]:2", "[::1]", "a.", " a ", "::1")] == [
         "a.b",
+        "::1",
         "::1",
         "a",
         "a",
