@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from controller.actuators.base import UnsupportedModeError
-from controller.decisions import Decision, Outcome, OutcomeKind
+from controller.decisions import Decision, Outcome, OutcomeKind, Reason
 from controller.units import OFF, Setpoint, Unit
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_URGENT: Final = frozenset({Reason.SIGNAL, Reason.OVERRIDE, Reason.THERMAL, Reason.SITE_CAP})
+"""Reasons for which a step down is not put off after it failed."""
 _LOOKS_PER_CONFIRM: Final = 50
 _FIRST_LOOK_S: Final = 0.005
 _NAMED: Final = 5
@@ -112,6 +114,7 @@ class Actuation:
         self._clock = clock
         self._sleep = sleep
         self._failures: dict[str, _Failure] = {}
+        self._told: dict[str, str] = {}
         self._jobs: dict[str, _Job] = {}
         self._places = asyncio.Semaphore(config.parallel)
         self._group: asyncio.TaskGroup | None = None
@@ -150,14 +153,14 @@ class Actuation:
 
     def _begin(self, decisions: Sequence[Decision], group: asyncio.TaskGroup) -> None:
         due = [decision for decision in decisions if self._is_due(decision)]
-        down = [decision for decision in due if self._added_watts(decision) < 0]
-        up = [decision for decision in due if self._added_watts(decision) >= 0]
+        down = [decision for decision in due if self._is_down(decision)]
+        up = [decision for decision in due if not self._is_down(decision)]
         wave = _Wave(len(down))
         if not down:
             wave.told.set()
         for decision in (*down, *up):
             before = self._jobs.get(decision.unit_id)
-            is_down = self._added_watts(decision) < 0
+            is_down = self._is_down(decision)
             job = _Job(decision, wave if is_down else None, before)
             self._jobs[decision.unit_id] = job
             if before is not None and before.task is not None:
@@ -165,11 +168,25 @@ class Actuation:
             job.task = group.create_task(self._carry_out(job, None if is_down else wave))
 
     def _is_due(self, decision: Decision) -> bool:
-        """Whether the unit has to be told: it is not on its way there, and was not in vain a moment ago."""
+        """Whether the unit has to be told: it is not on its way there, and was not in vain a moment ago.
+
+        One that was told another mode before, and did not get there, is told even if it still is in the right one.
+        """
         under_way = self._jobs.get(decision.unit_id)
         if under_way is not None:
             return decision.reason.acts and decision.to_mode != under_way.decision.to_mode
-        return decision.changes and not self._backing_off(decision)
+        told = self._told.get(decision.unit_id, decision.to_mode)
+        if not (decision.changes or (decision.reason.acts and told != decision.to_mode)):
+            return False
+        return self._is_urgent(decision) or not self._backing_off(decision)
+
+    def _is_urgent(self, decision: Decision) -> bool:
+        """Whether it is a step down that somebody waits for: it is tried on each tick."""
+        return decision.reason in _URGENT and self._is_down(decision)
+
+    def _is_down(self, decision: Decision) -> bool:
+        """A step down; a unit that is off and told so may have been on its way up."""
+        return decision.to_mode == OFF or self._added_watts(decision) < 0
 
     async def _carry_out(self, job: _Job, waits_for: _Wave | None) -> None:
         try:
@@ -215,6 +232,7 @@ class Actuation:
         """Tell the unit its mode; None when it took the order."""
         decision = job.decision
         actuator = self._actuators[decision.unit_id]
+        self._told[decision.unit_id] = decision.to_mode
         try:
             async with self._places, asyncio.timeout(self._config.confirm_s):
                 await actuator.apply(Setpoint(decision.unit_id, decision.to_mode), self._clock())

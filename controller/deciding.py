@@ -6,9 +6,11 @@ snapshot, last decisions and configuration give the same decisions, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from controller.decisions import Reason
 from controller.economics import SECONDS_PER_HOUR
 from controller.fleet import PolicyConfig, cases_of, draws_ratio, members_of, taken_kw
 from controller.forecast import PowerAhead, TypicalDay, learn, power_ahead
@@ -18,6 +20,7 @@ from controller.planner import plan
 from controller.policy import decide
 from controller.policy_scene import Scene
 from controller.ticks import POWER
+from controller.units import UNKNOWN
 from controller.view import View
 
 if TYPE_CHECKING:
@@ -96,6 +99,62 @@ def decide_tick(
         plan_fault=fault,
         power_ahead=power,
     )
+
+
+def limits_since(snapshot: Snapshot, last: Mapping[str, Decision], config: DecidingConfig) -> Limits:
+    """The limits from the time of the oldest of these decisions on, those that are over by now included."""
+    since = min((decision.at for decision in last.values()), default=snapshot.at)
+    seen_then = replace(snapshot, at=min(since, snapshot.at))
+    return read_limits(seen_then, config.policy.site, snapshot.at - seen_then.at + config.horizon_s)
+
+
+def cannot_wait(
+    snapshot: Snapshot, last: Mapping[str, Decision], limits: Limits, config: DecidingConfig
+) -> bool:
+    """Whether a controller that starts again must decide anew although this interval was decided; `limits` are those since then.
+
+    So it is where a signal or an override began or ended meanwhile, less power is allowed, a unit is too hot, or one is in a mode that it
+    neither was in nor was told. Prices can wait for the next tick, as they would have without a restart.
+    """
+    now = snapshot.at
+    if any(limits.next_change(decision.at) <= now for decision in last.values()):
+        return True
+    return any(_is_astray(case, limits) for case in cases_of(snapshot, last, config.policy))
+
+
+def _is_astray(case: Case, limits: Limits) -> bool:
+    last, now = case.last, case.now
+    if last is None or last.numbers.get("cap_kw", math.inf) > limits.cap_kw_at(now):
+        return True
+    if not case.answers or last.reason is Reason.UNREACHABLE:
+        return False
+    bound = limits.obliged(case.unit, now, math.nextafter(now, math.inf))
+    if bound is None:
+        if last.reason in {Reason.SIGNAL, Reason.OVERRIDE}:
+            return True
+    elif last.to_mode not in bound and (last.reason not in _OUTRANKS or _asks_for_less(case, last, bound)):
+        return True
+    is_hot = case.cooler() is not None and last.reason not in {Reason.THERMAL, Reason.HOLD_THERMAL}
+    return is_hot or case.found not in {UNKNOWN, last.from_mode, last.to_mode}
+
+
+def _asks_for_less(case: Case, last: Decision, bound: frozenset[str]) -> bool:
+    curve = case.unit.curve
+    return last.to_mode in curve and all(
+        curve.mode(name).watts < curve.mode(last.to_mode).watts for name in bound
+    )
+
+
+_OUTRANKS: Final = frozenset(
+    {
+        Reason.THERMAL,
+        Reason.HOLD_THERMAL,
+        Reason.SITE_CAP,
+        Reason.HOLD_SITE_CAP,
+        Reason.BATCH_LIMIT,
+    }
+)
+"""What may leave a unit in a lower mode than a signal or a person wants."""
 
 
 def next_typical_day(

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     OVERRIDE = "override"
     SITE_CAP = "site_cap"
     PLAN_AHEAD = "plan_ahead"
+    PRICES_ALONE = "prices_alone"
     HOLD_ON = "hold_profitable"
     HOLD_OFF = "hold_unprofitable"
     DEAD_BAND = "hold_dead_band"
@@ -66,6 +67,7 @@ _ACTING = frozenset(
         Reason.OVERRIDE,
         Reason.SITE_CAP,
         Reason.PLAN_AHEAD,
+        Reason.PRICES_ALONE,
     }
 )
 
@@ -82,6 +84,7 @@ REASON_TEXT: Mapping[Reason, str] = {
     Reason.OVERRIDE: "a person asked for it",
     Reason.SITE_CAP: "the site's power is limited, and earns more in other units",
     Reason.PLAN_AHEAD: "acts now for prices or limits that are coming",
+    Reason.PRICES_ALONE: "there has been no plan for the grace time; the prices of now alone decide",
     Reason.HOLD_ON: "this mode pays best",
     Reason.HOLD_OFF: "hashing would cost more than it earns",
     Reason.DEAD_BAND: "too close to breakeven to be worth a change",
@@ -90,7 +93,7 @@ REASON_TEXT: Mapping[Reason, str] = {
     Reason.CONFIRMING: "hashing pays; waiting for the price to hold on the next tick",
     Reason.STALE: "prices are not known; the last decision is held for the grace time",
     Reason.NO_PLAN: "there is no plan to follow",
-    Reason.BATCH_LIMIT: "enough units changed within this minute",
+    Reason.BATCH_LIMIT: "enough units were turned up within this minute",
     Reason.HOLD_THERMAL: "more would pay; waiting for the unit to cool down",
     Reason.HOLD_SITE_CAP: "more would pay; the site's power limit leaves no room",
     Reason.HOLD_CHANGE_COST: "a change would cost more than it brings",

@@ -7,7 +7,7 @@ memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from controller.hashprice import Earned
@@ -38,12 +38,36 @@ CONTRADICTS: Final = "contradicts_since_s"
 STARTS: Final = "starts_today"
 """How often it was started on the day numbered `DAY`, where starts per day are limited."""
 DAY: Final = "starts_day"
+RAISED: Final = "raised_s"
+"""When it was last told to draw more, while that is within the minute in which changes are counted."""
+PLANLESS: Final = "no_plan_since_s"
+"""Since when there has been no plan to follow."""
+REFUSED_W: Final = "power_refused_w"
+"""The power it says it draws, where no machine with its curve does."""
+
+RATIO: Final = "draws_ratio"
+"""How much more than its mode's watts it draws, as measured; absent where it draws no more."""
+RATIO_W: Final = "draws_ratio_at_w"
+"""The watts of the mode in which that was measured."""
+SHED: Final = "shed_s"
+"""When it was turned down since more was drawn than allowed; absent once that is long ago, or more is allowed."""
 
 COOL_C: Final = 3.0
 """So far below its limit a unit must be before it is turned up."""
 
 STEADY_S: Final = 120.0
 """A unit's measured power says what its mode draws when it was not told anything for this time beyond its restart."""
+
+SETTLE_S: Final = 900.0
+"""A unit that was turned down since more was drawn than allowed is not turned up again within this time."""
+
+_RATIO_FADES_S: Final = 3600.0
+"""In this time two thirds of a ratio are forgotten that is not measured any more in the mode it was measured in."""
+_RATIO_KEPT_S: Final = 7 * 86_400.0
+"""And in a mode of fewer watts, which says little of the others."""
+_MOST_RATIO: Final = 1.5
+"""What measures more than this above the greatest mode is a faulty meter, or another machine behind it: no more is believed."""
+_RATIO_SLACK: Final = 1e-3
 
 _W_PER_KW: Final = 1000.0
 
@@ -87,6 +111,7 @@ class Case:
     `last` is its last decision, None where that means nothing now. `intended` is the mode it is meant to be in: the one last decided,
     else the one it was found in. `found` is the mode read from it; `actual` the one it is in: in a dry run, and where it does not say, the one
     it is meant to be in, unless it should long have said so. Each of them is "unknown" where nobody knows. `answers` is false for a unit that cannot be told anything.
+    `ratio`, one at least, is how much more than its modes' watts it draws, and `ratio_w` the watts of the mode in which that was measured.
     """
 
     unit: Unit
@@ -98,6 +123,8 @@ class Case:
     intended: str
     found: str
     actual: str
+    ratio: float = 1.0
+    ratio_w: float = 0.0
 
     def remembered(self, key: str) -> float | None:
         """A time in the last decision, now at the latest: a clock that was set back makes no wait longer."""
@@ -190,27 +217,83 @@ class Case:
         names = [self.actual]
         if self.remembered(TOLD) is not None:
             names += [self.intended, self.found]
-        watts = [curve.mode(name).watts for name in names if name in curve]
-        if not self.answers or self.contradicts(config):
-            watts.append(curve.modes[-1].watts)
-        measured = None if self.state is None or self.dry_run else self.state.power_w
-        if measured is not None:
-            watts.append(measured)
-        return max(watts) if watts and self.actual != UNKNOWN else max([*watts, curve.modes[-1].watts])
+        watts = [self.watts(curve.mode(name)) for name in names if name in curve]
+        if not self.answers or self.contradicts(config) or self.actual == UNKNOWN or not watts:
+            watts.append(self.watts(curve.modes[-1]))
+        if self._power_w is not None:
+            watts.append(self._power_w)
+        return max(watts)
+
+    def watts(self, mode: Mode) -> float:
+        """What this very unit draws in a mode, W, as far as it was measured in any."""
+        return mode.watts if self.ratio == 1.0 or mode.name == OFF else round(mode.watts * self.ratio, 3)
 
     def steady_w(self, mode: str, config: PolicyConfig) -> float:
         """What the unit draws in `mode` as far as can be told, W: as measured where it has been in it for long enough."""
         curve = self.unit.curve
         if not self.answers or mode not in curve:
             return self.drawn_w(config)
-        nominal = curve.mode(mode).watts
-        changed = self.remembered(CHANGED)
-        steady = changed is None or self.now - changed > self.unit.restart_s + STEADY_S
-        if mode != self.actual or self.astray or self.dry_run or not steady or self.state is None:
-            return nominal
+        if mode != self.actual or not self.is_steady:
+            return self.watts(curve.mode(mode))
         if self.contradicts(config):
-            nominal = curve.modes[-1].watts
-        return max(nominal, self.state.power_w or 0.0)
+            return max(self.watts(curve.modes[-1]), self._power_w or 0.0)
+        if self._power_w is None:
+            return self.watts(curve.mode(mode))
+        return max(curve.mode(mode).watts, self._power_w)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has been in the mode it is meant to be in for so long that its measured power is that mode's."""
+        changed = self.remembered(CHANGED)
+        settled = changed is None or self.now - changed > self.unit.restart_s + STEADY_S
+        return settled and not self.astray and not self.dry_run and self.state is not None
+
+    def measured(self, config: PolicyConfig) -> tuple[float, float]:
+        """How much more than its modes' watts it draws, and the watts of the mode in which that was measured.
+
+        It rises with a reading at once and falls slowly: what was drawn once in a mode may be drawn in it again. In a mode of fewer watts
+        it is all but kept, since that one says little of the others.
+        """
+        kept = kept_w = 0.0
+        passed_s = 0.0
+        if self.last is not None:
+            kept, kept_w = (self.last.numbers.get(key, 0.0) for key in (RATIO, RATIO_W))
+            passed_s = max(self.now - self.last.at, 0.0)
+        ratio, ratio_w = max(kept, 1.0), kept_w
+        curve = self.unit.curve
+        if (
+            self._power_w is not None
+            and self.found in curve
+            and self.found == self.actual != OFF
+            and self.answers
+            and self.is_steady
+            and not self.contradicts(config)
+        ):
+            watts = curve.mode(self.found).watts
+            seen = min(max(self._power_w / watts, 1.0), _MOST_RATIO) if watts > 0 else 1.0
+            if seen >= ratio or watts >= kept_w:
+                ratio_w = watts
+            if seen >= ratio:
+                ratio = seen
+            else:
+                fades_s = _RATIO_FADES_S if watts >= kept_w else _RATIO_KEPT_S
+                ratio = seen + (ratio - seen) * math.exp(-passed_s / fades_s)
+        return (ratio, ratio_w) if ratio >= 1.0 + _RATIO_SLACK else (1.0, 0.0)
+
+    @property
+    def power_refused_w(self) -> float | None:
+        """The power it says it draws where so much is not believed, W; the most that is counts in its place."""
+        power_w = None if self.state is None else self.state.power_w
+        return power_w if power_w is not None and power_w > self._most_w else None
+
+    @property
+    def _most_w(self) -> float:
+        return _MOST_RATIO * self.unit.curve.modes[-1].watts
+
+    @property
+    def _power_w(self) -> float | None:
+        power_w = None if self.state is None or self.dry_run else self.state.power_w
+        return None if power_w is None else min(power_w, self._most_w)
 
     def _temp_c(self) -> float | None:
         return self.state.temp_c if self.state is not None and self.answers else None
@@ -245,7 +328,7 @@ def _case(
     actual = found
     if config.dry_run or (found == UNKNOWN and not _is_overdue(unit, known, now)):
         actual = intended
-    return Case(
+    case = Case(
         unit=unit,
         state=state,
         last=known,
@@ -256,6 +339,8 @@ def _case(
         found=found,
         actual=actual,
     )
+    ratio, ratio_w = case.measured(config)
+    return case if ratio == 1.0 else replace(case, ratio=ratio, ratio_w=ratio_w)
 
 
 def _is_overdue(unit: Unit, last: Decision | None, now: float) -> bool:
@@ -271,6 +356,23 @@ def taken_kw(cases: Iterable[Case], config: PolicyConfig) -> float:
     return math.fsum(case.drawn_w(config) for case in cases if not case.answers) / _W_PER_KW
 
 
+def draws_ratio(cases: Iterable[Case]) -> float:
+    """How much more than their modes' watts the units draw that answer: those that run or, if none does, all of them, each by its watts.
+
+    The planner knows modes alone; so much less than what is allowed may it plan with.
+    """
+    cases = [case for case in cases if case.answers]
+    if all(case.ratio == 1.0 for case in cases):
+        return 1.0
+    modes = [
+        (case, case.unit.curve.mode(case.intended)) for case in cases if case.intended in case.unit.curve
+    ]
+    if all(mode.name == OFF for _, mode in modes):
+        modes = [(case, case.unit.curve.full) for case in cases]
+    planned_w = math.fsum(mode.watts for _, mode in modes)
+    return math.fsum(case.watts(mode) for case, mode in modes) / planned_w if planned_w > 0 else 1.0
+
+
 def members_of(cases: Iterable[Case], slots: Sequence[Slot], limits: Limits) -> list[Member]:
     """Every unit that answers, as the planner wants it."""
     binding: dict[object, tuple[frozenset[str] | None, ...]] = {}
@@ -279,9 +381,14 @@ def members_of(cases: Iterable[Case], slots: Sequence[Slot], limits: Limits) -> 
         if not case.answers:
             continue
         unit = case.unit
-        # Units of one curve that the same signals are about, and no person, are bound alike.
-        about = tuple(window.concerns(unit.id) for window in limits.found)
-        key = (unit.curve, about, unit.id if unit.id in limits.overrides else None)
+        # Units with modes of the same names that the same signals are about, and the same wish of a person, are bound alike.
+        about = tuple([window.concerns(unit.id) for window in limits.found])
+        wish = limits.overrides.get(unit.id)
+        key = (
+            tuple([mode.name for mode in unit.curve.modes]),
+            about,
+            None if wish is None else (wish.mode, wish.since, wish.until),
+        )
         if key not in binding:
             binding[key] = obliged_slots(limits, unit, slots)
         allowed = _kept_cool(case, binding[key], len(slots))
@@ -304,12 +411,14 @@ def _kept_cool(
     """The modes allowed, in the first slot only those that a hot unit may be in."""
     cooler = case.cooler()
     if cooler is not None:
-        first = frozenset({cooler.name})
+        # What the unit is meant to do beside may draw even less.
+        first = frozenset(mode.name for mode in case.unit.curve.modes if mode.watts <= cooler.watts)
     elif case.is_warm and case.intended in case.unit.curve:
         most = case.unit.curve.mode(case.intended).watts
         first = frozenset(mode.name for mode in case.unit.curve.modes if mode.watts <= most)
-        bound = allowed[0] if allowed else None
-        first = first & bound or first if bound is not None else first
     else:
         return allowed
+    bound = allowed[0] if allowed else None
+    if bound is not None:
+        first = first & bound or first
     return (first, *(allowed[1:] if allowed else (None,) * (count - 1)))

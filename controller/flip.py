@@ -1,8 +1,9 @@
 """What would change a unit's mode, in numbers and in words; pure.
 
 A neighbour is the next mode of the hull above or below. The dead band asks a change to gain more than its part of the revenue
-at stake, so the points where a unit is turned up and where it is turned down lie apart. Where the site's power is limited, its shadow
-price comes on top of the power price; what a start costs and what prices will be later is not in these points.
+at stake, so the points where a unit is turned up and where it is turned down lie apart. A start must earn what it costs within the plan's
+horizon, too. Where the site's power is limited, its shadow price comes on top of the power price for a step up; not for one down: it is
+what other units would make of the power, and is gone when prices fall for all of them. What prices will be later is not in these points.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.decisions import Reason
 from controller.economics import (
+    SECONDS_PER_HOUR,
     breakeven_hashprice,
     breakeven_power_price,
     power_usd_per_hour,
@@ -45,6 +47,38 @@ class FlipPoint:
     hashprice_usd_per_ph_day: float | None
     power_usd_per_kwh: float | None
 
+    def is_reached(self, market: Market) -> bool:
+        """Whether a step up whose point this is pays now."""
+        return self.power_usd_per_kwh is not None and market.power_usd_per_kwh < self.power_usd_per_kwh
+
+
+@dataclass(frozen=True, slots=True)
+class StartCost:
+    """What a start costs: power for `restart_s` without work, and `wear_usd`; within `hours` it must be earned."""
+
+    restart_s: float
+    wear_usd: float
+    hours: float
+
+    def point(self, curve: PowerCurve, market: Market, shadow_usd_per_kwh: float = 0.0) -> FlipPoint | None:
+        """The prices at which a unit that is off just earns that, in the mode best at it; None where none would do."""
+        works_h = self.hours - self.restart_s / SECONDS_PER_HOUR
+        if works_h <= 0:
+            return None
+        steps = [Step(curve.off, mode) for mode in curve.hull() if mode.watts > curve.off.watts]
+        price = market.power_usd_per_kwh + shadow_usd_per_kwh
+        hashprice = min(
+            (power_usd_per_hour(step.watts, price) * self.hours + self.wear_usd)
+            / (revenue_usd_per_hour(step.th_s, 1.0) * works_h)
+            for step in steps
+        )
+        power = max(
+            (revenue_usd_per_hour(step.th_s, market.hashprice_usd_per_ph_day) * works_h - self.wear_usd)
+            / (power_usd_per_hour(step.watts, 1.0) * self.hours)
+            for step in steps
+        )
+        return FlipPoint(hashprice if hashprice > 0 else None, power - shadow_usd_per_kwh)
+
 
 def step_above(curve: PowerCurve, mode: Mode) -> Step | None:
     """The step from `mode` to the next mode of the hull that draws more."""
@@ -73,7 +107,12 @@ def flip_point(step: Step, market: Market, band: float, shadow_usd_per_kwh: floa
 
 
 def flips_text(
-    curve: PowerCurve, mode: Mode, market: Market, dead_band: float, shadow_usd_per_kwh: float = 0.0
+    curve: PowerCurve,
+    mode: Mode,
+    market: Market,
+    dead_band: float,
+    shadow_usd_per_kwh: float = 0.0,
+    start: StartCost | None = None,
 ) -> str:
     """In words, what would turn a unit in `mode` up or down; where power is short, room for more would, too.
 
@@ -83,26 +122,35 @@ def flips_text(
     below = step_below(curve, mode)
     if below is not None:
         verb = "pauses" if below.lower.name == OFF else f"down to {below.lower.name}"
-        shadow = shadow_usd_per_kwh if step_pays(below, market, -dead_band, shadow_usd_per_kwh) else 0.0
-        parts.append(_words(verb, _ways(flip_point(below, market, 1 + dead_band, shadow), "below", "above")))
+        parts.append(_words(verb, _ways(flip_point(below, market, 1 + dead_band), "below", "above")))
     above = step_above(curve, mode)
     if above is not None:
-        ways = []
-        if not step_pays(above, market, dead_band, shadow_usd_per_kwh):
-            ways = _ways(flip_point(above, market, 1 - dead_band, shadow_usd_per_kwh), "above", "below")
-        if shadow_usd_per_kwh > 0 and (not ways or step_pays(above, market, dead_band)):
+        short, plain = (flip_point(above, market, 1 - dead_band, each) for each in (shadow_usd_per_kwh, 0.0))
+        earned = ""
+        if start is not None and mode.name == OFF:
+            dear, cheap = (start.point(curve, market, each) for each in (shadow_usd_per_kwh, 0.0))
+            if dear is None or cheap is None:
+                return f"a start costs more than it could earn within {start.hours:.3g} h"
+            if _stricter(plain, cheap) != plain:
+                earned = f", to earn a start within {start.hours:.3g} h"
+            short, plain = _stricter(short, dear), _stricter(plain, cheap)
+        ways = [] if short.is_reached(market) else _ways(short, "above", "below")
+        if shadow_usd_per_kwh > 0 and (not ways or plain.is_reached(market)):
             ways.append(f"when {room_text(above.watts)} are free")
         if not ways:
-            ways = _ways(flip_point(above, market, 1 - dead_band), "above", "below")
-        parts.append(_words(verb_up(mode, above.upper), ways))
+            ways = _ways(plain, "above", "below")
+        parts.append(_words(verb_up(mode, above.upper), ways) + earned)
     return "; ".join(parts)
 
 
-def step_pays(step: Step, market: Market, dead_band: float, shadow_usd_per_kwh: float = 0.0) -> bool:
-    """Whether a step pays when its revenue counts less by the dead band, and power costs the shadow price on top."""
-    revenue = revenue_usd_per_hour(step.th_s, market.hashprice_usd_per_ph_day)
-    power = power_usd_per_hour(step.watts, market.power_usd_per_kwh + shadow_usd_per_kwh)
-    return revenue - dead_band * abs(revenue) > power
+def _stricter(one: FlipPoint, other: FlipPoint) -> FlipPoint:
+    """Where both are reached by a step up; no hashprice is needed where there is none."""
+    hashprices = [each.hashprice_usd_per_ph_day for each in (one, other)]
+    powers = [each.power_usd_per_kwh for each in (one, other)]
+    return FlipPoint(
+        max((each for each in hashprices if each is not None), default=None),
+        min((each for each in powers if each is not None), default=None),
+    )
 
 
 def verb_up(present: Mode, upper: Mode) -> str:

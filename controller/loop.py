@@ -10,19 +10,28 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.actuation import Actuation, ActuationConfig
 from controller.book import TickBook
-from controller.deciding import LASTING, DecidingConfig, decide_tick, next_typical_day
-from controller.decisions import Reason
+from controller.deciding import (
+    LASTING,
+    DecidingConfig,
+    cannot_wait,
+    decide_tick,
+    limits_since,
+    next_typical_day,
+)
 from controller.fleet import PolicyConfig
 from controller.forecast import TypicalDay
 from controller.inputs import InputsError, Scribe, recall
 from controller.planner import plan
-from controller.ports import Journal, Listener
+from controller.ports import AlreadyDecidedError, Journal, Listener
+from controller.reading import Reading, words
 from controller.snapshot import Snapshot
 from controller.sources.base import Restorable, close_all
+from controller.sources.own_thread import OwnThread
 from controller.ticks import SIGNAL_PREFIX
 from controller.units import UnitState
 from controller.view import View, faults
@@ -48,13 +57,11 @@ _WAKE_GAP_S: Final = 1.0
 """Whoever wakes the loop again and again gets no more than one tick in this time."""
 _WAKE_READ_S: Final = 2.0
 """A source that takes longer does not hold up what woke the loop."""
-_MANY_UNITS: Final = 100
-"""So many are decided in a thread of their own: whoever shares the event loop must not wait for them."""
-_HELD_BACK: Final = frozenset(
-    {Reason.BATCH_LIMIT, Reason.HOLD_SITE_CAP, Reason.HOLD_THERMAL, Reason.UNREACHABLE}
-)
-"""Units that such a decision left in another mode than they are meant to be in stay there."""
-_READ_AT_ONCE: Final = 200
+_MUCH_WORK: Final = 1000
+"""Units times slots from which on they are decided in a thread: whoever shares the event loop must not wait for them."""
+_FEW_SLOTS: Final = 10
+_MOST_SET_BACKS: Final = 100
+"""A clock does not come to the same time more often."""
 _CLOSE_S: Final = 5.0
 _NO_DIGITS: Final = dict.fromkeys(map(ord, "0123456789.,"))
 
@@ -109,6 +116,7 @@ class ControllerLoop:
         self._sources = tuple(sources)
         self._names = tuple(source.name for source in self._sources)
         self._actuators = dict(actuators)
+        self._reading = Reading(self._units, self._sources, self._actuators)
         self._journal = journal
         self._config = config
         self._deciding = DecidingConfig(config.policy, config.horizon_hours, config.slot_s, config.lasting)
@@ -123,7 +131,10 @@ class ControllerLoop:
         self._prices: tuple[tuple[float, float], ...] = ()
         self._typical_day = TypicalDay()
         self._now = 0.0
+        self._newest = 0.0
+        self._behind_s = 0.0
         self._view: View | None = None
+        self._limits: Limits | None = None
         self._told: set[tuple[str | None, str]] = set()
         self._woken = asyncio.Event()
         self._actuation = Actuation(
@@ -167,24 +178,19 @@ class ControllerLoop:
             await self._remember(self._now)
         last = {unit.id: found for unit in self._units if (found := (self._last or {}).get(unit.id))}
         news, states = await asyncio.gather(
-            self._read_sources(self._book, self._now, read_s), self._read_units(self._now, read_s)
+            self._reading.sources(self._book, self._now, read_s), self._reading.units(self._now, read_s)
         )
         if news:
             await self._journal.record_ticks(news)
-        snapshot = self._snapshot(self._book, states, self._now)
-        view = await self._decide(snapshot, last)
-        view = replace(view, next_tick_at=self._next_at(self._now, view.limits))
-        prices = self._prices if view.plan is None else _starting_prices(view.plan)
-        decisions = tuple(view.decisions.values())
-        inputs = self._scribe.record(snapshot, last, self._deciding, self._book.owners(self._names), prices)
-        await self._journal.record_decisions(decisions, inputs)
+        view = await self._decided(states, last)
         self._last = {**(self._last or {}), **view.decisions}
-        self._prices = prices
-        self._typical_day = self._learned(snapshot.typical_day, snapshot.ticks, snapshot.at)
+        self._newest = max(self._newest, self._now)
+        self._prices = self._next_prices(view)
+        self._typical_day = self._learned(view.snapshot.typical_day, view.snapshot.ticks, view.at)
         self._view = view
         self._tell(view)
         if not view.dry_run:
-            await self._actuation.apply(decisions)
+            await self._actuation.apply(tuple(view.decisions.values()))
         return view
 
     async def preview(self) -> View:
@@ -197,8 +203,8 @@ class ControllerLoop:
             await self._remember(now)
         last = {unit.id: found for unit in self._units if (found := (self._last or {}).get(unit.id))}
         book = self._book.copy()
-        await self._read_sources(book, now, self._config.read_timeout_s)
-        states = await self._read_units(now, self._config.read_timeout_s)
+        await self._reading.sources(book, now, self._config.read_timeout_s)
+        states = await self._reading.units(now, self._config.read_timeout_s)
         for unit in self._units:
             if unit.id not in self._actuators:
                 mode = last[unit.id].to_mode if unit.id in last else None
@@ -208,42 +214,55 @@ class ControllerLoop:
     # --- when -----------------------------------------------------------------------------------------
 
     async def _first_tick(self) -> None:
-        """At once, unless this very interval was decided before a restart: then what was decided is only put back."""
+        """At once, unless this very interval was decided before a restart."""
         try:
             await self._remember(self._clock())
         except Exception as error:  # noqa: BLE001 - the journal is gone: the tick will say so again
             await self._failed(error)
-        known = [decision for unit in self._units if (decision := (self._last or {}).get(unit.id))]
+        last = {unit.id: found for unit in self._units if (found := (self._last or {}).get(unit.id))}
         begun = math.floor(self._clock() / self._config.tick_s) * self._config.tick_s
         same = [
             each.dry_run == self._config.policy.dry_run and begun <= each.at <= self._clock()
-            for each in known
+            for each in last.values()
         ]
-        if len(known) < len(self._units) or not all(same):
+        if len(last) < len(self._units) or not all(same):
             await self._try_tick()
-        elif not self._config.policy.dry_run:
-            self._now = max(decision.at for decision in known)
-            await self._put_back(known)
+            return
+        try:
+            await self._go_on(last)
+        except Exception as error:  # noqa: BLE001 - the next tick comes in its time
+            await self._failed(error)
 
-    async def _put_back(self, known: Sequence[Decision]) -> None:
-        """Tell units the modes they were last told, where they are in others and nothing held them there."""
-        curves = {unit.id: unit.curve for unit in self._units}
-        states = await self._read_units(self._clock(), self._config.read_timeout_s)
-        modes = {unit_id: state.mode for unit_id, state in states.items() if state.reachable}
-        astray = [
-            replace(decision, from_mode=mode, reason=Reason.RESTORE)
-            for decision in known
-            if (mode := modes.get(decision.unit_id)) is not None
-            and mode != decision.to_mode
-            and decision.to_mode in curves[decision.unit_id]
-            and decision.reason not in _HELD_BACK
-        ]
-        await self._actuation.apply(astray)
+    async def _go_on(self, last: Mapping[str, Decision]) -> None:
+        """Go on within an interval that was decided: at once where something cannot wait, else with what was not yet done of it.
+
+        Told again are units that this very interval moves and that are still where they were: batch and limit reckoned with them. Sources
+        of prices are not asked, so that they speak on the same ticks as without a restart.
+        """
+        now = self._clock()
+        owners = set(self._book.owners(self._names).values())
+        asked = [source for source in self._sources if source.name not in owners]
+        book = self._book.copy()
+        await self._reading.sources(book, now, min(_WAKE_READ_S, self._config.read_timeout_s), asked)
+        states = await self._reading.units(now, self._config.read_timeout_s)
+        snapshot = self._snapshot(book, states, now)
+        limits = limits_since(snapshot, last, self._deciding)
+        if cannot_wait(snapshot, last, limits, self._deciding):
+            await self._try_tick()
+            return
+        self._now = max(decision.at for decision in last.values())
+        self._limits = limits
+        if not self._config.policy.dry_run:
+            modes = {unit_id: state.mode for unit_id, state in states.items() if state.reachable}
+            undone = [
+                each for each in last.values() if each.changes and modes.get(each.unit_id) == each.from_mode
+            ]
+            await self._actuation.apply(undone)
 
     async def _next_tick(self) -> None:
         """Wait for the next tick's time, or what comes before it, and tick."""
         was_set_back = self._clock() < self._now - self._config.tick_s
-        limits = None if self._view is None else self._view.limits
+        limits = self._limits if self._view is None else self._view.limits
         due = self._next_at(self._clock() if was_set_back else self._now, limits)
         while not self._woken.is_set() and (left_s := due - self._clock()) > 0:
             await self._rest(left_s)
@@ -282,6 +301,9 @@ class ControllerLoop:
 
     def _fresh(self, now: float) -> float:
         """The time of a tick: never twice the same, since decisions are named by it."""
+        if now > self._newest:
+            self._behind_s = 0.0
+        now += self._behind_s
         return now if abs(now - self._now) > _RESOLUTION_S else self._now + _RESOLUTION_S
 
     def _next_at(self, after: float, limits: Limits | None) -> float:
@@ -299,6 +321,7 @@ class ControllerLoop:
         if self._last is not None:
             return
         last = dict(await self._journal.last_decisions())
+        self._newest = max((decision.at for decision in last.values()), default=0.0)
         found = await self._journal.last_inputs()
         if found is not None:
             try:
@@ -311,6 +334,28 @@ class ControllerLoop:
                 self._restore_sources()
                 self._typical_day = self._learned(known.typical_day, known.ticks, known.at)
         self._last = last
+
+    async def _decided(self, states: Mapping[str, UnitState], last: Mapping[str, Decision]) -> View:
+        """Decide and record. Where a clock that was set back comes to a time once more, the decisions are those of a moment later."""
+        for tried in range(_MOST_SET_BACKS):
+            snapshot = self._snapshot(self._book, states, self._now)
+            view = await self._decide(snapshot, last)
+            view = replace(view, next_tick_at=self._next_at(self._now, view.limits))
+            owners = self._book.owners(self._names)
+            inputs = self._scribe.record(snapshot, last, self._deciding, owners, self._next_prices(view))
+            try:
+                await self._journal.record_decisions(tuple(view.decisions.values()), inputs)
+            except AlreadyDecidedError:
+                if tried + 1 == _MOST_SET_BACKS:
+                    raise
+                self._behind_s += _RESOLUTION_S
+                self._now += _RESOLUTION_S
+            else:
+                break
+        return view
+
+    def _next_prices(self, view: View) -> tuple[tuple[float, float], ...]:
+        return self._prices if view.plan is None else _starting_prices(view.plan)
 
     def _learned(self, day: TypicalDay, ticks: Mapping[str, Sequence[Tick]], at: float) -> TypicalDay:
         """What a tick that saw these leaves to the next one. The inputs hold what it saw, so a restart learns it again."""
@@ -348,10 +393,12 @@ class ControllerLoop:
             finally:
                 seconds = time.perf_counter() - began
 
-        if len(snapshot.units) < _MANY_UNITS:
+        slots = self._deciding.horizon_s / self._deciding.slot_s
+        if len(snapshot.units) * max(slots, _FEW_SLOTS) < _MUCH_WORK:
             view = decide_tick(snapshot, last, self._deciding, timed)
         else:
-            view = await asyncio.to_thread(decide_tick, snapshot, last, self._deciding, timed)
+            work = partial(decide_tick, snapshot, last, self._deciding, timed)
+            view = await OwnThread("deciding").call(work, wait_s=None)
         return replace(view, plan_seconds=seconds)
 
     def _tell(self, view: View) -> None:
@@ -371,52 +418,12 @@ class ControllerLoop:
             self._listener.on_alert(unit_id, message)
         self._told = told
 
-    async def _read_sources(self, book: TickBook, now: float, limit_s: float) -> list[Tick]:
-        answers = await asyncio.gather(*(self._read_source(source, now, limit_s) for source in self._sources))
-        news: list[Tick] = []
-        for rank, (source, ticks) in enumerate(zip(self._sources, answers, strict=True)):
-            fresh, refused = book.admit(ticks, rank, now)
-            news.extend(fresh)
-            for refusal in refused:
-                log.warning(
-                    "tick_refused",
-                    extra={"source": source.name, "series": refusal.tick.series, "why": refusal.why},
-                )
-        return news
-
-    async def _read_source(self, source: Source, now: float, limit_s: float) -> list[Tick]:
-        try:
-            async with asyncio.timeout(limit_s):
-                return await source.read(now)
-        except Exception as error:  # noqa: BLE001 - whatever a source does, the others and the fail-safe go on
-            log.warning("source_failed", extra={"source": source.name, "error": _words(error)})
-            return []
-
-    async def _read_units(self, now: float, limit_s: float) -> dict[str, UnitState]:
-        reading: list[asyncio.Task[UnitState | None]] = []
-        async with asyncio.TaskGroup() as group:
-            for unit in self._units:
-                if unit.id in self._actuators:
-                    reading.append(group.create_task(self._read_unit(unit.id, now, limit_s)))
-                    if len(reading) % _READ_AT_ONCE == 0:
-                        await asyncio.sleep(0)  # whoever shares the event loop gets a turn
-        states = [task.result() for task in reading]
-        return {state.unit_id: state for state in states if state is not None}
-
-    async def _read_unit(self, unit_id: str, now: float, limit_s: float) -> UnitState | None:
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._actuators[unit_id].read(now)
-        except Exception as error:  # noqa: BLE001 - a unit that cannot be read is unreachable, whatever the cause
-            log.warning("unit_unreadable", extra={"unit": unit_id, "error": _words(error)})
-            return None
-
     async def _close(self) -> None:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await close_all(self._sources)
         except Exception as error:  # noqa: BLE001 - it ends anyway
-            log.warning("source_not_closed", extra={"error": _words(error)})
+            log.warning("source_not_closed", extra={"error": words(error)})
 
 
 def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
@@ -424,8 +431,3 @@ def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
     prices = made.prices_usd_per_kwh
     starts = (slot.start for slot in made.slots)
     return tuple(zip(starts, prices, strict=True)) if any(prices) else ()
-
-
-def _words(error: Exception) -> str:
-    """What an error says; its kind where it says nothing."""
-    return str(error) or type(error).__name__

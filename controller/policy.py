@@ -27,7 +27,7 @@ from controller.flip import time_text
 from controller.limits import SiteConfig
 from controller.market import Market
 from controller.policy_guard import guard
-from controller.policy_numbers import numbers_of, stale_since
+from controller.policy_numbers import is_start, numbers_of, stale_since
 from controller.policy_profit import profit
 from controller.policy_scene import Proposal, Scene
 from controller.signals import Action, allowed_modes
@@ -70,6 +70,8 @@ def decide(scene: Scene, cases: Sequence[Case]) -> tuple[Decision, ...]:
 
 def _propose(scene: Scene, case: Case) -> Proposal:
     proposal = next(found for rule in RULES if (found := rule(scene, case)) is not None)
+    if proposal.reason is Reason.THERMAL:
+        proposal = _lower_still(scene, case, proposal)
     if proposal.reason in _FINAL:
         return proposal
     proposal = _kept_cool(case, proposal)
@@ -78,7 +80,35 @@ def _propose(scene: Scene, case: Case) -> Proposal:
     if case.settle_left_s > 0:
         flip = f"told again at {time_text(case.now + case.settle_left_s)} if it is not there; {proposal.flip}"
         return replace(proposal, reason=Reason.SETTLING, flip=flip)
-    return proposal if proposal.reason in _ASKED_FOR else replace(proposal, reason=Reason.RESTORE)
+    return _told_again(scene, case, proposal)
+
+
+def _told_again(scene: Scene, case: Case, proposal: Proposal) -> Proposal:
+    """A unit found in another mode is told the mode it is meant to be in, unless it is too warm, or was started often enough today."""
+    if _warms(case, proposal):
+        return Proposal(case.intended, Reason.HOLD_THERMAL, case.cool_again)
+    if proposal.reason in _ASKED_FOR:
+        return proposal
+    if is_start(case, proposal) and case.starts_left(scene.limits.site.zone) == 0:
+        return Proposal(OFF, Reason.HOLD_STARTS, f"went off by itself; {proposal.to_mode} after midnight")
+    return replace(proposal, reason=Reason.RESTORE)
+
+
+def _warms(case: Case, proposal: Proposal) -> bool:
+    """Whether a unit too warm to be turned up would be: one that turned itself down knows why."""
+    curve = case.unit.curve
+    if not case.is_warm or case.actual not in curve or proposal.to_mode not in curve:
+        return False
+    return curve.mode(proposal.to_mode).watts > curve.mode(case.actual).watts
+
+
+def _lower_still(scene: Scene, case: Case, thermal: Proposal) -> Proposal:
+    """What else asks for even fewer watts than heat does, if anything: then that is done at once."""
+    other = next(found for rule in RULES[1:] if (found := rule(scene, case)) is not None)
+    curve = case.unit.curve
+    if other.reason.acts and curve.mode(other.to_mode).watts < curve.mode(thermal.to_mode).watts:
+        return other
+    return thermal
 
 
 # --- the rules, in the order in which they are asked ------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from controller.decisions import Reason
 from controller.earnings import GROSS
@@ -12,17 +12,42 @@ from controller.economics import (
     power_usd_per_hour,
     step_margin_usd_per_hour,
 )
-from controller.fleet import CHANGED, CONTRADICTS, DAY, SINCE, STALE, STARTS, TOLD, same_side
+from controller.fleet import (
+    CHANGED,
+    CONTRADICTS,
+    DAY,
+    PLANLESS,
+    RAISED,
+    RATIO,
+    RATIO_W,
+    REFUSED_W,
+    SHED,
+    SINCE,
+    STALE,
+    STARTS,
+    TOLD,
+    same_side,
+)
 from controller.flip import flip_point, step_above, step_below
 from controller.limits import local_day
 from controller.market import Market, MarketUnknown
-from controller.policy_guard import is_repeated
+from controller.policy_guard import (
+    cap_before,
+    is_repeated,
+    lowers,
+    raised_lately,
+    raises,
+    settles_until,
+)
 from controller.units import OFF, UNKNOWN
 
 if TYPE_CHECKING:
     from controller.fleet import Case
     from controller.policy_scene import Proposal, Scene
     from controller.units import PowerCurve
+
+
+_SLACK_KW: Final = 1e-6
 
 
 def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> dict[str, float]:
@@ -39,8 +64,44 @@ def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) ->
         numbers["shadow_price_usd_per_kwh"] = scene.shadow_usd_per_kwh
     numbers.update(proposal.numbers)
     numbers.update(_memory(scene, case, proposal))
+    if case.ratio > 1.0:
+        numbers[RATIO], numbers[RATIO_W] = case.ratio, case.ratio_w
+    if case.power_refused_w is not None:
+        numbers[REFUSED_W] = case.power_refused_w
+    planless = planless_since(scene, case)
+    if planless is not None:
+        numbers[PLANLESS] = planless
+    if _is_shed(scene, case, proposal, drawn_kw):
+        numbers[SHED] = case.now
+    elif settles_until(scene, case) is not None:
+        numbers[SHED] = case.remembered(SHED) or 0.0
     # Zero has a sign that not every database keeps; a decision made again must have the very same numbers.
     return {name: value + 0.0 for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _is_shed(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> bool:
+    """Whether a unit is turned down since more is drawn than allowed, and not since less is allowed than before."""
+    return (
+        proposal.reason is Reason.SITE_CAP
+        and drawn_kw > scene.cap_kw + _SLACK_KW
+        and cap_before(case) <= scene.cap_kw
+        and lowers(case, proposal)
+    )
+
+
+def planless_since(scene: Scene, case: Case) -> float | None:
+    """Since when there has been no plan to follow; None where there is one. Times without prices, when none is made, count on."""
+    remembered = case.remembered(PLANLESS)
+    if scene.slot is not None or (remembered is None and not isinstance(scene.market, Market)):
+        return None
+    return case.now if remembered is None else remembered
+
+
+def is_start(case: Case, proposal: Proposal) -> bool:
+    """Whether it turns on a unit that is off, be it off by itself; telling it the same once more is no other start."""
+    if proposal.to_mode == OFF:
+        return False
+    return case.intended == OFF or (case.actual == OFF and not is_repeated(case, proposal))
 
 
 def stale_since(case: Case, market: MarketUnknown) -> float:
@@ -102,13 +163,16 @@ def _memory(scene: Scene, case: Case, proposal: Proposal) -> dict[str, float]:
         if not is_repeated(case, proposal):
             memory[CHANGED] = case.now
         memory[TOLD] = case.now
+    raised = case.now if proposal.moves(case) and raises(case, proposal) else raised_lately(case)
+    if raised is not None:
+        memory[RAISED] = raised
     if proposal.reason.acts and not same_side(case.intended, proposal.to_mode):
         memory[SINCE] = case.now
     contradicts = case.contradicts_since
     if contradicts is not None:
         memory[CONTRADICTS] = contradicts
     if case.unit.starts_per_day is not None:
-        started = proposal.reason.acts and case.intended == OFF != proposal.to_mode
+        started = proposal.reason.acts and is_start(case, proposal)
         memory[STARTS] = case.starts_today(scene.limits.site.zone) + started
         memory[DAY] = local_day(case.now, scene.limits.site.zone)
     return memory

@@ -6,6 +6,7 @@ here is to see a price twice before a unit is started on it, and to name why the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from controller.decisions import Reason
@@ -13,6 +14,7 @@ from controller.economics import margin_usd_per_hour
 from controller.fleet import WANTED
 from controller.flip import room_text, time_text, verb_up
 from controller.market import Market
+from controller.policy_numbers import planless_since
 from controller.policy_scene import Proposal
 from controller.units import OFF, UNKNOWN, Mode
 
@@ -27,11 +29,33 @@ def profit(scene: Scene, case: Case) -> Proposal | None:
         return None
     planned = scene.planned(case.unit.id)
     if planned is None:
-        return Proposal(case.intended, Reason.NO_PLAN, "decides again when there is a plan")
+        return _without_plan(scene, case, scene.market)
     target = case.unit.curve.mode(planned)
     if case.intended == UNKNOWN:
-        return Proposal(target.name, Reason.START, scene.flips(case.unit.curve, target, scene.market))
+        return Proposal(target.name, Reason.START, scene.flips(case.unit, target, scene.market))
     return _toward(scene, case, scene.market, target)
+
+
+def _without_plan(scene: Scene, case: Case, market: Market) -> Proposal:
+    """Hold for the grace time, then follow the prices of now: no fault of the planner's is worth a fleet that runs at a loss for ever."""
+    since = planless_since(scene, case)
+    ends = (case.now if since is None else since) + scene.config.grace_s
+    if case.now < ends:
+        flip = f"decides again when there is a plan; by the prices of then alone at {time_text(ends)}"
+        return Proposal(case.intended, Reason.NO_PLAN, flip)
+    curve = case.unit.curve
+    present = curve.off if case.intended == UNKNOWN else curve.mode(case.intended)
+    target = scene.best(curve, present, market, scene.config.dead_band)
+    if case.intended == target.name:
+        return Proposal(target.name, Reason.NO_PLAN, scene.flips(case.unit, target, market))
+    if case.intended == OFF and case.starts_left(scene.limits.site.zone) == 0:
+        return Proposal(
+            OFF, Reason.HOLD_STARTS, f"runs again ({target.name}) after midnight if it still pays"
+        )
+    if case.intended == UNKNOWN:
+        return Proposal(target.name, Reason.PRICES_ALONE, scene.flips(case.unit, target, market))
+    proposal = _toward(scene, case, market, target)
+    return replace(proposal, reason=Reason.PRICES_ALONE) if proposal.reason.acts else proposal
 
 
 def _toward(scene: Scene, case: Case, market: Market, target: Mode) -> Proposal:
@@ -49,7 +73,7 @@ def _toward(scene: Scene, case: Case, market: Market, target: Mode) -> Proposal:
 def _stay(scene: Scene, case: Case, market: Market, present: Mode) -> Proposal:
     """Name why the plan leaves the unit where it is."""
     curve = case.unit.curve
-    flips = scene.flips(curve, present, market)
+    flips = scene.flips(case.unit, present, market)
     if scene.best(curve, present, market, 0.0) == present:
         return Proposal(present.name, Reason.HOLD_OFF if present.name == OFF else Reason.HOLD_ON, flips)
     best = scene.best(curve, present, market, scene.config.dead_band)
@@ -69,7 +93,7 @@ def _waits(scene: Scene, case: Case, present: Mode, best: Mode) -> tuple[Reason,
     if present.name == OFF and case.starts_left(scene.limits.site.zone) == 0:
         return Reason.HOLD_STARTS, f"runs again ({best.name}) after midnight if it still pays"
     if scene.is_tight and best.watts > present.watts:
-        free = room_text(best.watts - present.watts)
+        free = room_text(case.watts(best) - case.watts(present))
         return (
             Reason.HOLD_SITE_CAP,
             f"{verb_up(present, best)} when {free} are free; {scene.cap_text}",
@@ -111,14 +135,14 @@ def _go(scene: Scene, case: Case, market: Market, present: Mode, target: Mode, u
         best = scene.best(case.unit.curve, present, market, scene.config.dead_band)
         if left_s > 0 and OFF == best.name != target.name:
             return Proposal(target.name, usual, _after_dwell(case, OFF, left_s))
-        return Proposal(target.name, usual, scene.flips(case.unit.curve, target, market))
+        return Proposal(target.name, usual, scene.flips(case.unit, target, market))
     if scene.is_tight and target.watts < present.watts:
         return Proposal(target.name, Reason.SITE_CAP, _limited(scene, case, target, market))
     return Proposal(target.name, Reason.PLAN_AHEAD, scene.by_plan(case.unit.id, target.name))
 
 
 def _limited(scene: Scene, case: Case, mode: Mode, market: Market) -> str:
-    return f"{scene.flips(case.unit.curve, mode, market)}; {scene.cap_text}"
+    return f"{scene.flips(case.unit, mode, market)}; {scene.cap_text}"
 
 
 def _after_dwell(case: Case, to_mode: str, left_s: float) -> str:

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from controller.economics import best_of
-from controller.flip import flips_text, time_text
+from controller.economics import SECONDS_PER_HOUR, best_of
+from controller.flip import StartCost, flips_text, time_text
 from controller.units import OFF
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from controller.limits import Limits
     from controller.market import Market, MarketUnknown
     from controller.plan import Plan
-    from controller.units import Mode, PowerCurve
+    from controller.units import Mode, PowerCurve, Unit
 
 T = TypeVar("T")
 
@@ -91,11 +91,15 @@ class Scene:
                 return f"{verb} at {time_text(slot.start)} by the plan"
         return "no change pays within the plan's horizon"
 
-    def flips(self, curve: PowerCurve, mode: Mode, market: Market) -> str:
+    def flips(self, unit: Unit, mode: Mode, market: Market) -> str:
         """In words, at which prices a unit leaves this mode."""
         band, shadow = self.config.dead_band, self.shadow_usd_per_kwh
-        key = ("flips", curve, mode.name)
-        return self._once(key, lambda: flips_text(curve, mode, market, band, shadow))
+        costs = (unit.restart_s, unit.wear_usd)
+        start = None
+        if self.plan is not None and mode.name == OFF and any(costs):
+            start = StartCost(*costs, (self.plan.slots[-1].stop - self.now) / SECONDS_PER_HOUR)
+        key = ("flips", unit.curve, mode.name, start)
+        return self._once(key, lambda: flips_text(unit.curve, mode, market, band, shadow, start))
 
     def best(self, curve: PowerCurve, present: Mode, market: Market, dead_band: float) -> Mode:
         """The mode that pays best now for a unit in `present`, which stays in doubt; nothing but prices counts."""

@@ -17,6 +17,7 @@ from controller.economics import (
     breakeven_power_price,
     margin_usd_per_hour,
 )
+from controller.fleet import REFUSED_W
 from controller.flip import flip_point, step_below
 from controller.market import Market, MarketUnknown
 
@@ -59,13 +60,19 @@ class View:
 def faults(view: View) -> tuple[tuple[str | None, str], ...]:
     """What a person should look at now: a unit's id, None for the controller itself, and what is wrong, in words.
 
-    Units whose work contradicts what they say of themselves, a planner that failed, limits that no plan can keep.
+    Units whose work contradicts what they say of themselves or that say they draw what no such machine does, a planner that failed,
+    limits that no plan can keep.
     """
     found: list[tuple[str | None, str]] = [
         (unit_id, f"{unit_id}: {decision.reason.value}: {decision.flip}")
         for unit_id, decision in view.decisions.items()
         if decision.reason in {Reason.SILENT, Reason.STILL_HASHING}
     ]
+    found.extend(
+        (unit_id, f"{unit_id}: reads {watts:,.0f} W, far more than its greatest mode draws: not believed")
+        for unit_id, decision in view.decisions.items()
+        if (watts := decision.numbers.get(REFUSED_W)) is not None
+    )
     if view.plan_fault:
         found.append((None, f"no plan: {view.plan_fault}"))
     if view.plan is not None:

@@ -42,6 +42,7 @@ LAYERS = (
     ("miner.handover", 4),
     ("miner.systemd", 4),
     ("controller.actuation", 5),
+    ("controller.reading", 5),
     ("miner.node", 4),
     ("miner.hashing", 4),
     ("miner.ledger", 4),

@@ -10,7 +10,7 @@ from controller.actuation import ActuationConfig
 from controller.actuators.cpu import CpuActuator, CpuReading
 from controller.loop import ControllerLoop, LoopConfig
 from controller.policy import PolicyConfig, SiteConfig
-from controller.ports import Listener
+from controller.ports import AlreadyDecidedError, Listener
 from controller.sources.fixed import FixedSource
 from controller.sources.tape import TapeSource, load_tape
 from controller.ticks import HASHPRICE, POWER, Tick
@@ -72,6 +72,8 @@ class Memory:
     async def record_decisions(self, decisions: Sequence[Decision], inputs: Inputs | None = None) -> None:
         if self.broken:
             raise OSError("disk full")
+        if {one.id for one in decisions} & {one.id for one in self.decisions}:
+            raise AlreadyDecidedError("decisions of this time are there")
         self.decisions.extend(decisions)
         if inputs is not None:
             self.inputs.append(inputs)

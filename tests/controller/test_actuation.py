@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,6 +164,25 @@ async def test_a_unit_that_failed_is_tried_again_after_a_while() -> None:
     bench.now = 60.0
     await bench.actuation.apply([told()])
     assert bench.kinds[-1] is OutcomeKind.CONFIRMED
+
+
+async def test_a_step_down_that_somebody_waits_for_is_tried_again_on_each_tick() -> None:
+    for reason in (Reason.SIGNAL, Reason.OVERRIDE, Reason.THERMAL, Reason.SITE_CAP):
+        machine = Machine(errors=[ActuatorError("booting")] * 2)
+        bench = Bench({"u": machine})
+        await bench.actuation.apply([replace(told(), reason=reason)])
+        bench.now = 10.0
+        await bench.actuation.apply([replace(told(number=2), reason=reason)])
+        assert bench.kinds == [OutcomeKind.FAILED, OutcomeKind.APPLIED, OutcomeKind.CONFIRMED]
+
+
+async def test_a_unit_told_to_start_that_never_did_is_told_off_before_it_starts_late() -> None:
+    machine = Machine("off", errors=[ActuatorError("busy")] * 2)
+    bench = Bench({"u": machine})
+    await bench.actuation.apply([told(before="off", after="full")])
+    for number in (2, 3):
+        await bench.actuation.apply([told(before="off", after="off", number=number)])
+    assert machine.told == ["full", "full", "off"]
 
 
 async def test_what_a_unit_cannot_do_is_not_tried_twice() -> None:

@@ -317,3 +317,32 @@ def test_windows_of_another_source_stay_when_one_speaks_after_a_start() -> None:
     again = started_again(book, 50)
     again.admit([window(100, 150)], 2, 50)
     assert windows(again) == [(100, 200), (100, 150), (300, 400)]
+
+
+def test_after_the_clock_was_set_back_a_silent_source_is_as_old_as_it_was_and_its_value_holds() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, begins=7_000, seen=9_990)], 0, 10_000)
+    book.admit([], 0, 3_000)
+    assert book.ticks()[POWER] == (tick(0.05, begins=3_000, seen=3_000),)
+    book.admit([], 0, 4_000)
+    assert book.ticks()[POWER] == (tick(0.05, begins=3_000, seen=3_000),)
+
+
+def test_what_was_seen_before_the_clock_was_set_back_does_not_return_when_it_has_caught_up() -> None:
+    book = TickBook(MAINNET_RULES)
+    book.admit([tick(0.05, begins=10_000, seen=10_000)], 0, 10_000)
+    for now in range(3_000, 12_000, 60):
+        book.admit([tick(0.09, begins=3_000, seen=now)], 0, now)
+        assert values(book) == [0.09]
+
+
+def test_intervals_of_a_list_are_where_they_are_whatever_the_clock_does() -> None:
+    book = TickBook(MAINNET_RULES)
+    hours = [tick(hour / 100, hour * 3_600, (hour + 1) * 3_600, seen=100) for hour in range(4)]
+    book.admit(hours, 0, 100)
+    book.admit([], 0, 100)
+    book.admit([replace(each, observed_at=5_000) for each in hours], 0, 5_000)
+    assert values(book) == [0.01, 0.02, 0.03]
+    book.admit([], 0, 100)
+    assert [each.valid_from for each in book.ticks()[POWER]] == [3_600, 7_200, 10_800]
+    assert {each.observed_at for each in book.ticks()[POWER]} == {100}

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller.deciding import LASTING, DecidingConfig, decide_tick, next_typical_day
+from controller.deciding import (
+    LASTING,
+    DecidingConfig,
+    cannot_wait,
+    decide_tick,
+    limits_since,
+    next_typical_day,
+)
 from controller.decisions import Reason
 from controller.forecast import TypicalDay
+from controller.overrides import Override
 from controller.planner import plan
 from controller.policy import SiteConfig
 from controller.signals import Action, SignalRule
@@ -148,3 +156,63 @@ def test_the_next_tick_knows_a_typical_day_that_learned_the_price_in_force_and_n
     assert next_typical_day(day, {POWER: (tick(POWER, 0.9, NOW, 3600),)}, NOW + 900, policy) is day
     assert next_typical_day(day, {}, NOW + 900, policy) is day
     assert next_typical_day(day, ticks, NOW + 30, policy) is day
+
+
+# --- what cannot wait after a restart -----------------------------------------------------------------
+
+
+def _cannot_wait(made: Fleet, seconds: float = 20.0) -> bool:
+    snapshot, config = made.snapshot(NOW + seconds, None, None, 0.0), DecidingConfig(made.config, 1.0)
+    return cannot_wait(snapshot, made.last, limits_since(snapshot, made.last, config), config)
+
+
+def test_after_a_restart_an_interval_already_decided_is_not_decided_again() -> None:
+    made = fleet()
+    made.decide(NOW, 0.02)
+    assert not _cannot_wait(made)
+    made.modes["u0"] = made.last["u0"].from_mode  # told, and not there yet
+    assert not _cannot_wait(made)
+
+
+def test_what_cannot_wait_after_a_restart() -> None:
+    def astray(made: Fleet) -> None:
+        made.modes["u0"] = "off" if made.last["u0"].to_mode == "eco" else "eco"
+        made.last["u0"] = replace(made.last["u0"], from_mode=made.last["u0"].to_mode)
+
+    def signal(made: Fleet) -> None:
+        made.signals.append(window("grid", NOW + 10, NOW + 90))
+
+    def signal_of_before(made: Fleet) -> None:
+        made.signals.append(window("grid", NOW - 10, NOW + 90))
+
+    def brief_signal(made: Fleet) -> None:
+        made.signals.append(window("grid", NOW + 5, NOW + 10))
+
+    def wish(made: Fleet) -> None:
+        made.overrides["u1"] = Override("u1", "off", NOW + 5, NOW + 90, "ann")
+
+    def less_power(made: Fleet) -> None:
+        made.config = replace(SITE, site=replace(SITE.site, cap_kw=4.0))
+
+    def heat(made: Fleet) -> None:
+        made.units = tuple(replace(unit, max_temp_c=80.0) for unit in made.units)
+        made.temp_c["u2"] = 81.0
+
+    def gone(made: Fleet) -> None:
+        del made.last["u3"]
+
+    for happened in (astray, signal, signal_of_before, brief_signal, wish, less_power, heat, gone):
+        made = fleet()
+        made.decide(NOW, 0.02)
+        happened(made)
+        assert _cannot_wait(made), happened.__name__
+
+
+def test_a_unit_that_answers_again_waits_for_the_next_tick_and_one_that_does_not_is_no_reason() -> None:
+    made = fleet()
+    made.unreachable = {"u0"}
+    made.decide(NOW, 0.02)
+    assert not _cannot_wait(made)
+    made.unreachable = {"u1"}
+    made.modes["u0"] = "off"
+    assert not _cannot_wait(made)

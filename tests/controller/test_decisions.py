@@ -27,6 +27,7 @@ CODES = {
     "override",
     "site_cap",
     "plan_ahead",
+    "prices_alone",
     "hold_thermal",
     "hold_site_cap",
     "hold_change_cost",

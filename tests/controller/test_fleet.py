@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,20 +10,24 @@ from controller.fleet import (
     CHANGED,
     CONTRADICTS,
     DAY,
+    RATIO,
+    RATIO_W,
     SINCE,
     STARTS,
     TOLD,
     Case,
     cases_of,
+    draws_ratio,
     members_of,
     same_side,
     taken_kw,
 )
-from controller.limits import SiteConfig, local_day, read_limits
+from controller.limits import SiteConfig, local_day, obliged_slots, read_limits
+from controller.overrides import Override
 from controller.plan import Slot, Standing
 from controller.signals import Action, SignalRule
 from controller.snapshot import Snapshot
-from controller.units import OFF, UNKNOWN, Unit, UnitState
+from controller.units import OFF, UNKNOWN, PowerCurve, Unit, UnitState
 from tests.controller.fleet_rig import LIVE, NOW, UNIT, window
 
 if TYPE_CHECKING:
@@ -104,6 +108,27 @@ def test_units_bound_alike_share_their_obligations() -> None:
     assert members[0].allowed is members[2].allowed
 
 
+def test_every_unit_is_bound_as_it_would_be_by_itself() -> None:
+    rule = SignalRule("grid", Action.RUN, units=frozenset({"u1", "u4"}))
+    signals = {rule.series: (window("grid", NOW + 100, NOW + 1000),)}
+    quiet = PowerCurve([mode for mode in UNIT.curve.modes if mode.name != "eco"])
+    units = tuple(
+        replace(UNIT, id=f"u{index}", curve=quiet if index > 2 else UNIT.curve, safe_mode="run")
+        for index in range(6)
+    )
+    states = {unit.id: UnitState(unit.id, "full", None, None, None, NOW) for unit in units}
+    wishes = {
+        name: Override(name, "eco", NOW, NOW + until, "ann")
+        for name, until in (("u0", 50), ("u1", 50), ("u2", 90), ("u5", 50))
+    }
+    limits = read_limits(
+        Snapshot(NOW, signals, units, states, overrides=wishes), SiteConfig(None, (rule,)), 1000
+    )
+    members = members_of(cases_of(Snapshot(NOW, signals, units, states), {}, LIVE), SLOTS, limits)
+    assert [each.allowed for each in members] == [obliged_slots(limits, unit, SLOTS) for unit in units]
+    assert len({each.allowed for each in members}) == 4
+
+
 def test_heat_binds_the_first_slot() -> None:
     hot = replace(UNIT, max_temp_c=80)
     limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000)
@@ -164,3 +189,55 @@ def test_a_mode_not_known_is_on_neither_side() -> None:
     assert not same_side(OFF, "full")
     assert not same_side(UNKNOWN, "full")
     assert same_side(UNKNOWN, UNKNOWN)
+
+
+# --- what a unit draws beyond its modes ---------------------------------------------------------------
+
+
+def test_a_ratio_rises_with_a_reading_at_once_and_fades_in_the_mode_it_was_measured_in() -> None:
+    assert (case("full", "full", power_w=3118.5).ratio, case("full", "full").ratio) == (1.05, 1.0)
+    kept = {RATIO: 1.1, RATIO_W: 2970.0}
+    faded = case("full", "full", power_w=2970.0, numbers=kept)
+    assert 1.09 < faded.ratio < 1.1
+    in_eco = case("eco", "eco", power_w=1850.0, numbers=kept)
+    assert 1.0999 < in_eco.ratio < 1.1, "eco says little of full"
+    assert in_eco.ratio_w == 2970
+    assert case(OFF, OFF, power_w=5.0, numbers=kept).ratio == 1.1, "and off nothing"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mode": OFF, "intended": OFF, "power_w": 300.0},
+        {"mode": "eco", "intended": "full", "power_w": 2970.0},
+        {"mode": "full", "intended": "full", "power_w": 3300.0, "reachable": False},
+        {"mode": "full", "intended": "full", "power_w": 3300.0, "numbers": {CHANGED: NOW - 60}},
+        {"mode": "full", "intended": "full", "power_w": 2900.0},
+        {"mode": "full", "intended": "full", "power_w": 2971.0},
+    ],
+)
+def test_no_ratio_comes_of_a_reading_that_is_not_of_a_mode_it_is_steadily_in(said: Any) -> None:
+    assert case(**said).ratio == 1.0
+
+
+def test_a_reading_beyond_what_a_machine_can_draw_is_not_believed() -> None:
+    each = case("full", "full", power_w=65_535.0)
+    assert (each.ratio, each.drawn_w(LIVE), each.steady_w("full", LIVE)) == (1.5, 4455.0, 4455.0)
+
+
+def test_what_a_unit_draws_beyond_its_modes_counts_wherever_its_power_is_reckoned() -> None:
+    each = case("eco", "eco", numbers={RATIO: 1.1, RATIO_W: 1850.0})
+    assert each.drawn_w(LIVE) == each.steady_w("eco", LIVE) == 2035
+    assert each.steady_w("full", LIVE) == 3267
+    gone = case("eco", "eco", reachable=False, numbers={RATIO: 1.1, RATIO_W: 1850.0})
+    assert gone.drawn_w(LIVE) == 3267
+
+
+def test_the_plan_has_so_much_less_as_units_that_run_draw_more() -> None:
+    kept = {RATIO: 1.1, RATIO_W: 1850.0}
+    eco, full, stands = case("eco", "eco", numbers=kept), case("full", "full"), case(OFF, OFF, numbers=kept)
+    assert draws_ratio([eco, full, stands]) == pytest.approx((1.1 * 1850 + 2970) / (1850 + 2970))
+    assert draws_ratio([stands, case(OFF, OFF)]) == pytest.approx(1.05), "nobody runs: all of them"
+    assert draws_ratio([full]) == draws_ratio([]) == 1.0
+    limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(5.0), 1000)
+    assert limits.limited(SLOTS, 0.6, 1.1)[0].cap_kw == pytest.approx(4.0)

@@ -4,6 +4,7 @@ import pytest
 
 from controller.decisions import Decision, Reason
 from controller.flip import (
+    StartCost,
     flip_point,
     flips_text,
     hashprice_text,
@@ -11,7 +12,6 @@ from controller.flip import (
     power_text,
     step_above,
     step_below,
-    step_pays,
     time_text,
 )
 from controller.market import Market
@@ -102,14 +102,18 @@ def test_who_was_paused_before_a_restart_is_told_so() -> None:
     assert paused_text(None) == "paused: prices are not known; comes back by itself"
 
 
-def test_where_power_is_short_its_price_counts_and_room_would_do_too() -> None:
-    # At 5 ct and a shadow price of 1 ct a step must earn 6 ct.
-    down = flips_text(CURVE, ECO, market(), 0.0, 0.01).partition("; ")[0]
-    assert down == "pauses below $35.05/PH/day or above 5.85 ct/kWh"
+def test_where_power_is_short_its_price_counts_for_more_of_it_and_room_would_do_too() -> None:
     cheap = market(power=0.03)
     assert flips_text(CURVE, ECO, cheap, 0.0, 0.02).partition("; ")[2] == (
         "up to full above $56.00/PH/day, below 1.57 ct/kWh, or when 1.12 kW are free"
     )
+
+
+def test_what_others_would_make_of_the_power_is_no_price_at_which_a_unit_pauses() -> None:
+    # Where prices fall, they fall for those others too, and the limit binds no more.
+    for shadow in (0.0, 0.01, 0.5):
+        down = flips_text(CURVE, ECO, market(), 0.0, shadow).partition("; ")[0]
+        assert down == "pauses below $29.21/PH/day or above 6.85 ct/kWh"
 
 
 def test_a_unit_that_stands_where_the_shadow_price_alone_would_not_have_it_is_told_plain_prices() -> None:
@@ -120,10 +124,38 @@ def test_a_unit_that_stands_where_the_shadow_price_alone_would_not_have_it_is_to
 
 
 def test_who_pays_for_a_step_is_asked_with_the_dead_band_and_the_shadow_price() -> None:
-    step = Step(OFF, ECO)
-    assert step_pays(step, market(power=0.068), 0.0)
-    assert not step_pays(step, market(power=0.068), 0.02)
-    assert not step_pays(step, market(power=0.068), 0.0, 0.01)
+    step, dear = Step(OFF, ECO), market(power=0.068)
+    assert flip_point(step, dear, 1.0).is_reached(dear)
+    assert not flip_point(step, dear, 0.98).is_reached(dear)
+    assert not flip_point(step, dear, 1.0, 0.01).is_reached(dear)
+
+
+def test_a_start_must_earn_what_it_costs_within_the_horizon() -> None:
+    costs = StartCost(restart_s=600, wear_usd=2.0, hours=36)
+    assert flips_text(CURVE, OFF, market(power=0.08), 0.02, 0.0, costs) == (
+        "runs again above $64.58/PH/day or below 3.81 ct/kWh, to earn a start within 36 h"
+    )
+    assert flips_text(CURVE, FULL, market(), 0.0, 0.0, costs) == flips_text(CURVE, FULL, market(), 0.0)
+
+
+def test_a_start_that_costs_less_than_the_dead_band_asks_for_changes_no_price() -> None:
+    costs = StartCost(restart_s=600, wear_usd=0.0, hours=36)
+    assert flips_text(CURVE, OFF, market(power=0.08), 0.02, 0.0, costs) == (
+        flips_text(CURVE, OFF, market(power=0.08), 0.02)
+    )
+
+
+def test_a_start_that_takes_longer_than_the_horizon_is_told_as_one_that_no_price_makes_up_for() -> None:
+    costs = StartCost(restart_s=3600, wear_usd=0.0, hours=1)
+    assert costs.point(CURVE, market()) is None
+    assert flips_text(CURVE, OFF, market(), 0.0, 0.0, costs) == (
+        "a start costs more than it could earn within 1 h"
+    )
+
+
+def test_a_start_that_is_paid_for_by_a_negative_price_needs_no_hashprice() -> None:
+    costs = StartCost(restart_s=0, wear_usd=2.0, hours=36)
+    assert flips_text(CURVE, OFF, market(power=-0.05), 0.0, 0.0, costs).startswith("runs again below ")
 
 
 @pytest.mark.parametrize(

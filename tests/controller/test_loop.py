@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from controller.actuators.cpu import CpuReading
+from controller.deciding import decide_tick
 from controller.decisions import Decision, OutcomeKind, Reason
 from controller.earnings import Earnings, Scheme
-from controller.loop import LoopConfig
+from controller.loop import ControllerLoop, LoopConfig
 from controller.overrides import Override
-from controller.policy import SiteConfig
+from controller.policy import PolicyConfig, SiteConfig
 from controller.signals import Action, SignalRule
+from controller.sources.fixed import FixedSource
 from controller.ticks import HASHPRICE, POWER, Tick
-from controller.units import UNKNOWN, Unit
+from controller.units import UNKNOWN, Setpoint, Unit, UnitState
 from controller.view import hashprice_report, plan_report
 from tests.controller.fleet_rig import window
-from tests.controller.loop_rig import CURVE, START, UP_AND_DOWN, Cpu, House, Memory, house
+from tests.controller.loop_rig import CURVE, START, UP_AND_DOWN, Clock, Cpu, House, Memory, house
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from controller.view import View
 
 
 async def run_until(home: House, done: Callable[[], bool]) -> None:
@@ -468,6 +473,123 @@ async def test_after_a_restart_nobody_is_put_back_who_was_held_back_or_never_kno
         assert (home.cpu.told, len(journal.decisions)) == ([], 1)
 
 
+@dataclass
+class Row:
+    """Units of one kind that do what they are told at once, and a source of signals."""
+
+    clock: Clock
+    signals: list[Tick] = field(default_factory=list)
+    modes: dict[str, str] = field(default_factory=lambda: {f"u{index}": "full" for index in range(6)})
+    told: list[tuple[float, str, str]] = field(default_factory=list)
+    name: str = "signals"
+
+    async def read(self, now: float) -> list[Tick]:
+        del now
+        return self.signals
+
+    def loop(self, journal: Memory, wishes: dict[str, Override] | None = None) -> ControllerLoop:
+        site = SiteConfig(signals=(SignalRule("grid", Action.PAUSE),))
+        policy = PolicyConfig(dry_run=False, max_changes_per_minute=2, site=site)
+
+        async def sleep(seconds: float) -> None:
+            self.clock.now += min(seconds, 1.0)
+            await asyncio.sleep(0)
+
+        return ControllerLoop(
+            units=[Unit(name, CURVE, safe_mode="pause") for name in self.modes],
+            sources=[self, FixedSource({HASHPRICE: 48.0, POWER: 0.05})],
+            actuators={name: _Place(self, name) for name in self.modes},
+            journal=journal,
+            config=LoopConfig(policy=policy, tick_s=60, horizon_hours=1),
+            overrides=lambda: wishes or {},
+            clock=self.clock,
+            sleep=sleep,
+        )
+
+    async def live(self, loop: ControllerLoop, until: float) -> None:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            running = group.create_task(loop.run())
+            while self.clock.now < until:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+            running.cancel()
+
+
+@dataclass
+class _Place:
+    row: Row
+    unit_id: str
+
+    async def apply(self, setpoint: Setpoint, now: float) -> None:
+        self.row.told.append((now, self.unit_id, setpoint.mode))
+        self.row.modes[self.unit_id] = setpoint.mode
+
+    async def read(self, now: float) -> UnitState:
+        return UnitState(self.unit_id, self.row.modes[self.unit_id], None, None, None, now)
+
+
+MINUTE = 1_700_000_040.0
+
+
+async def test_after_a_restart_units_that_all_went_off_meanwhile_are_started_as_slowly_as_ever() -> None:
+    row, journal = Row(Clock(MINUTE)), Memory()
+    await row.loop(journal).tick()
+    row.modes = dict.fromkeys(row.modes, "off")  # the site lost its power for a moment
+    row.clock.now = MINUTE + 20
+    await row.live(row.loop(journal), MINUTE + 55)
+    assert [mode for _, _, mode in row.told] == ["full"] * 2
+    assert {each.reason for each in journal.decisions if each.at == MINUTE + 20} == {
+        Reason.RESTORE,
+        Reason.BATCH_LIMIT,
+    }
+
+
+async def test_after_a_restart_a_signal_that_began_meanwhile_is_obeyed_at_once() -> None:
+    for modes in ("full", "off"):
+        row, journal = Row(Clock(MINUTE)), Memory()
+        await row.loop(journal).tick()
+        row.modes = dict.fromkeys(row.modes, modes)
+        row.signals = [window("grid", MINUTE + 10, MINUTE + 600)]
+        row.clock.now = MINUTE + 20
+        await row.live(row.loop(journal), MINUTE + 25)
+        assert set(row.modes.values()) == {"off"}
+        assert "full" not in {mode for _, _, mode in row.told}
+
+
+async def test_after_a_restart_in_the_same_interval_a_signal_or_an_override_that_begins_in_it_is_obeyed() -> (
+    None
+):
+    row, journal = Row(Clock(MINUTE)), Memory()
+    row.signals = [window("grid", MINUTE + 40, MINUTE + 50)]
+    wishes = {"u0": Override("u0", "off", MINUTE + 30, MINUTE + 900, "ann")}
+    await row.loop(journal, wishes).tick()
+    row.clock.now = MINUTE + 20
+    await row.live(row.loop(journal, wishes), MINUTE + 55)
+    assert sorted({each.at - MINUTE for each in journal.decisions}) == [0, 30, 40, 50]
+
+
+async def test_after_a_restart_an_override_taken_back_meanwhile_holds_no_longer() -> None:
+    row, journal = Row(Clock(MINUTE)), Memory()
+    await row.loop(journal, {"u0": Override("u0", "off", MINUTE - 30, MINUTE + 900, "ann")}).tick()
+    row.clock.now = MINUTE + 20
+    await row.live(row.loop(journal), MINUTE + 25)
+    assert sorted({each.at - MINUTE for each in journal.decisions}) == [0, 20]
+
+
+async def test_after_a_restart_sources_of_prices_are_not_asked_before_their_time() -> None:
+    row, journal = Row(Clock(MINUTE)), Memory()
+    await row.loop(journal).tick()
+    row.clock.now = MINUTE + 20
+    loop, asked = row.loop(journal), []
+
+    async def noting(now: float) -> list[Tick]:
+        asked.append(now)
+        return []
+
+    loop._sources[1].read = noting  # type: ignore[method-assign]
+    await row.live(loop, MINUTE + 61)
+    assert asked[0] == MINUTE + 60
+
+
 async def test_after_a_restart_prices_go_on_growing_old_where_they_were(tmp_path: Path) -> None:
     first = house(tmp_path, CHEAP)
     await first.at(0)
@@ -563,6 +685,41 @@ async def test_an_override_is_asked_for_on_each_tick(tmp_path: Path) -> None:
     wishes["cpu"] = Override("cpu", "off", START + 5, START + 100, "ann")
     assert (await home.at(10)).reason is Reason.OVERRIDE
     assert home.cpu.mode == "off"
+
+
+async def test_a_clock_that_was_set_back_decides_and_records_as_before_though_times_come_twice(
+    tmp_path: Path,
+) -> None:
+    home = house(tmp_path, "offset_s,usd_per_kwh\n0,0.05\n")
+    for count in range(4):
+        await home.at(10 * count)
+    for _ in range(2):
+        assert (await home.at(10)).reason is Reason.HOLD_ON
+        assert (await home.at(20)).reason is Reason.HOLD_ON
+    home = house(tmp_path, "offset_s,usd_per_kwh\n0,0.5\n", journal=home.journal, cpu=home.cpu)
+    assert (await home.at(10)).reason is Reason.PAUSE
+    assert home.cpu.mode == "off"
+    await home.at(60)
+    steps = [round((each.at - START) * 1e5) / 1e5 for each in home.journal.decisions]
+    assert steps == [0, 10, 20, 30, 10.00001, 20.00001, 10.00002, 20.00002, 10.00003, 60]
+    assert [each.at for each in home.journal.inputs] == [each.at for each in home.journal.decisions]
+
+
+async def test_a_plan_that_takes_its_time_does_not_hold_up_whoever_shares_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noting(*args: Any) -> View:
+        threads.append(threading.current_thread())
+        return decide_tick(*args)
+
+    monkeypatch.setattr("controller.loop.decide_tick", noting)
+    home = house(tmp_path, CHEAP)
+    await home.at(0)
+    home.loop._deciding = replace(home.loop._deciding, horizon_hours=250)
+    await home.at(10)
+    assert [each is threading.main_thread() for each in threads] == [True, False]
 
 
 async def test_many_units_are_decided_beside_the_event_loop_and_like_few(tmp_path: Path) -> None:

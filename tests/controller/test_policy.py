@@ -16,8 +16,8 @@ from controller.hashprice import Earned
 from controller.policy import CHANGED, SINCE, STALE, TOLD, WANTED, PolicyConfig
 from controller.snapshot import Snapshot
 from controller.ticks import HASHPRICE, POWER
-from controller.units import OFF, UNKNOWN, Mode, PowerCurve, Unit, UnitState
-from tests.controller.fleet_rig import CURVE, LIVE, NOW, RULES, TICK, UNIT, Fleet, no_plan, reasons, tick
+from controller.units import OFF, UNKNOWN, Unit, UnitState
+from tests.controller.fleet_rig import CURVE, LIVE, NOW, RULES, TICK, UNIT, Fleet, reasons, tick
 
 
 def test_every_unit_gets_a_decision_hold_included() -> None:
@@ -198,70 +198,6 @@ def test_a_unit_found_in_another_mode_is_put_back() -> None:
     back = fleet.one(NOW + TICK, 0.5)
     assert (back.from_mode, back.to_mode, back.reason, back.changes) == ("full", OFF, Reason.RESTORE, True)
     assert back.numbers[SINCE] == NOW, "its dwell goes on"
-
-
-def test_without_a_plan_everything_stays() -> None:
-    fleet = Fleet()
-    (held,) = fleet.decide(NOW, 0.5, make_plan=no_plan)
-    assert (held.reason, held.to_mode) == (Reason.NO_PLAN, "full")
-    assert fleet.view is not None
-    assert fleet.view.plan_fault == "ZeroDivisionError: a planner with a fault"
-
-
-def test_no_more_units_than_allowed_change_within_a_minute_those_that_draw_less_first() -> None:
-    units = [replace(UNIT, id=f"u{index}", min_on_s=0, min_off_s=0) for index in range(5)]
-    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=2), mode="full")
-    fleet.modes["u0"] = "eco"
-    fleet.modes["u1"] = "off"
-    first = fleet.decide(NOW, 0.5)
-    assert [one.unit_id for one in first if one.changes] == ["u2", "u3"], "the steps that save most"
-    assert [one.reason for one in first if one.unit_id in {"u0", "u4"}] == [Reason.BATCH_LIMIT] * 2
-    assert not any(one.changes for one in fleet.decide(NOW + 59, 0.5))
-    assert sum(one.changes for one in fleet.decide(NOW + 60, 0.5)) == 2
-    assert all(fleet.last[unit.id].numbers[CHANGED] >= NOW for unit in units if unit.id != "u1")
-
-
-def test_steps_down_go_before_steps_up() -> None:
-    eager = Unit("a", PowerCurve([Mode("eco", 90, 1000), Mode("full", 100, 1100)]))
-    weary = Unit("b", PowerCurve([Mode("eco", 10, 1000), Mode("full", 12, 2000)]))
-    fleet = Fleet(eager, weary, config=replace(LIVE, max_changes_per_minute=1), mode="eco")
-    decisions = fleet.decide(NOW, 0.05)
-    assert reasons(decisions) == [Reason.BATCH_LIMIT, Reason.PAUSE]
-    assert decisions[0].flip == "changes to full when fewer units changed within a minute"
-
-
-def test_a_unit_that_waits_for_its_turn_need_not_confirm_its_price_again() -> None:
-    units = [replace(UNIT, id=f"u{index}") for index in range(2)]
-    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=1), mode="off")
-    assert reasons(fleet.decide(NOW, 0.02)) == [Reason.CONFIRMING] * 2
-    assert reasons(fleet.decide(NOW + TICK, 0.02)) == [Reason.RESUME, Reason.BATCH_LIMIT]
-    assert reasons(fleet.decide(NOW + TICK + 60, 0.02)) == [Reason.HOLD_ON, Reason.RESUME]
-
-
-def test_units_that_fail_on_and_on_leave_the_changes_of_a_minute_to_the_others() -> None:
-    deaf = [replace(UNIT, id=f"a{index}", min_on_s=0) for index in range(2)]
-    fleet = Fleet(*deaf, replace(UNIT, id="b", min_on_s=0), config=replace(LIVE, max_changes_per_minute=2))
-    fleet.deaf = {"a0", "a1"}
-    fleet.modes["b"] = "off"
-    assert [one.unit_id for one in fleet.decide(NOW, 0.5) if one.changes] == ["a0", "a1"]
-    for seconds in range(10, 200, 10):
-        fleet.decide(NOW + seconds, 0.5)
-    fleet.modes["b"] = "full"
-    found = {one.unit_id: one for one in fleet.decide(NOW + 200, 0.5)}
-    assert found["b"].changes
-    assert found["a0"].numbers[CHANGED] == NOW, "it has not changed since it was first told"
-
-
-def test_units_that_fail_are_told_again_in_turns_and_no_faster_than_allowed() -> None:
-    units = [replace(UNIT, id=f"u{index}", min_on_s=0) for index in range(4)]
-    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=2))
-    fleet.deaf = {unit.id for unit in units}
-    told = [
-        [one.unit_id for one in fleet.decide(NOW + seconds, 0.5) if one.changes]
-        for seconds in range(0, 300, 30)
-    ]
-    assert told[::2] == [["u0", "u1"], ["u2", "u3"]] * 2 + [["u0", "u1"]]
-    assert not any(told[1::2])
 
 
 def test_a_unit_that_takes_its_mode_late_counts_as_changed_when_it_was_last_told() -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from controller.decisions import Reason
+from controller.fleet import STARTS
 from controller.overrides import Override
 from controller.policy import PolicyConfig, SiteConfig
 from controller.policy_scene import Scene
@@ -188,12 +189,86 @@ def test_heat_comes_before_a_signal_a_person_and_the_minimum_time() -> None:
     assert [fleet.one(NOW + count, 0.02).to_mode for count in range(3)] == ["eco", OFF, OFF]
 
 
+@pytest.mark.parametrize("price", [0.02, None])
+def test_a_pause_signal_for_a_hot_unit_turns_it_off_at_once_and_not_one_mode_a_tick(
+    price: float | None,
+) -> None:
+    fleet = Fleet(HOT, config=under(PAUSE))
+    fleet.temp_c["u1"] = 85.0
+    fleet.signals = [window("grid", NOW, NOW + 600)]
+    told = fleet.one(NOW, price)
+    assert (told.reason, told.to_mode) == (Reason.SIGNAL, OFF)
+
+
+def test_a_hot_unit_that_a_person_or_its_price_turns_off_is_off_at_once() -> None:
+    for wish, power, reason in ((True, 0.02, Reason.OVERRIDE), (False, 0.5, Reason.PAUSE)):
+        fleet = Fleet(HOT)
+        fleet.temp_c["u1"] = 85.0
+        if wish:
+            fleet.overrides = {"u1": Override("u1", OFF, NOW, math.inf, "ann")}
+        told = fleet.one(NOW, power)
+        assert (told.reason, told.to_mode) == (reason, OFF)
+
+
+def test_a_hot_unit_goes_down_by_heat_where_what_else_asks_for_less_must_wait() -> None:
+    fleet = Fleet(replace(HOT, min_on_s=9e9))
+    fleet.modes["u1"] = OFF
+    fleet.overrides = {"u1": Override("u1", "full", NOW, NOW + 1, "ann")}
+    fleet.one(NOW, 0.02)
+    fleet.overrides = {}
+    fleet.temp_c["u1"] = 85.0
+    told = fleet.one(NOW + TICK, 0.5)
+    assert (told.reason, told.to_mode) == (Reason.THERMAL, "eco")
+
+
 def test_a_warm_unit_in_its_mode_stays_in_it_and_is_told_why_it_gets_no_more() -> None:
     fleet = Fleet(HOT, mode="eco")
     fleet.temp_c["u1"] = 78.0
     held = fleet.one(NOW, 0.02)
     assert (held.reason, held.to_mode) == (Reason.HOLD_THERMAL, "eco")
     assert fleet.one(NOW + TICK, 0.5).reason is Reason.PAUSE, "down is always allowed"
+
+
+def test_a_hot_unit_that_is_to_be_off_anyhow_does_not_go_down_mode_by_mode() -> None:
+    for power, asked in ((0.5, Reason.PAUSE), (0.02, Reason.SIGNAL)):
+        fleet = Fleet(replace(FREE, max_temp_c=80), config=under(PAUSE))
+        fleet.temp_c["u1"] = 85.0
+        if asked is Reason.SIGNAL:
+            fleet.signals = [window("grid", NOW, NOW + 600)]
+        decision = fleet.one(NOW, power)
+        assert (decision.to_mode, decision.reason) == (OFF, asked)
+
+
+def test_a_unit_that_turned_itself_down_since_it_is_warm_is_not_turned_up_before_it_is_cool() -> None:
+    fleet = Fleet(replace(FREE, max_temp_c=80))
+    fleet.temp_c["u1"] = 60.0
+    assert fleet.one(NOW, 0.02).to_mode == "full"
+    fleet.modes["u1"], fleet.temp_c["u1"] = "eco", 79.0
+    held = fleet.one(NOW + TICK, 0.02)
+    assert (held.reason, held.changes) == (Reason.HOLD_THERMAL, False)
+    fleet.temp_c["u1"] = 76.0
+    assert fleet.one(NOW + 2 * TICK, 0.02).reason is Reason.RESTORE
+
+
+def test_a_unit_that_goes_off_by_itself_again_and_again_is_started_no_more_often_than_allowed() -> None:
+    fleet = Fleet(replace(FREE, starts_per_day=2))
+    starts = 0
+    for count in range(40):
+        if count % 8 == 0:
+            fleet.modes["u1"] = OFF
+        decision = fleet.one(NOW + TICK * count, 0.02)
+        starts += decision.changes
+    assert starts == 2
+    assert (decision.reason, fleet.modes["u1"]) == (Reason.HOLD_STARTS, OFF)
+    assert fleet.one(NOW + 86_400, 0.02).reason in {Reason.CONFIRMING, Reason.RESUME}
+
+
+def test_telling_a_unit_once_more_is_no_other_start() -> None:
+    fleet = Fleet(replace(FREE, starts_per_day=2), mode=OFF)
+    fleet.deaf = {"u1"}
+    for count in range(6):
+        decision = fleet.one(NOW + TICK * count, 0.02)
+    assert (decision.reason, decision.numbers[STARTS]) == (Reason.RESTORE, 1)
 
 
 # --- signals and persons ------------------------------------------------------------------------------
@@ -234,6 +309,27 @@ def test_a_unit_that_missed_a_signal_is_told_again_at_once_whatever_else_changes
     fleet.deaf = set()
     assert reasons(fleet.decide(NOW + TICK, 0.02)) == [Reason.SIGNAL] * 3
     assert set(fleet.modes.values()) == {OFF}
+
+
+@pytest.mark.parametrize("reason", [Reason.SIGNAL, Reason.OVERRIDE, Reason.THERMAL])
+def test_a_unit_still_on_its_way_up_is_turned_off_at_once_however_many_others_changed(reason: Reason) -> None:
+    units = [replace(HOT, id=f"u{index}", restart_s=600) for index in range(4)]
+    fleet = Fleet(*units, config=under(PAUSE, max_changes_per_minute=2), mode=OFF)
+    fleet.horizon_hours = 36
+    fleet.decide(NOW, 0.05)
+    fleet.deaf = {"u0", "u1"}  # they were told and read `off` until their boards are up
+    told = [one.unit_id for one in fleet.decide(NOW + TICK, 0.05) if one.changes]
+    assert told == ["u0", "u1"]
+    now = NOW + 2 * TICK
+    if reason is Reason.SIGNAL:
+        fleet.signals = [window("grid", now, now + 600)]
+    elif reason is Reason.OVERRIDE:
+        fleet.overrides = {name: Override(name, OFF, now, math.inf, "ann") for name in told}
+    else:
+        fleet.temp_c = dict.fromkeys(told, 85.0)
+    for one in fleet.decide(now, 0.05)[:2]:
+        assert one.to_mode == OFF
+        assert one.reason is reason or reason is Reason.THERMAL
 
 
 def test_the_end_of_a_signal_is_a_ramp_and_not_a_jump() -> None:

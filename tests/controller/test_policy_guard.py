@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.decisions import Reason
+from controller.fleet import RATIO, RATIO_W, SETTLE_S, SHED
+from controller.overrides import Override
 from controller.policy import PolicyConfig, SiteConfig
+from controller.signals import Action, SignalRule
 from controller.units import OFF, Mode, PowerCurve, Unit
-from tests.controller.fleet_rig import CURVE, LIVE, NOW, TICK, Fleet, no_plan, reasons
+from tests.controller.fleet_rig import CURVE, LIVE, NOW, TICK, Fleet, no_plan, reasons, window
 
 THRIFTY = PowerCurve([Mode("on", 100, 2000)])
 HUNGRY = PowerCurve([Mode("eco", 60, 1500), Mode("on", 100, 3000)])
@@ -147,3 +150,107 @@ def test_a_unit_that_was_off_and_stops_answering_counts_with_all_it_can_draw() -
         assert decisions["a"].numbers["assumed_power_w"] == CURVE.modes[-1].watts
     drawn = sum(CURVE.mode(decisions[name].to_mode).watts for name in "bc") / 1000
     assert drawn <= 1.2 * most_kw
+
+
+# --- machines that draw more than their modes say -----------------------------------------------------
+
+
+@pytest.mark.parametrize(("over", "cap_kw"), [(1.06, 27.0), (1.1, 20.3), (1.1, 35.0), (1.03, 20.0)])
+def test_machines_that_draw_more_than_their_nameplate_keep_the_limit_and_do_not_flap(
+    over: float, cap_kw: float
+) -> None:
+    units = [Unit(f"u{index:02}", CURVE, restart_s=60) for index in range(12)]
+    fleet = Fleet(*units, config=capped(cap_kw), mode="full")
+    changes = 0
+    for count in range(60):
+        before = dict(fleet.modes)
+        fleet.power_w = {unit_id: CURVE.mode(str(mode)).watts * over for unit_id, mode in before.items()}
+        fleet.decide(NOW + 60 * count, 0.02)
+        changes += sum(before[unit_id] != mode for unit_id, mode in fleet.modes.items())
+        assert fleet.drawn_kw() * over <= cap_kw, f"tick {count}"
+    assert changes <= 14
+
+
+def test_a_machine_that_draws_more_in_its_highest_mode_alone_goes_up_once_and_stays_down() -> None:
+    fleet = Fleet(Unit("a", THRIFTY), Unit("b", HUNGRY, restart_s=60), config=capped(5.1), mode="on")
+    fleet.modes["b"] = "eco"
+    over = ups = 0
+    for count in range(300):
+        before = fleet.modes["b"]
+        fleet.power_w = {"b": 3200.0 if before == "on" else 1500.0}
+        fleet.decide(NOW + 60 * count, 0.02)
+        ups += before == "eco" and fleet.modes["b"] == "on"
+        over += fleet.modes["b"] == "on"
+    assert (ups, fleet.modes["b"]) == (1, "eco")
+    assert over <= 5
+
+
+def test_what_a_machine_draws_more_stands_in_its_decisions_and_no_other_s() -> None:
+    fleet = Fleet(Unit("a", THRIFTY), Unit("b", THRIFTY), config=capped(9.0), mode="on")
+    fleet.power_w = {"a": 2100.0, "b": 1990.0}
+    one, other = fleet.decide(NOW, 0.02)
+    assert (one.numbers[RATIO], one.numbers[RATIO_W]) == (1.05, 2000.0)
+    assert not {RATIO, RATIO_W, SHED} & set(other.numbers)
+
+
+def test_a_unit_shed_since_too_much_was_drawn_waits_a_quarter_of_an_hour_for_room() -> None:
+    fleet = Fleet(Unit("a", THRIFTY), Unit("b", HUNGRY), Unit("c", THRIFTY), config=capped(7.1), mode="on")
+    fleet.decide(NOW, 0.02)
+    fleet.power_w = {"a": 2900.0}
+    shed = fleet.decide(NOW + 60, 0.02)[1]
+    assert (shed.reason, shed.to_mode, shed.numbers[SHED]) == (Reason.SITE_CAP, "eco", NOW + 60)
+    fleet.power_w = {}
+    fleet.last["a"].numbers.pop(RATIO)  # type: ignore[attr-defined] # as if it had never been measured
+    held = fleet.decide(NOW + 120, 0.02)[1]
+    assert (held.reason, held.to_mode) == (Reason.HOLD_SITE_CAP, "eco")
+    assert held.flip.startswith("changes to on at 2023-11-14 22:29:20Z if there is room")
+    assert fleet.decide(NOW + 60 + SETTLE_S, 0.02)[1].reason is Reason.STEP_UP
+
+
+def test_a_unit_shed_since_too_much_was_drawn_comes_back_as_soon_as_more_is_allowed() -> None:
+    fleet = Fleet(Unit("a", THRIFTY), Unit("b", HUNGRY), config=capped(5.1), mode="on")
+    fleet.decide(NOW, 0.02)
+    fleet.power_w = {"a": 2400.0}
+    assert fleet.decide(NOW + 60, 0.02)[1].reason is Reason.SITE_CAP
+    fleet.config = capped(6.0)
+    assert fleet.decide(NOW + 120, 0.02)[1].reason is Reason.STEP_UP
+
+
+def test_less_power_announced_makes_nobody_wait_when_it_is_over() -> None:
+    fleet = Fleet(Unit("a", THRIFTY), Unit("b", HUNGRY), config=capped(5.1), mode="on")
+    fleet.decide(NOW, 0.02)
+    fleet.config = capped(4.0)
+    assert SHED not in fleet.decide(NOW + 60, 0.02)[1].numbers
+
+
+def test_one_meter_s_nonsense_does_not_turn_the_site_off() -> None:
+    units = [Unit(f"u{index}", THRIFTY) for index in range(8)]
+    fleet = Fleet(*units, config=capped(20.0), mode="on")
+    fleet.power_w = {"u0": 65_535.0}
+    for count in range(10):
+        fleet.decide(NOW + 60 * count, 0.02)
+    assert set(fleet.modes.values()) == {"on"}
+
+
+# --- whoever was told to start and is not there yet ---------------------------------------------------
+
+
+def test_a_unit_on_its_way_up_is_turned_off_by_a_signal_at_once_whatever_else_changes() -> None:
+    rule = SignalRule("grid", Action.PAUSE)
+    config = replace(LIVE, site=SiteConfig(signals=(rule,)), max_changes_per_minute=1)
+    units = [Unit(f"u{index}", THRIFTY, restart_s=600) for index in range(3)]
+    fleet = Fleet(*units, config=config, mode=OFF)
+    fleet.deaf = {unit.id for unit in units}  # they take ten minutes
+    for count in range(5):
+        fleet.decide(NOW + 60 * count, 0.02)
+    fleet.signals = [window("grid", NOW + 300, NOW + 900)]
+    decisions = fleet.decide(NOW + 300, 0.02)
+    assert [(one.to_mode, one.reason) for one in decisions] == [(OFF, Reason.SIGNAL)] * 3
+
+
+def test_a_person_s_off_waits_for_nobody() -> None:
+    units = [Unit(f"u{index}", THRIFTY) for index in range(4)]
+    fleet = Fleet(*units, config=replace(LIVE, max_changes_per_minute=1), mode="on")
+    fleet.decide(NOW, 0.02)
+    fleet.overrides = {unit.id: Override(unit.id, OFF, NOW + 60, NOW + 900, "ann", "smoke") for unit in units}
+    assert reasons(fleet.decide(NOW + 60, 9.0)) == [Reason.OVERRIDE] * 4

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
+
 from controller.decisions import Reason
 from controller.policy import DAY, SINCE, STARTS, WANTED, PolicyConfig, SiteConfig
 from controller.units import OFF, Mode, PowerCurve, Unit
@@ -124,3 +126,31 @@ def test_units_of_one_model_are_told_the_same_though_each_has_a_curve_of_its_own
         told = decided([PowerCurve(map(replace, CURVE.modes)) for _ in range(4)], mode, power)
         assert told == decided([CURVE] * 4, mode, power)
         assert len(set(told)) == 1
+
+
+@pytest.mark.parametrize("side", [0.99, 1.01])
+def test_a_unit_that_is_off_runs_again_at_the_hashprice_it_was_told_with_what_a_start_costs(
+    side: float,
+) -> None:
+    unit = Unit("u1", CURVE, restart_s=600, wear_usd=2.0)
+    fleet = Fleet(unit, mode=OFF)
+    fleet.horizon_hours = 36
+    told = fleet.one(NOW, 0.08)
+    assert told.flip == "runs again above $64.58/PH/day or below 3.81 ct/kWh, to earn a start within 36 h"
+    for count in (1, 2):
+        after = fleet.one(NOW + count * TICK, 0.08, 64.58 * side)
+    assert (after.to_mode == OFF) == (side < 1)
+
+
+def test_under_a_limit_of_power_a_unit_pauses_at_the_hashprice_it_was_told() -> None:
+    thrifty, hungry = (
+        Unit(name, PowerCurve([Mode("on", th_s, 3000)])) for name, th_s in (("a", 150), ("b", 100))
+    )
+    fleet = Fleet(thrifty, hungry, config=replace(LIVE, site=SiteConfig(3.5)), mode=OFF)
+    fleet.modes["a"] = "on"
+    told = fleet.decide(NOW, 0.04)[0]
+    assert fleet.view is not None
+    assert told.numbers["shadow_price_usd_per_kwh"] > 0
+    assert told.flip.startswith("pauses below $18.82/PH/day")
+    assert fleet.decide(NOW + TICK, 0.04, 19.0)[0].to_mode == "on"
+    assert fleet.decide(NOW + 2 * TICK, 0.04, 18.6)[0].to_mode == OFF

@@ -7,7 +7,7 @@ from controller.limits import Limits, SiteConfig
 from controller.market import Market
 from controller.plan import Broken, Plan, Slot, UnitPlan
 from controller.policy_scene import Proposal, Scene
-from tests.controller.fleet_rig import CURVE, LIVE, NOW
+from tests.controller.fleet_rig import CURVE, LIVE, NOW, UNIT
 
 MARKET = Market(NOW, 40.0, 40.0, None, 0.05, (), None)
 SLOTS = (Slot(NOW, 900, 40, 0.05), Slot(NOW + 900, 900, 40, 0.02))
@@ -39,7 +39,7 @@ def test_power_is_short_where_it_has_a_price_or_the_limit_cannot_be_kept() -> No
 def test_what_is_reckoned_once_is_the_same_the_second_time() -> None:
     each = scene()
     eco = CURVE.mode("eco")
-    assert each.flips(CURVE, eco, MARKET) is each.flips(CURVE, eco, MARKET)
+    assert each.flips(UNIT, eco, MARKET) is each.flips(UNIT, eco, MARKET)
     assert each.best(CURVE, CURVE.off, MARKET, 0.0) is eco
 
 

@@ -29,7 +29,7 @@ from controller.ticks import (
     Tick,
 )
 from controller.units import Mode, PowerCurve, Unit, UnitState
-from controller.view import View, hashprice_report, plan_report
+from controller.view import View, faults, hashprice_report, plan_report
 from tests.controller.fleet_rig import LIVE, Fleet, window
 from tests.controller.fleet_rig import NOW as FLEET_NOW
 
@@ -197,3 +197,16 @@ def test_what_limits_the_site_is_told_with_its_power_signals_wishes_and_what_can
         "overrides": [],
         "broken": [],
     }
+
+
+def test_a_meter_that_says_nonsense_is_named() -> None:
+    fleet = Fleet()
+    fleet.power_w = {"u1": 65_535.0}
+    assert fleet.one(FLEET_NOW, 0.02).numbers["power_refused_w"] == 65_535.0
+    assert fleet.view is not None
+    assert faults(fleet.view) == (
+        ("u1", "u1: reads 65,535 W, far more than its greatest mode draws: not believed"),
+    )
+    fleet.power_w = {"u1": 4_000.0}
+    assert "power_refused_w" not in fleet.one(FLEET_NOW + 10, 0.02).numbers
+    assert not faults(fleet.view)

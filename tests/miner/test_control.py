@@ -131,7 +131,7 @@ async def test_how_good_a_plan_is_shows_while_there_is_one(
         assert shown(room.metrics, "hashmill_plan_gap_ratio") == 0.0
         assert shown(room.metrics, "hashmill_plan_seconds_count") == 1
         room.control._loop._book._ticks.pop(POWER)
-        room.control._loop._sources = ()
+        room.control._loop._reading._sources = ()
         await room.tick()
         assert shown(room.metrics, "hashmill_plan_gap_ratio") is None
 
