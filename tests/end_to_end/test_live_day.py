@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from tests.end_to_end.live_day import Fault
     from tests.end_to_end.live_site import Site
 
+# The day is lived once, for all tests here: on one worker.
+pytestmark = pytest.mark.xdist_group("live_day")
+
 SEED = 1
 AWAY_S = 15.0
 DAY = Day(SEED)

@@ -291,7 +291,7 @@ class TestTheLedger:
         url = postgres.new_database()
         Store.open(url).close()
         row = self.row({"url": url})
-        postgres.drop(url)
+        postgres.give_back(url)
         assert row.ok
         assert row.detail.startswith("PostgreSQL postgresql+psycopg://hashmill:***@127.0.0.1:")
         assert postgres.password not in row.detail

@@ -501,7 +501,7 @@ def test_a_postgresql_ledger_is_read_with_the_password_of_the_environment(
     assert row["unit"] == "rack.1"
     monkeypatch.setenv("HASHMILL_LEDGER_PASSWORD", "hunter2")
     result = hashmill("log", "shares", "--config", good)
-    postgres.drop(url)
+    postgres.give_back(url)
     assert result.exit_code == 1
     assert "password authentication failed" in result.stderr
     assert "hunter2" not in result.stderr

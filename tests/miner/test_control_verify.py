@@ -50,7 +50,7 @@ def either_store(request: pytest.FixtureRequest) -> Iterator[Store]:
     url = postgres.new_database()
     with Store.open(url) as opened:
         yield opened
-    postgres.drop(url)
+    postgres.give_back(url)
 
 
 def tick(series: str, value: float, at: float) -> Tick:

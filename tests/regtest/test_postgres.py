@@ -38,10 +38,20 @@ def test_each_database_is_new_and_reached_with_the_password_only(postgres: Postg
     bare = postgres.url(first.rpartition("/")[2], password=False).replace("+psycopg", "")
     with pytest.raises(psycopg.OperationalError, match="no password supplied"):
         psycopg.connect(bare, passfile="/nowhere")
-    for url in (first, second):
-        postgres.drop(url)
-    with pytest.raises(psycopg.OperationalError, match="does not exist"):
-        psycopg.connect(first.replace("+psycopg", ""))
+    postgres.give_back(second)
+
+
+def test_a_database_that_was_given_back_is_empty_and_nobody_is_in_it_any_more(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    left = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+    left.execute("CREATE TABLE t (x INTEGER)")
+    postgres.give_back(url)
+    with pytest.raises(psycopg.OperationalError):
+        left.execute("SELECT 1")
+    assert postgres.new_database() == url
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)
+    postgres.give_back(url)
 
 
 def test_it_does_not_run_as_root(server: Postgres) -> None:

@@ -26,7 +26,7 @@ def sqlite_url(tmp_path: Path) -> str:
 def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.new_database()
     yield url
-    postgres.drop(url)
+    postgres.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
