@@ -138,7 +138,8 @@ class Postgres(Server):
             )
             connection.execute(f"ALTER DATABASE {name} RESET ALL")
             connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
+            connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+            connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as in a database made anew
         self._emptied.append(url)
 
     def start(self) -> None:
