@@ -100,7 +100,7 @@ def window(now: float) -> tuple[float, float]:
 
 
 def filled(url: str, now: float, zone: tzinfo) -> str:
-    """A URL with its placeholders filled in: {from}, {to} (ISO 8601, also _s and _ms), {today} and {tomorrow} (dates in `zone`)."""
+    """A URL with its fields filled in: {from}, {to} (ISO 8601, also _s and _ms), {today} and {tomorrow} (dates in `zone`)."""
     start, end = window(now)
     values = {"today": day(now, zone), "tomorrow": day(now, zone, 1)}
     for name, at in (("from", start), ("to", end)):
