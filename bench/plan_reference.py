@@ -77,6 +77,8 @@ class Reference:
         gains = program.usd_per_th[:, None] * self.th - (usd_per_kwh * program.hours)[:, None] * self.kw
         if standing is not None and len(gains):
             gains[0] -= program.dead_band * abs(program.usd_per_th[0]) * np.abs(self.th - self.th[standing])
+        if self.each.worth_usd:
+            gains[program.worth_slot] += np.array(self.each.worth_usd)
         return gains
 
     def _held(self, dwell_s: float) -> list[int]:

@@ -6,7 +6,7 @@ computes releases the GIL, and any number of threads may use one kernel at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ CLASS: Final = np.dtype(
         ("off_locks", np.uint64),
         ("days", np.uint64),
         ("allowed", np.int64),
+        ("worth", np.int64),
         ("modes", np.uint32),
         ("on_rows", np.uint32),
         ("off_rows", np.uint32),
@@ -56,9 +57,11 @@ class Tables:
     usd_per_kwh: NDArray[np.float64]
     th_s: NDArray[np.float64]
     kw: NDArray[np.float64]
-    locks: NDArray[np.uint32]
-    days: NDArray[np.int32]
-    allowed: NDArray[np.uint8]
+    locks: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, dtype=np.uint32))
+    days: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    allowed: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
+    mode_worth_usd: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    worth_slot: int = 0
     dead_band: float = 0.0
 
 
@@ -78,10 +81,12 @@ class Kernel:
     def __init__(self, tables: Tables) -> None:
         self._slots = len(tables.hours)
         self._classes = len(tables.classes)
+        self._modes = int(tables.classes["modes"].sum())
         self._plan = ffi.new("hm_plan *")
         self._plan.slots = self._slots
         self._plan.class_count = self._classes
         self._plan.dead_band = tables.dead_band
+        self._plan.worth_slot = tables.worth_slot
         self._kept = [
             self._point(name, kind, getattr(tables, name), dtype)
             for name, kind, dtype in (
@@ -95,6 +100,7 @@ class Kernel:
                 ("locks", "uint32_t[]", np.uint32),
                 ("days", "int32_t[]", np.int32),
                 ("allowed", "uint8_t[]", np.uint8),
+                ("mode_worth_usd", "double[]", np.float64),
             )
         ]
         self._scratch: int = lib.hm_plan_scratch(self._plan, 2 ** (8 * ffi.sizeof("size_t")) - 1)
@@ -159,6 +165,15 @@ class Kernel:
         path = np.ascontiguousarray(modes, dtype=np.uint8)
         worth: float = lib.hm_plan_worth(self._plan, index, _buffer("uint8_t[]", path))
         return worth
+
+    def tails(self) -> NDArray[np.float64]:
+        """What each class can still earn, by the mode it stands in when slot 0 begins, the modes of one class after those of another.
+
+        Only gains and costs count: no dwell, starts, modes allowed, dead band and worth of modes.
+        """
+        values = np.empty(self._modes)
+        lib.hm_plan_tails(_buffer("double[]", values), self._plan)
+        return values
 
 
 def _buffer(kind: str, array: NDArray[Any]) -> Any:

@@ -33,8 +33,14 @@ class Slot:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be planned with."""
-        numbers = (self.start, self.duration_s, self.hashprice_usd_per_ph_day, self.power_usd_per_kwh)
-        if not (all(map(math.isfinite, numbers)) and self.duration_s > 0):
+        isfinite = math.isfinite
+        if not (
+            isfinite(self.start)
+            and isfinite(self.duration_s)
+            and isfinite(self.hashprice_usd_per_ph_day)
+            and isfinite(self.power_usd_per_kwh)
+            and self.duration_s > 0
+        ):
             raise ValueError(f"a slot needs finite numbers and a duration above zero: {self}")
         if not self.cap_kw >= 0:
             raise ValueError(f"a power cap must be zero or more, not {self.cap_kw}")
@@ -62,12 +68,14 @@ class Standing:
 class Member:
     """One unit to be planned: what it can do, where it stands, and per slot the modes it may be in.
 
-    `allowed` is empty where every mode is allowed in every slot, else it has one entry per slot, None for every mode.
+    `allowed` is empty where every mode is allowed in every slot, else it has one entry per slot, None for every mode. `worth_usd` is
+    empty, or says for every mode of the curve what being in it in the plan's `worth_slot` earns more.
     """
 
     unit: Unit
     standing: Standing
     allowed: tuple[frozenset[str] | None, ...] = ()
+    worth_usd: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

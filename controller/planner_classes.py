@@ -73,15 +73,18 @@ def solve(
     *,
     dead_band: float = 0.0,
     prices: Sequence[tuple[float, float]] = (),
+    worth_slot: int = 0,
 ) -> ClassPlan:
     """The plan for these classes. `prices` (start, USD/kWh) of an earlier plan make it quicker and nothing else."""
-    program = Program(classes, slots, dead_band)
+    program = Program(classes, slots, dead_band, worth_slot)
     free = program.best(np.zeros(len(slots)))
     cap_kw = program.cap_kw * (1 + SLACK) + SLACK
     if not slots or not classes or (weighted(program.count, free.kw) <= cap_kw).all():
         shares = [
-            Share(index, free.modes[index], each.count, float(free.worth_usd[index]))
-            for index, each in enumerate(classes)
+            Share(index, modes, each.count, worth_usd)
+            for index, (each, modes, worth_usd) in enumerate(
+                zip(classes, free.modes, free.worth_usd.tolist(), strict=True)
+            )
         ]
         value_usd = _sum_usd(shares)
         zeros = (0.0,) * len(slots)

@@ -124,7 +124,7 @@ def _mix_in(
     """Place the classes kept for last, as a fleet of their own, in the room that all others left."""
     program = dual.program
     room_kw = placed.room_kw.copy()
-    part = Program([program.classes[index] for index in last.tolist()], program.slots, program.dead_band)
+    part = program.of_classes([program.classes[index] for index in last.tolist()])
     part_least = Paths(least.value_usd[last], least.worth_usd[last], least.modes[last], least.kw[last])
     inner = Dual(part, part.count, room_kw, Columns(len(room_kw)))
     mixture = mix(inner, prices, part_least, warm=True, close=LAST_CLOSE)

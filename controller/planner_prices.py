@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from controller.economics import W_PER_KW
 from controller.planner_sums import dot, weighted
+from controller.program_tables import hull_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,7 @@ def _scale_usd(program: Program, counts: NDArray[np.float64]) -> float:
     lost, curves, costs = np.abs(program.usd_per_th_hour).sum(), program.curves, program.costs
     hours = costs["restart_h"] + costs["change_h"]
     each_usd = curves.full_th_s * (2 * revenue + hours * lost) + curves.most_kw * power
+    each_usd = each_usd + np.abs(program.mode_worths()).max(axis=1, initial=0.0)
     return dot(counts, each_usd + len(program.hours) * costs["wear_usd"])
 
 
@@ -119,20 +121,41 @@ def merit_order(
 ) -> NDArray[np.float64]:
     """The prices that would keep the cap if changes cost nothing: in each slot, what the first step that has no room would earn.
 
-    The order of the steps of all curves by TH/s per kW is the same in every slot, so they are sorted once.
+    The order of the steps of all curves by TH/s per kW is the same in every slot, so they are sorted once; not in the slot in which
+    modes have a worth of their own.
     """
     curves = program.curves
     th_s, watts = curves.steps()
-    there = watts > 0
     units = np.zeros(len(watts))
     np.add.at(units, curves.of, counts)
-    per_kw = th_s[there] / watts[there] * W_PER_KW
-    drawn_kw = (units[:, None] * watts)[there] / W_PER_KW
-    order = np.argsort(-per_kw, kind="stable")
-    first_out = np.searchsorted(dot(counts, curves.off_kw) + np.cumsum(drawn_kw[order]), cap_kw, side="right")
-    th_s_per_kw = np.append(per_kw[order], 0.0)[first_out]
+    least_kw = dot(counts, curves.off_kw)
+    th_s_per_kw = _first_without_room(th_s, _Drawn(watts, units, least_kw), cap_kw)
     earned: NDArray[np.float64] = program.usd_per_th_hour * th_s_per_kw
+    worths = program.mode_worths()
+    if worths.any():
+        at = program.worth_slot
+        usd_per_hour = program.usd_per_th_hour[at] * curves.th_s[curves.of] + worths / program.hours[at]
+        gains, watts = hull_steps(usd_per_hour, curves.watts[curves.of])
+        earned[at] = _first_without_room(gains, _Drawn(watts, counts, least_kw), cap_kw[at])
     return np.maximum(earned - program.power, 0.0)
+
+
+class _Drawn(NamedTuple):
+    """Watts of steps [rows, steps], the units of each row, and what all units draw without any step."""
+
+    watts: NDArray[np.float64]
+    units: NDArray[np.float64]
+    least_kw: float
+
+
+def _first_without_room(gains: NDArray[np.float64], drawn: _Drawn, cap_kw: NDArray[np.float64]) -> Any:
+    """What the first of all steps that finds no room under each cap gains per kW; 0 where all find some."""
+    there = drawn.watts > 0
+    per_kw = gains[there] / drawn.watts[there] * W_PER_KW
+    drawn_kw = (drawn.units[:, None] * drawn.watts)[there] / W_PER_KW
+    order = np.argsort(-per_kw, kind="stable")
+    first_out = np.searchsorted(drawn.least_kw + np.cumsum(drawn_kw[order]), cap_kw, side="right")
+    return np.append(per_kw[order], 0.0)[first_out]
 
 
 def descend(

@@ -63,7 +63,7 @@ def relieve(program: Program, cap_kw: NDArray[np.float64], capped: NDArray[np.bo
 
     `cap_kw` is finite everywhere; only slots that are `capped` can exceed it.
     """
-    classes, slots, counts = program.classes, program.slots, program.count
+    classes, counts = program.classes, program.count
     floor_kw = least_kw(program)
     cap_kw = np.maximum(cap_kw, weighted(counts, floor_kw)) * (1 + SLACK) + SLACK
     prices = np.where(capped, _dear_usd_per_kwh(program), 0.0)
@@ -79,7 +79,7 @@ def relieve(program: Program, cap_kw: NDArray[np.float64], capped: NDArray[np.bo
         twins = [freed(classes[index]) for index in held.tolist()]
         if not twins:
             continue
-        relief_kw = least.kw[held] - Program(twins, slots, program.dead_band).best(prices).kw
+        relief_kw = least.kw[held] - program.of_classes(twins).best(prices).kw
         taken = _fewest(relief_kw, (counts - waived)[held].astype(np.int64), excess)
         excess = excess - weighted(taken, relief_kw)
         waived[held] += taken
@@ -94,7 +94,7 @@ def relieve(program: Program, cap_kw: NDArray[np.float64], capped: NDArray[np.bo
     parts = [
         replace(classes[index], count=classes[index].count - int(waived[index])) for index in kept
     ] + split
-    eased = Program(parts, slots, program.dead_band)
+    eased = program.of_classes(parts)
     return Relief(tuple(parts), (*kept, *owners), frozenset(owners), cap_kw, eased.best(prices), eased)
 
 
@@ -159,7 +159,9 @@ def _dear_usd_per_kwh(program: Program) -> float:
     th_s_per_kw = float(best.max(initial=0.0)) * W_PER_KW
     wear = float(program.costs["wear_usd"].max(initial=0.0))
     earned = float(np.abs(program.usd_per_th_hour).max(initial=0.0)) * th_s_per_kw
-    return DEAR * (1.0 + earned + float(np.abs(program.power).max(initial=0.0)) + wear)
+    worth = float(np.abs(program.mode_worths()).max(initial=0.0))
+    worth /= float(program.hours[program.worth_slot]) if worth else 1.0
+    return DEAR * (1.0 + earned + float(np.abs(program.power).max(initial=0.0)) + wear + worth)
 
 
 def broken_changes(each: UnitClass, slots: Sequence[Slot], modes: NDArray[np.uint8]) -> tuple[int, ...]:

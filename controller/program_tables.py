@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from controller.economics import SECONDS_PER_HOUR, W_PER_KW
+from controller.economics import HOURS_PER_DAY, SECONDS_PER_HOUR, TH_PER_PH, W_PER_KW
 from controller.kernel import CLASS, MOST_MODES, SAME_DAY, UNKNOWN
 
 if TYPE_CHECKING:
@@ -17,71 +20,168 @@ if TYPE_CHECKING:
 
     from controller.plan import Slot
     from controller.program import UnitClass
-    from controller.units import PowerCurve
+    from controller.units import PowerCurve, Unit
 
 DWELL_SLACK_S: Final = 1e-6
 """By how much slots may be shorter than the dwell they are to last: rounding of times, no more."""
+
+KEPT: Final = 8
+"""Sequences of units whose tables are kept."""
 
 NO_LIMIT: Final = 2**31
 """Starts per day, or left, where there is no limit."""
 
 
 class Curves:
-    """The curves of some classes, each different one once: a row of `th_s` and `watts` per curve, filled up to the longest.
+    """The curves of some units, one for each class, each different one once: a row of `th_s` and `watts` per curve, filled up to the longest.
 
     `of` [classes] is the row of each class, `first` [curves] where its modes begin in `flat_th_s` and `flat_watts`, `modes` how many they are.
     Beyond its modes a row hashes -1 TH/s and draws infinitely.
     """
 
-    def __init__(self, classes: Sequence[UnitClass]) -> None:
+    def __init__(self, units: Sequence[Unit]) -> None:
         rows: dict[PowerCurve, int] = {}
-        self.of = np.array([rows.setdefault(each.unit.curve, len(rows)) for each in classes], dtype=np.intp)
-        self.modes = np.array([len(curve.modes) for curve in rows], dtype=np.intp)
+        self.of = np.array([rows.setdefault(unit.curve, len(rows)) for unit in units], dtype=np.intp)
+        modes = [curve.modes for curve in rows]
+        self.modes = np.array([len(each) for each in modes], dtype=np.intp)
         self.first = np.cumsum(self.modes) - self.modes
-        self.flat_th_s = np.array([mode.th_s for curve in rows for mode in curve.modes], dtype=np.float64)
-        self.flat_watts = np.array([mode.watts for curve in rows for mode in curve.modes], dtype=np.float64)
-        shape = (len(rows), int(self.modes.max(initial=1)))
-        filled = np.arange(shape[1]) < self.modes[:, None]
-        self.th_s = np.full(shape, -1.0)
-        self.watts = np.full(shape, np.inf)
-        self.th_s[filled], self.watts[filled] = self.flat_th_s, self.flat_watts
-        fullest = self.th_s.argmax(axis=1)  # the first of equals is the thriftiest
-        each = np.arange(len(rows))
-        self.off_kw = self.watts[self.of, 0] / W_PER_KW
+        self.flat_th_s = np.array([mode.th_s for each in modes for mode in each], dtype=np.float64)
+        self.flat_watts = np.array([mode.watts for each in modes for mode in each], dtype=np.float64)
+        self.flat_kw = self.flat_watts / W_PER_KW
+
+    @cached_property
+    def th_s(self) -> NDArray[np.float64]:
+        """TH/s, [curves, modes of the longest]."""
+        return self._filled(self.flat_th_s, -1.0)
+
+    @cached_property
+    def watts(self) -> NDArray[np.float64]:
+        """W likewise."""
+        return self._filled(self.flat_watts, np.inf)
+
+    def _filled(self, flat: NDArray[np.float64], beyond: float) -> NDArray[np.float64]:
+        rows = np.full((len(self.modes), int(self.modes.max(initial=1))), beyond)
+        rows[np.arange(rows.shape[1]) < self.modes[:, None]] = flat
+        return rows
+
+    @cached_property
+    def off_kw(self) -> NDArray[np.float64]:
         """What each class draws when it is off, kW."""
-        self.most_kw = (self.watts[each, self.modes - 1] / W_PER_KW)[self.of]
+        found: NDArray[np.float64] = self.watts[self.of, 0] / W_PER_KW
+        return found
+
+    @cached_property
+    def most_kw(self) -> NDArray[np.float64]:
         """What each class draws at most, kW."""
-        self.full_th_s = self.th_s[each, fullest][self.of]
+        found: NDArray[np.float64] = self.flat_watts[self.first + self.modes - 1][self.of] / W_PER_KW
+        return found
+
+    @cached_property
+    def full_th_s(self) -> NDArray[np.float64]:
         """The most that each class hashes, TH/s."""
-        self.full_watts = self.watts[each, fullest][self.of]
+        found: NDArray[np.float64] = self.th_s.max(axis=1)[self.of]
+        return found
+
+    @cached_property
+    def full_watts(self) -> NDArray[np.float64]:
         """What each class draws when it hashes most, W."""
+        fullest = self.th_s.argmax(axis=1)  # the first of equals is the thriftiest
+        found: NDArray[np.float64] = self.watts[np.arange(len(self.modes)), fullest][self.of]
+        return found
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """TH/s and watts of the steps along each curve's hull that gain hashrate, [curves, steps]; 0 W where there are no more."""
-        count, longest = self.th_s.shape
-        each = np.arange(count)
-        here = (self.watts == self.watts[:, :1]).sum(axis=1) - 1  # of equal watts the last hashes most
-        th_s, watts = np.zeros((count, longest)), np.zeros((count, longest))
-        for step in range(longest - 1):
-            more_w = self.watts - self.watts[each, here][:, None]
-            more_th_s = self.th_s - self.th_s[each, here][:, None]
-            per_watt = np.divide(
-                more_th_s,
-                more_w,
-                out=np.full_like(more_w, -np.inf),
-                where=(more_w > 0) & np.isfinite(more_w) & (more_th_s > 0),
-            )
-            best = per_watt.max(axis=1)
-            rises = best > 0
-            if not rises.any():
-                break
-            then = (
-                longest - 1 - (per_watt == best[:, None])[:, ::-1].argmax(axis=1)
-            )  # the farthest of those on a line
-            th_s[rises, step] = more_th_s[each, then][rises]
-            watts[rises, step] = more_w[each, then][rises]
-            here = np.where(rises, then, here)
-        return th_s, watts
+        return hull_steps(self.th_s, self.watts)
+
+
+def hull_steps(
+    gains: NDArray[np.float64], watts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the steps along the hull of each row of modes gain, and their watts; rows are by watts, which are infinite beyond their modes.
+
+    Only steps that gain something are there, each row's filled up with 0 W.
+    """
+    count, longest = gains.shape
+    each = np.arange(count)
+    here = np.where(watts == watts[:, :1], gains, -np.inf).argmax(axis=1)
+    gained, drawn = np.zeros((count, longest)), np.zeros((count, longest))
+    for step in range(longest - 1):
+        more_w = watts - watts[each, here][:, None]
+        more = gains - gains[each, here][:, None]
+        per_watt = np.divide(
+            more,
+            more_w,
+            out=np.full_like(more_w, -np.inf),
+            where=(more_w > 0) & np.isfinite(more_w) & (more > 0),
+        )
+        best = per_watt.max(axis=1)
+        rises = best > 0
+        if not rises.any():
+            break
+        then = (
+            longest - 1 - (per_watt == best[:, None])[:, ::-1].argmax(axis=1)
+        )  # the farthest of those on a line
+        gained[rises, step] = more[each, then][rises]
+        drawn[rises, step] = more_w[each, then][rises]
+        here = np.where(rises, then, here)
+    return gained, drawn
+
+
+class _Same:
+    """Units as a key: the same objects in the same order, since to compare what they say would take as long as to pack it."""
+
+    __slots__ = ("_hash", "units")
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
+        self._hash = hash(tuple(map(id, units)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Same)
+            and len(self.units) == len(other.units)
+            and all(map(is_, self.units, other.units))
+        )
+
+
+class UnitTables:
+    """What units bring to every plan, one for each class: their curves, and records for the kernel with all that no slot and no standing changes."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.curves = Curves(units)
+        self.modes = self.curves.modes[self.curves.of]
+        for unit, count in zip(units, self.modes.tolist(), strict=True):
+            if count > MOST_MODES:
+                raise ValueError(f"unit {unit.id!r}: a curve can have {MOST_MODES} modes, not {count}")
+        self.dwells_s, (self.on_row, self.off_row) = _rows_of(
+            [unit.min_on_s for unit in units], [unit.min_off_s for unit in units]
+        )
+        self.starts_per_day = [
+            NO_LIMIT if unit.starts_per_day is None else unit.starts_per_day for unit in units
+        ]
+        self.limits, (self.limit_row,) = _rows_of(self.starts_per_day)
+        records = np.zeros(len(units), dtype=CLASS)
+        records["curve"], records["modes"] = self.curves.first[self.curves.of], self.modes
+        records["allowed"] = records["worth"] = -1
+        records["restart_h"] = (
+            np.array([unit.restart_s for unit in units], dtype=np.float64) / SECONDS_PER_HOUR
+        )
+        records["change_h"] = np.array([unit.change_s for unit in units], dtype=np.float64) / SECONDS_PER_HOUR
+        records["wear_usd"] = [unit.wear_usd for unit in units]
+        self.records: NDArray[Any] = records
+
+
+@lru_cache(maxsize=KEPT)
+def _tables_of(same: _Same) -> UnitTables:
+    return UnitTables(same.units)
+
+
+def unit_tables(units: Sequence[Unit]) -> UnitTables:
+    """The tables of these units, made once for the same ones: they are planned again every tick."""
+    return _tables_of(_Same(tuple(units)))
 
 
 @dataclass(frozen=True)
@@ -93,41 +193,48 @@ class Packed:
     locks: NDArray[np.uint32]
     days: NDArray[np.int32]
     allowed: NDArray[np.uint8]
+    mode_worth_usd: NDArray[np.float64]
 
 
-def pack(classes: Sequence[UnitClass], slots: Sequence[Slot]) -> Packed:
+class SlotColumns:
+    """Slots as columns of numbers: `usd_per_th` is the revenue of 1 TH/s for the whole slot, `usd_per_th_hour` what losing it for an hour costs."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.duration_s = np.array([slot.duration_s for slot in slots], dtype=np.float64)
+        hashprice = np.array([slot.hashprice_usd_per_ph_day for slot in slots], dtype=np.float64)
+        self.hours = self.duration_s / SECONDS_PER_HOUR
+        self.usd_per_th = hashprice / TH_PER_PH / HOURS_PER_DAY * self.hours
+        self.usd_per_th_hour = (
+            np.maximum(hashprice, 0.0) / TH_PER_PH / HOURS_PER_DAY
+        )  # hashing lost is never a gain
+        self.power = np.array([slot.power_usd_per_kwh for slot in slots], dtype=np.float64)
+        self.cap_kw = np.array([slot.cap_kw for slot in slots], dtype=np.float64)
+        self.day = np.array([slot.day for slot in slots], dtype=np.int64)
+
+
+def pack(classes: Sequence[UnitClass], slots: SlotColumns, worth_slot: int = 0) -> Packed:
     """The tables of these classes over these slots; ValueError for what does not fit together."""
-    curves = Curves(classes)
-    modes = curves.modes[curves.of]
-    _check(classes, modes, len(slots))
-    units = [each.unit for each in classes]
-    rows, (on_row, off_row) = _rows_of([unit.min_on_s for unit in units], [unit.min_off_s for unit in units])
-    locks = _locks(rows, slots)
+    units = unit_tables([each.unit for each in classes])
+    length = len(slots.day)
+    _check(classes, units.modes, length)
+    locks = _locks(units.dwells_s, slots.duration_s)
     longest = locks.max(axis=1, initial=0)
-    days, limited = _days(classes, slots)
-    allowed, where = _allowed(classes)
     standing = np.array([UNKNOWN if each.standing_mode is None else each.standing_mode for each in classes])
-    held = np.array([each.dwell_left for each in classes], dtype=np.int64).clip(0, len(slots))
+    held = np.array([each.dwell_left for each in classes], dtype=np.int64).clip(0, length)
     held[standing == UNKNOWN] = 0
-    records = np.zeros(len(classes), dtype=CLASS)
-    records["curve"] = curves.first[curves.of]
-    records["on_locks"], records["off_locks"] = on_row * len(slots), off_row * len(slots)
-    records["days"], records["allowed"] = limited.row * len(slots), where
-    records["modes"] = modes
-    records["on_rows"] = 1 + np.maximum(longest[on_row], np.where(standing > 0, held, 0))
-    records["off_rows"] = 1 + np.maximum(longest[off_row], np.where(standing == 0, held, 0))
-    records["levels"], records["starts_left"] = limited.levels, limited.left
-    records["counted"], records["standing"], records["held"] = limited.counted, standing, held
-    records["restart_h"] = np.array([unit.restart_s for unit in units], dtype=np.float64) / SECONDS_PER_HOUR
-    records["change_h"] = np.array([unit.change_s for unit in units], dtype=np.float64) / SECONDS_PER_HOUR
-    records["wear_usd"] = [unit.wear_usd for unit in units]
-    return Packed(records, curves, locks.ravel(), days.ravel(), allowed)
+    records = units.records.copy()
+    records["on_locks"], records["off_locks"] = units.on_row * length, units.off_row * length
+    records["on_rows"] = 1 + np.maximum(longest[units.on_row], np.where(standing > 0, held, 0))
+    records["off_rows"] = 1 + np.maximum(longest[units.off_row], np.where(standing == 0, held, 0))
+    records["standing"], records["held"] = standing, held
+    days = _days(records, units, [each.starts_left for each in classes], slots.day)
+    allowed = _allowed(records, classes)
+    worth = _worth(records, classes, worth_slot, length)
+    return Packed(records, units.curves, locks.ravel(), days.ravel(), allowed, worth)
 
 
 def _check(classes: Sequence[UnitClass], modes: NDArray[np.intp], slots: int) -> None:
     for each, count in zip(classes, modes.tolist(), strict=True):
-        if count > MOST_MODES:
-            raise ValueError(f"unit {each.unit.id!r}: a curve can have {MOST_MODES} modes, not {count}")
         if each.standing_mode is not None and not 0 <= each.standing_mode < count:
             raise ValueError(f"unit {each.unit.id!r} has no mode {each.standing_mode}")
         if each.allowed and len(each.allowed) != slots:
@@ -145,69 +252,92 @@ def _rows_of(*columns: Sequence[Any]) -> tuple[list[Any], tuple[NDArray[np.intp]
     return list(rows), tuple(found)
 
 
-def _locks(dwells_s: Sequence[float], slots: Sequence[Slot]) -> NDArray[np.uint32]:
+def _locks(dwells_s: Sequence[float], duration_s: NDArray[np.float64]) -> NDArray[np.uint32]:
     """Per dwell, for how many slots after each who changed sides in it is held [dwells, T]."""
-    elapsed_s = np.cumsum([0.0, *(slot.duration_s for slot in slots)])
-    last = len(slots)
+    last = len(duration_s)
     rows = np.zeros((len(dwells_s), last), dtype=np.uint32)
+    if max(dwells_s, default=0.0) <= DWELL_SLACK_S:
+        return rows
+    elapsed_s = np.concatenate([[0.0], duration_s]).cumsum()
     for row, dwell_s in zip(rows, dwells_s, strict=True):
         until = np.searchsorted(elapsed_s, elapsed_s[:-1] + (dwell_s - DWELL_SLACK_S))
         row[:] = np.maximum(np.minimum(until, last) - np.arange(last) - 1, 0)
     return rows
 
 
-@dataclass(frozen=True)
-class _Limited:
-    """Starts per class: its row among the days, states to tell apart, starts left in slot 0, and whether they need counting at all."""
+def _days(
+    records: NDArray[Any], units: UnitTables, starts_left: Sequence[int | None], day: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Per limit of starts, how many are left when a day begins [limits, T]; what that means for each class goes into its record.
 
-    row: NDArray[np.intp]
-    levels: NDArray[np.int64]
-    left: NDArray[np.int64]
-    counted: NDArray[np.bool_]
-
-
-def _days(classes: Sequence[UnitClass], slots: Sequence[Slot]) -> tuple[NDArray[np.int32], _Limited]:
-    """Per limit of starts, how many are left when a day begins [limits, T], and what that means for each class.
-
-    A day of n slots has room for half as many starts, rounded up: a higher limit is none.
+    A day of n slots has room for half as many starts, rounded up: a higher limit is none. Classes whose starts never have to be counted
+    have one level and none left.
     """
-    begins = [at for at in range(len(slots)) if at == 0 or slots[at].day != slots[at - 1].day]
-    room = (np.diff(np.array([*begins, len(slots)], dtype=np.int64)) + 1) // 2
-    limits, (row,) = _rows_of(
-        [NO_LIMIT if (most := each.unit.starts_per_day) is None else most for each in classes]
-    )
-    rows = np.full((len(limits), len(slots)), SAME_DAY, dtype=np.int32)
-    most_later, later = np.zeros(len(limits), dtype=np.int64), np.zeros(len(limits), dtype=np.bool_)
-    for number, limit in enumerate(limits):
+    records["levels"] = 1
+    limited = units.limits != [NO_LIMIT] or any(left is not None for left in starts_left)
+    if not limited or not len(day):
+        return np.zeros(0, dtype=np.int32)
+    begins = np.concatenate([[0], 1 + np.flatnonzero(day[1:] != day[:-1])])
+    room = (np.append(begins[1:], len(day)) - begins + 1) // 2
+    rows = np.full((len(units.limits), len(day)), SAME_DAY, dtype=np.int32)
+    most_later = np.zeros(len(units.limits), dtype=np.int64)
+    later = np.zeros(len(units.limits), dtype=np.bool_)
+    for number, limit in enumerate(units.limits):
         left = np.minimum(room, limit)
         rows[number, begins] = left
         most_later[number] = left[1:].max(initial=0)
         later[number] = (left < room)[1:].any()
-    first_room = int(room[0]) if len(room) else 0
-    known = [each.unit.starts_per_day if each.starts_left is None else each.starts_left for each in classes]
-    now = np.array([NO_LIMIT if starts is None else starts for starts in known], dtype=np.int64)
-    now = now.clip(0, first_room)
-    counted = later[row] | (now < first_room)
-    levels = np.where(counted, 1 + np.maximum(most_later[row], now), 1)
-    return rows, _Limited(row, levels, np.where(counted, now, 0), counted)
+    known = [
+        most if left is None else left for left, most in zip(starts_left, units.starts_per_day, strict=True)
+    ]
+    now = np.array(known, dtype=np.int64).clip(0, room[0])
+    row = units.limit_row
+    counted = later[row] | (now < room[0])
+    records["days"] = row * len(day)
+    records["counted"] = counted
+    records["levels"] = np.where(counted, 1 + np.maximum(most_later[row], now), 1)
+    records["starts_left"] = np.where(counted, now, 0)
+    return rows
 
 
-def _allowed(classes: Sequence[UnitClass]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The tables of modes allowed, one after the other, and where each class's begins: below zero for every mode."""
+def _allowed(records: NDArray[Any], classes: Sequence[UnitClass]) -> NDArray[np.uint8]:
+    """The tables of modes allowed, one after the other; where each class's begins goes into its record."""
     tables: dict[tuple[tuple[str, ...], tuple[frozenset[str] | None, ...]], int] = {}
     text = bytearray()
-    where = np.full(len(classes), -1, dtype=np.int64)
     for index, each in enumerate(classes):
         if not each.allowed:
             continue
-        names = tuple([mode.name for mode in each.unit.curve.modes])
+        names = each.unit.curve.names
         key = (names, each.allowed)
-        if key not in tables:
-            tables[key] = len(text)
+        at = tables.setdefault(key, len(text))
+        if at == len(text):
             row_of = {allowed: allowed_row(names, allowed) for allowed in set(each.allowed)}
             text += b"".join([row_of[allowed] for allowed in each.allowed])
-        where[index] = tables[key]
-    return np.frombuffer(bytes(text), dtype=np.uint8), where
+        records["allowed"][index] = at
+    return np.frombuffer(bytes(text), dtype=np.uint8)
+
+
+def _worth(
+    records: NDArray[Any], classes: Sequence[UnitClass], worth_slot: int, slots: int
+) -> NDArray[np.float64]:
+    """What being in their modes in `worth_slot` earns more, one class after the other; where each begins goes into its record."""
+    worth: list[float] = []
+    where: list[int] = []
+    for each in classes:
+        usd, modes = each.worth_usd, each.unit.curve.modes
+        where.append(len(worth) if usd else -1)
+        if usd and len(usd) != len(modes):
+            raise ValueError(f"unit {each.unit.id!r}: {len(usd)} worths for {len(modes)} modes, one each")
+        worth += usd
+    if not worth:
+        return np.zeros(0)
+    if not 0 <= worth_slot < slots:
+        raise ValueError(f"modes have a worth in slot {worth_slot}, and there are {slots} slots")
+    for each in classes:
+        if not all(map(math.isfinite, each.worth_usd)):
+            raise ValueError(f"unit {each.unit.id!r}: a mode's worth must be finite: {each.worth_usd}")
+    records["worth"] = where
+    return np.array(worth, dtype=np.float64)
 
 
 def allowed_row(names: tuple[str, ...], allowed: frozenset[str] | None) -> bytes:

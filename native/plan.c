@@ -56,6 +56,7 @@ typedef struct {
     const uint8_t *allowed;  /* [T * modes], null for every mode */
     const uint32_t *on_locks, *off_locks;
     const int32_t *days;
+    const double *worth;     /* [modes] of slot worth_slot, null for none */
     const double *off_kw;    /* the curve's modes, off first; th_s alike */
     const double *off_th;
     size_t lanes, on_level, off_level; /* doubles of a row; of a level's rows, on and off */
@@ -81,34 +82,43 @@ size_t hm_plan_scratch(const hm_plan *plan, size_t class_index)
     return most;
 }
 
-static void set_up(work *w, double *scratch, const hm_plan *plan, size_t class_index, const double *prices,
-                   const uint8_t *allowed)
+/* What the modes of a class are; `curve` has room for three rows of lanes. */
+static void set_up_curve(work *w, double *curve, const hm_plan *plan, size_t class_index)
 {
     const hm_plan_class *class = plan->classes + class_index;
     const size_t lanes = lanes_of(class), running = class->modes - 1;
 
     w->plan = plan;
     w->class = class;
-    w->prices = prices;
-    w->allowed = allowed ? allowed : class->allowed < 0 ? NULL : plan->allowed + class->allowed;
-    w->on_locks = plan->locks + class->on_locks;
-    w->off_locks = plan->locks + class->off_locks;
-    w->days = plan->days + class->days;
+    w->lanes = lanes;
     w->off_th = plan->th_s + class->curve;
     w->off_kw = plan->kw + class->curve;
-    w->lanes = lanes;
-    w->on_level = class->on_rows * lanes;
-    w->off_level = class->off_rows;
-    w->th = scratch;
+    w->th = curve;
     w->kw = w->th + lanes;
     w->pad = w->kw + lanes;
-    w->on = w->pad + lanes;
-    w->off = w->on + (plan->slots + 1) * class->levels * w->on_level;
     for (size_t m = 0; m < lanes; m++) {
         w->th[m] = m < running ? w->off_th[m + 1] : 0;
         w->kw[m] = m < running ? w->off_kw[m + 1] : 0;
         w->pad[m] = m < running ? 0 : -INFINITY;
     }
+}
+
+static void set_up(work *w, double *scratch, const hm_plan *plan, size_t class_index, const double *prices,
+                   const uint8_t *allowed)
+{
+    const hm_plan_class *class = plan->classes + class_index;
+
+    set_up_curve(w, scratch, plan, class_index);
+    w->prices = prices;
+    w->allowed = allowed ? allowed : class->allowed < 0 ? NULL : plan->allowed + class->allowed;
+    w->on_locks = plan->locks + class->on_locks;
+    w->off_locks = plan->locks + class->off_locks;
+    w->days = plan->days + class->days;
+    w->worth = class->worth < 0 ? NULL : plan->mode_worth_usd + class->worth;
+    w->on_level = class->on_rows * w->lanes;
+    w->off_level = class->off_rows;
+    w->on = w->pad + w->lanes;
+    w->off = w->on + (plan->slots + 1) * class->levels * w->on_level;
 }
 
 /* What the dead band takes in slot t for each TH/s by which a mode differs from the one before slot 0. */
@@ -125,13 +135,12 @@ typedef struct {
     int can_on, can_off;
 } sight;
 
-static inline __attribute__((always_inline)) void look_at(sight *s, const work *w, size_t t, const size_t lanes)
+/* The same where only gains and costs count. */
+static inline __attribute__((always_inline)) void look_plainly(sight *s, const work *w, size_t t, double per_kw,
+                                                               const size_t lanes)
 {
-    const hm_plan *plan = w->plan;
-    const hm_plan_class *class = w->class;
-    const double per_th = plan->usd_per_th[t], per_kw = (plan->usd_per_kwh[t] + w->prices[t]) * plan->hours[t];
-    const double restart = plan->usd_per_th_hour[t] * class->restart_h, wear = class->wear_usd;
-    const double change = plan->usd_per_th_hour[t] * class->change_h;
+    const double per_th = w->plan->usd_per_th[t], lost = w->plan->usd_per_th_hour[t];
+    const double restart = lost * w->class->restart_h, wear = w->class->wear_usd, change = lost * w->class->change_h;
 
     for (size_t m = 0; m < lanes; m += 2) {
         const pair th = load(w->th + m), kw = load(w->kw + m);
@@ -140,11 +149,24 @@ static inline __attribute__((always_inline)) void look_at(sight *s, const work *
         s->change[m / 2] = both(change) * th;
     }
     s->off_gain = per_th * w->off_th[0] - per_kw * w->off_kw[0];
+}
+
+static inline __attribute__((always_inline)) void look_at(sight *s, const work *w, size_t t, const size_t lanes)
+{
+    const hm_plan *plan = w->plan;
+    const hm_plan_class *class = w->class;
+
+    look_plainly(s, w, t, (plan->usd_per_kwh[t] + w->prices[t]) * plan->hours[t], lanes);
     if (t == 0 && class->standing >= 0) {
         const double band = band_of(plan, class, t), standing = w->off_th[class->standing];
         for (size_t m = 0; m < lanes; m += 2)
             s->gain[m / 2] -= (pair){band * fabs(w->th[m] - standing), band * fabs(w->th[m + 1] - standing)};
         s->off_gain -= band * fabs(w->off_th[0] - standing);
+    }
+    if (w->worth && t == plan->worth_slot) {
+        for (size_t m = 0; m < class->modes - 1; m++)
+            s->gain[m / 2][m % 2] += w->worth[m + 1];
+        s->off_gain += w->worth[0];
     }
     s->can_on = s->can_off = 1;
     if (w->allowed) {
@@ -294,6 +316,8 @@ static double earned(const hm_plan *plan, const hm_plan_class *class, size_t t, 
 
     if (t == 0 && class->standing >= 0)
         gain -= band_of(plan, class, t) * fabs(th[mode] - th[class->standing]);
+    if (t == plan->worth_slot && class->worth >= 0)
+        gain += plan->mode_worth_usd[class->worth + mode];
     if (before == 0 && mode > 0)
         gain -= plan->usd_per_th_hour[t] * class->restart_h * th[mode] + class->wear_usd;
     else if (before > 0 && mode > 0 && mode != before)
@@ -333,6 +357,10 @@ static inline __attribute__((always_inline)) void forward(const work *w, double 
             const double revenue = plan->usd_per_th[t] * w->off_th[before], drawn = w->off_kw[before];
             gain = revenue - dear * plan->hours[t] * drawn;
             earns = revenue - own * plan->hours[t] * drawn;
+            if (w->worth && t == plan->worth_slot) {
+                gain += w->worth[before];
+                earns += w->worth[before];
+            }
         }
         if (t == 0 || !stays(w, t, before, row, level, gain, lanes)) {
             mode = choose(w, t, before, row, level, lanes);
@@ -350,6 +378,83 @@ static inline __attribute__((always_inline)) void forward(const work *w, double 
         row = !crosses ? row_after(row) : mode > 0 ? w->on_locks[t] : w->off_locks[t];
         before = mode;
     }
+    *value_usd = value;
+    *worth_usd = worth;
+}
+
+/* A class of off and one mode for which nothing is held, counted or forbidden: lanes and rows would only cost it time. The same sums
+ * in the same order as `backward` and `forward`. */
+static int is_plain(const work *w)
+{
+    const hm_plan_class *class = w->class;
+
+    return class->modes == 2 && class->on_rows == 1 && class->off_rows == 1 && !class->counted && !w->allowed;
+}
+
+/* What slot t earns who is off and who is on there, and what a start costs. */
+typedef struct {
+    double rest, run, start;
+} plain_sight;
+
+static inline plain_sight look_at_both(const work *w, size_t t, double usd_per_kwh)
+{
+    const hm_plan *plan = w->plan;
+    const double per_th = plan->usd_per_th[t], per_kw = usd_per_kwh * plan->hours[t];
+
+    return (plain_sight){per_th * w->off_th[0] - per_kw * w->off_kw[0], per_th * w->off_th[1] - per_kw * w->off_kw[1],
+                         plan->usd_per_th_hour[t] * w->class->restart_h * w->off_th[1] + w->class->wear_usd};
+}
+
+static void solve_plain(const work *w, double *value_usd, double *worth_usd, uint8_t *modes, double *kw, uint8_t *early)
+{
+    const hm_plan *plan = w->plan;
+    const hm_plan_class *class = w->class;
+    const double *th = w->off_th, *draws = w->off_kw;
+    double (*left)[2] = (double (*)[2])w->on; /* [T + 1]: the most that can be earned from slot t on by who is off, and on */
+    double value = 0, worth = 0;
+    plain_sight s = {0};
+    int mode = class->standing;
+
+    left[plan->slots][0] = left[plan->slots][1] = 0;
+    for (size_t t = plan->slots; t-- > 0;) {
+        const double dear = plan->usd_per_kwh[t] + w->prices[t];
+
+        s = look_at_both(w, t, dear);
+        if (t == 0 || t == plan->worth_slot) {
+            s.rest = earned(plan, class, t, 0, 0, dear);
+            s.run = earned(plan, class, t, 1, 1, dear);
+        }
+        s.rest += left[t + 1][0];
+        s.run += left[t + 1][1];
+        left[t][0] = MOST_OF(s.rest, s.run - s.start);
+        left[t][1] = MOST_OF(s.run, s.rest);
+    }
+    for (size_t t = 0; t < plan->slots; t++) {
+        const int before = mode;
+        const double own = plan->usd_per_kwh[t], dear = own + w->prices[t];
+        double gain = 0, earns = 0;
+
+        if (t == 0) {
+            mode = before < 0 ? s.run > s.rest : before ? s.run >= s.rest : s.run - s.start > s.rest;
+        } else {
+            const double revenue = plan->usd_per_th[t] * th[before], drawn = draws[before];
+            gain = revenue - dear * plan->hours[t] * drawn;
+            earns = revenue - own * plan->hours[t] * drawn;
+            if (t == plan->worth_slot && w->worth)
+                gain += w->worth[before];
+            mode = gain + left[t + 1][before] == left[t][before] ? before : !before;
+        }
+        if (t == 0 || t == plan->worth_slot || mode != before) {
+            gain = earned(plan, class, t, before, mode, dear);
+            earns = earned(plan, class, t, before, mode, own);
+        }
+        value += gain;
+        worth += earns;
+        modes[t] = (uint8_t)mode;
+        kw[t] = draws[mode];
+    }
+    if (early)
+        memset(early, 0, plan->slots);
     *value_usd = value;
     *worth_usd = worth;
 }
@@ -375,6 +480,10 @@ int hm_plan_best(double *value_usd, double *worth_usd, uint8_t *modes, double *k
         set_up(&w, scratch, plan, (size_t)of[n], prices, allowed);
         double *value = value_usd + n, *worth = worth_usd + n, *drawn = kw + n * plan->slots;
         uint8_t *path = modes + n * plan->slots, *hasty = early ? early + n * plan->slots : NULL;
+        if (is_plain(&w)) {
+            solve_plain(&w, value, worth, path, drawn, hasty);
+            continue;
+        }
         switch (w.lanes) { /* a number that the compiler knows makes a loop of few steps straight code */
         case 2: solve(&w, value, worth, path, drawn, hasty, 2); break;
         case 4: solve(&w, value, worth, path, drawn, hasty, 4); break;
@@ -384,6 +493,60 @@ int hm_plan_best(double *value_usd, double *worth_usd, uint8_t *modes, double *k
         }
     }
     return HM_PLAN_OK;
+}
+
+/* What is left to earn, slot by slot from the last to the first: on by lanes, off. */
+static inline __attribute__((always_inline)) void tail(const work *w, double *value_usd, const size_t lanes)
+{
+    const hm_plan *plan = w->plan;
+    double on[MOST_LANES] = {0}, off = 0;
+
+    for (size_t t = plan->slots; t-- > 0;) {
+        sight s;
+        look_plainly(&s, w, t, plan->usd_per_kwh[t] * plan->hours[t], lanes);
+        const double stop = s.off_gain + off, start = started(&s, on, lanes);
+        on_row(on, on, &s, stop, lanes);
+        off = MOST_OF(stop, start);
+    }
+    value_usd[0] = off;
+    memcpy(value_usd + 1, on, (w->class->modes - 1) * sizeof *on);
+}
+
+static void tail_of_both(const work *w, double *value_usd)
+{
+    double off = 0, on = 0;
+
+    for (size_t t = w->plan->slots; t-- > 0;) {
+        const plain_sight s = look_at_both(w, t, w->plan->usd_per_kwh[t]);
+        const double rest = s.rest + off, run = s.run + on;
+        off = MOST_OF(rest, run - s.start);
+        on = MOST_OF(run, rest);
+    }
+    value_usd[0] = off;
+    value_usd[1] = on;
+}
+
+void hm_plan_tails(double *value_usd, const hm_plan *plan)
+{
+    double curve[3 * MOST_LANES];
+    work w;
+
+    for (size_t i = 0; i < plan->class_count; i++) {
+        set_up_curve(&w, curve, plan, i);
+        if (w.class->modes == 2) {
+            tail_of_both(&w, value_usd);
+            value_usd += 2;
+            continue;
+        }
+        switch (w.lanes) {
+        case 2: tail(&w, value_usd, 2); break;
+        case 4: tail(&w, value_usd, 4); break;
+        case 6: tail(&w, value_usd, 6); break;
+        case 8: tail(&w, value_usd, 8); break;
+        default: tail(&w, value_usd, w.lanes); break;
+        }
+        value_usd += w.class->modes;
+    }
 }
 
 double hm_plan_worth(const hm_plan *plan, size_t class_index, const uint8_t *modes)

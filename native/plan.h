@@ -34,6 +34,7 @@ typedef struct {
     uint64_t off_locks;  /* the same for off */
     uint64_t days;       /* of T entries in days: the starts left when t begins, HM_PLAN_SAME_DAY inside a day; the first unread */
     int64_t allowed;     /* of T * modes bytes in allowed: not 0 where slot t allows mode m; negative for every mode */
+    int64_t worth;       /* of its modes in mode_worth_usd; negative for none */
     uint32_t modes;      /* off included, from 2 to 256 */
     uint32_t on_rows;    /* above every entry of on_locks, and above held if it stands on; at least 1 */
     uint32_t off_rows;   /* likewise for off */
@@ -59,6 +60,8 @@ typedef struct {
     const uint32_t *locks;
     const int32_t *days;
     const uint8_t *allowed;
+    const double *mode_worth_usd;  /* what being in a mode in slot worth_slot earns more */
+    size_t worth_slot;
     double dead_band;  /* share of the difference in slot 0's revenue that every mode but `standing` pays there */
 } hm_plan;
 
@@ -73,6 +76,11 @@ size_t hm_plan_scratch(const hm_plan *plan, size_t class_index);
 int hm_plan_best(double *value_usd, double *worth_usd, uint8_t *modes, double *kw, uint8_t *early,
                  double *scratch, size_t scratch_length, const hm_plan *plan,
                  const double *prices, const int64_t *of, size_t count, const uint8_t *allowed);
+
+/* What the best path of every class earns for who stands in each of its modes when slot 0 begins, by gains and costs alone: nothing
+ * is held, counted or forbidden, and there is no dead band and no mode_worth_usd.
+ * Out: value_usd, the modes of one class after those of another. */
+void hm_plan_tails(double *value_usd, const hm_plan *plan);
 
 /* Returns: what the path `modes` [T] of a class earns, USD, whether it may take it or not. Its modes must be of the curve. */
 double hm_plan_worth(const hm_plan *plan, size_t class_index, const uint8_t *modes);

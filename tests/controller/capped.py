@@ -13,7 +13,7 @@ from controller.plan import Slot
 from controller.planner_relief import broken_changes
 from controller.program import Program, UnitClass
 from controller.units import Mode, PowerCurve
-from tests.controller.planning import random_class, random_slots, random_unit
+from tests.controller.planning import Terms, random_class, random_slots, random_terms, random_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def slots_of(caps: Sequence[float], price: float = 0.02) -> list[Slot]:
     return [Slot(900.0 * at, 900.0, 40.0, price, cap_kw=cap) for at, cap in enumerate(caps)]
 
 
-def random_fleet(seed: int) -> tuple[list[UnitClass], list[Slot], float]:
+def random_fleet(seed: int) -> tuple[list[UnitClass], list[Slot], Terms]:
     """Up to nine units in up to three classes, and caps that bind now and then, some that nobody can keep."""
     chance = random.Random(seed)
     slots = random_slots(chance, 8)
@@ -42,14 +42,19 @@ def random_fleet(seed: int) -> tuple[list[UnitClass], list[Slot], float]:
         for _ in slots
     ]
     slots = [replace(slot, cap_kw=cap) for slot, cap in zip(slots, caps, strict=True)]
-    return classes, slots, chance.choice([0.0, 0.0, 0.1])
+    return classes, slots, random_terms(chance, slots)
 
 
 def check(
-    made: ClassPlan, classes: Sequence[UnitClass], slots: Sequence[Slot], dead_band: float = 0.0
+    made: ClassPlan,
+    classes: Sequence[UnitClass],
+    slots: Sequence[Slot],
+    *,
+    dead_band: float = 0.0,
+    worth_slot: int = 0,
 ) -> None:
     """Every unit has one path that it may take; worth and load are what is said; nothing is above the bound."""
-    program = Program(classes, slots, dead_band)
+    program = Program(classes, slots, dead_band, worth_slot)
     load = np.zeros(len(slots))
     units = [0] * len(classes)
     for share in made.shares:

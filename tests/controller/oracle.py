@@ -87,13 +87,22 @@ class Model:
 
 
 def optimum(
-    classes: Sequence[UnitClass], slots: Sequence[Slot], dead_band: float = 0.0, prices: Sequence[float] = ()
+    classes: Sequence[UnitClass],
+    slots: Sequence[Slot],
+    prices: Sequence[float] = (),
+    *,
+    dead_band: float = 0.0,
+    worth_slot: int = 0,
 ) -> Optimum | None:
     """The best plan that keeps every slot's cap; None where none does. Each kWh costs `prices` more."""
     model = Model()
     extra = list(prices) or [0.0] * len(slots)
     modes_of = [_unit(model, each, slots, dead_band, extra) for each in classes for _ in range(each.count)]
-    curves = [each.unit.curve for each in classes for _ in range(each.count)]
+    units = [each for each in classes for _ in range(each.count)]
+    for columns, each in zip(modes_of, units, strict=True):
+        for m, usd in enumerate(each.worth_usd):
+            model.earns[columns[worth_slot][m]] += usd
+    curves = [each.unit.curve for each in units]
     for t, slot in enumerate(slots):
         if slot.cap_kw < float("inf"):
             drawn = {

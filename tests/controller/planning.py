@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from controller.plan import Slot
 from controller.program import UnitClass
@@ -10,6 +10,14 @@ from controller.units import Mode, PowerCurve, Unit
 
 if TYPE_CHECKING:
     import random
+
+
+class Terms(TypedDict):
+    """What a plan is made by besides classes and slots."""
+
+    dead_band: float
+    worth_slot: int
+
 
 NAMES = ("low", "mid", "high", "max")
 
@@ -29,6 +37,10 @@ def random_slots(chance: random.Random, most: int = 10) -> list[Slot]:
         start += duration_s
         day += chance.random() < 0.15
     return slots
+
+
+def random_terms(chance: random.Random, slots: list[Slot]) -> Terms:
+    return {"dead_band": chance.choice([0.0, 0.0, 0.1]), "worth_slot": chance.choice([0, len(slots) // 2])}
 
 
 def random_unit(chance: random.Random, name: str = "u") -> Unit:
@@ -62,6 +74,9 @@ def random_class(chance: random.Random, unit: Unit, slots: list[Slot], count: in
             frozenset({"none of it"}),
         ]
         allowed = tuple(chance.choice(subsets) for _ in slots)
+    worth_usd: tuple[float, ...] = ()
+    if chance.random() < 0.4:
+        worth_usd = tuple(chance.choice([0.0, chance.uniform(-0.1, 0.1)]) for _ in names)
     return UnitClass(
         unit,
         standing,
@@ -69,4 +84,5 @@ def random_class(chance: random.Random, unit: Unit, slots: list[Slot], count: in
         starts_left=chance.choice([None, None, 0, 1, 3]),
         allowed=allowed,
         count=count,
+        worth_usd=worth_usd,
     )

@@ -17,7 +17,7 @@ def tables(slots: int = 2, **changes: object) -> Tables:
     """One class of off (0 kW) and on (100 TH/s, 2 kW); hashprice 48, half-hour slots."""
     record = np.zeros(1, dtype=CLASS)
     record["modes"], record["on_rows"], record["off_rows"], record["levels"] = 2, 1, 1, 1
-    record["allowed"] = -1
+    record["allowed"] = record["worth"] = -1
     for name, value in changes.items():
         record[name] = value
     hours = np.full(slots, 0.5)
@@ -33,7 +33,13 @@ def tables(slots: int = 2, **changes: object) -> Tables:
         locks=np.zeros(slots, dtype=np.uint32),
         days=np.full(slots, kernel.SAME_DAY, dtype=np.int32),
         allowed=np.zeros(0, dtype=np.uint8),
+        mode_worth_usd=np.zeros(0),
     )
+
+
+def with_worth(plain: Tables, slot: int, *usd: float) -> Tables:
+    plain.classes["worth"] = 0
+    return Tables(**{**vars(plain), "mode_worth_usd": np.array(usd), "worth_slot": slot})
 
 
 def test_a_class_has_the_layout_that_c_has() -> None:
@@ -63,6 +69,18 @@ def test_a_side_left_early_is_told() -> None:
     found = Kernel(held).best(np.zeros(2), ALL, must_stop)
     assert found.modes.tolist() == [[1, 0]]
     assert found.early.tolist() == [[0, 1]]
+
+
+def test_a_mode_is_worth_more_in_one_slot_alone() -> None:
+    found = Kernel(with_worth(tables(3), 1, 0.07, 0.0)).best(np.array([0.0, 0.0, 0.06]), ALL)
+    assert found.modes.tolist() == [[1, 0, 0]]
+    assert found.value_usd[0] == found.worth_usd[0] == pytest.approx(0.05 + 0.07)
+
+
+def test_tails_count_gains_and_costs_alone() -> None:
+    bound = with_worth(tables(standing=1, restart_h=0.25, wear_usd=0.001, held=2, on_rows=3), 0, 9.0, 0.0)
+    assert Kernel(bound).tails().tolist() == pytest.approx([0.1 - 0.05 - 0.001, 0.1])
+    assert Kernel(tables(0)).tails().tolist() == [0.0, 0.0]
 
 
 def test_classes_are_answered_in_the_order_asked_and_as_often() -> None:

@@ -69,6 +69,37 @@ def test_the_dead_band_keeps_a_unit_where_it_is_and_is_part_of_the_value() -> No
     assert moved.bound_usd == moved.value_usd < free.value_usd
 
 
+def test_the_worth_of_modes_moves_units_and_is_part_of_value_and_bound() -> None:
+    slots = slots_of([math.inf] * 3, price=0.2)
+    on = replace(member("a"), worth_usd=(0.0, 0.0, 1.0))
+    made = plan([on, member("b")], slots, worth_slot=1)
+    assert modes(made) == {"a": ("off", "high", "off"), "b": ("off", "off", "off")}
+    loss = 2 * 0.25 * 0.2 - 0.25 * 100 * 40 / 24000
+    assert made.value_usd == made.bound_usd == made.units["a"].value_usd == pytest.approx(1.0 - loss)
+
+
+def test_under_a_cap_whose_mode_is_worth_most_comes_first() -> None:
+    members = [
+        replace(member(name), worth_usd=(0.0, 0.0, usd))
+        for name, usd in zip("abc", (0.0, 0.002, 0.001), strict=True)
+    ]
+    made = plan(members, slots_of([4.0, 6.0]), worth_slot=0)
+    assert modes(made) == {"a": ("low", "high"), "b": ("high", "high"), "c": ("low", "high")}
+    assert made.value_usd <= made.bound_usd <= made.value_usd + 1e-6
+
+
+def test_waiving_for_the_cap_is_not_undone_by_what_modes_are_worth() -> None:
+    members = [
+        replace(member(name, dwell_left_s=1800.0, min_on_s=3600.0), worth_usd=(0.0, 1e6, 3e6))
+        for name in "abc"
+    ]
+    made = plan(members, slots_of([2.0, 6.0, 6.0]))
+    (broken,) = made.broken
+    assert (broken.unit_ids, broken.over_kw) == (("c",), 0.0)
+    assert [path[0] for path in modes(made).values()] == ["low", "low", "off"]
+    assert made.value_usd <= made.bound_usd
+
+
 def test_who_must_run_runs_and_the_others_make_room() -> None:
     must = replace(member("a"), allowed=(ON, ON))
     made = plan([must, member("b", min_on_s=0.0)], slots_of([1.0, 1.0]))

@@ -16,7 +16,7 @@ from controller.program import UnitClass
 from controller.units import Mode, PowerCurve, Unit
 from tests.controller.capped import CURVE, HIGH, LOW, OFF_MODE, ON, check, random_fleet, slots_of
 from tests.controller.oracle import optimum
-from tests.controller.planning import random_class, random_slots, random_unit
+from tests.controller.planning import random_class, random_slots, random_terms, random_unit
 
 
 def gap(made: ClassPlan) -> float:
@@ -37,10 +37,10 @@ def test_without_a_cap_the_plan_is_the_optimum_and_its_own_bound() -> None:
         classes = [
             random_class(chance, random_unit(chance), slots, count=chance.randint(1, 3)) for _ in range(2)
         ]
-        dead_band = chance.choice([0.0, 0.1])
-        made = solve(classes, slots, dead_band=dead_band)
-        check(made, classes, slots, dead_band)
-        best = optimum([replace(each, count=1) for each in classes], slots, dead_band)
+        terms = random_terms(chance, slots)
+        made = solve(classes, slots, **terms)
+        check(made, classes, slots, **terms)
+        best = optimum([replace(each, count=1) for each in classes], slots, **terms)
         assert best is not None
         alone = math.fsum(share.worth_usd for share in made.shares)
         assert alone == pytest.approx(best.value_usd, abs=1e-9), seed
@@ -51,10 +51,10 @@ def test_without_a_cap_the_plan_is_the_optimum_and_its_own_bound() -> None:
 def test_with_a_cap_the_optimum_lies_between_the_plan_and_its_bound() -> None:
     lost = earned = 0.0
     for seed in range(120):
-        classes, slots, dead_band = random_fleet(seed)
-        made = solve(classes, slots, dead_band=dead_band)
-        check(made, classes, slots, dead_band)
-        best = optimum(classes, slots, dead_band)
+        classes, slots, terms = random_fleet(seed)
+        made = solve(classes, slots, **terms)
+        check(made, classes, slots, **terms)
+        best = optimum(classes, slots, **terms)
         kept = not any(share.waived for share in made.shares) and not any(made.over_kw)
         assert kept == (best is not None), seed  # what can be kept is kept, and what cannot is told
         if best is None:
@@ -68,10 +68,10 @@ def test_with_a_cap_the_optimum_lies_between_the_plan_and_its_bound() -> None:
 
 def test_a_cap_that_does_not_bind_costs_nothing() -> None:
     for seed in range(40):
-        classes, slots, dead_band = random_fleet(seed)
-        free = solve(classes, [replace(slot, cap_kw=math.inf) for slot in slots], dead_band=dead_band)
+        classes, slots, terms = random_fleet(seed)
+        free = solve(classes, [replace(slot, cap_kw=math.inf) for slot in slots], **terms)
         full = sum(each.count * each.unit.curve.modes[-1].watts for each in classes) / 1000
-        wide = solve(classes, [replace(slot, cap_kw=full) for slot in slots], dead_band=dead_band)
+        wide = solve(classes, [replace(slot, cap_kw=full) for slot in slots], **terms)
         assert paths(wide) == paths(free)
         assert wide.bound_usd == wide.value_usd == free.value_usd
 
@@ -82,15 +82,15 @@ def test_a_cap_that_does_not_bind_costs_nothing() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_the_same_is_planned_twice_and_prices_to_start_from_keep_the_bound(seed: int, other: int) -> None:
-    classes, slots, dead_band = random_fleet(seed)
-    made = solve(classes, slots, dead_band=dead_band)
-    again = solve(classes, slots, dead_band=dead_band)
+    classes, slots, terms = random_fleet(seed)
+    made = solve(classes, slots, **terms)
+    again = solve(classes, slots, **terms)
     assert paths(again) == paths(made)
     assert (again.bound_usd, again.prices_usd_per_kwh) == (made.bound_usd, made.prices_usd_per_kwh)
     chance = random.Random(other)
     known = [(slot.start, chance.uniform(0, 0.1)) for slot in slots]
-    warm = solve(classes, slots, dead_band=dead_band, prices=known)
-    check(warm, classes, slots, dead_band)
+    warm = solve(classes, slots, **terms, prices=known)
+    check(warm, classes, slots, **terms)
     assert warm.value_usd <= made.bound_usd + 1e-9
     assert made.value_usd <= warm.bound_usd + 1e-9
 

@@ -20,11 +20,11 @@ LAST_WATT = 40 / 1000 * 40 / 24 - 0.02
 
 def test_no_prices_make_the_dual_less_than_the_optimum() -> None:
     for seed in range(60):
-        classes, slots, dead_band = random_fleet(seed)
-        best = optimum(classes, slots, dead_band)
+        classes, slots, terms = random_fleet(seed)
+        best = optimum(classes, slots, **terms)
         if best is None:
             continue
-        program = Program(classes, slots, dead_band)
+        program = Program(classes, slots, **terms)
         dual = Dual(program, program.count, np.minimum(program.cap_kw, 1e6))
         chance = np.random.default_rng(seed)
         for _ in range(5):
@@ -39,6 +39,16 @@ def test_merit_order_gives_the_price_of_the_first_step_without_room() -> None:
     assert merit_order(program, program.count, program.cap_kw) == pytest.approx(expected)
     dear = Program(CLASSES, slots_of([5.0], price=0.5))
     assert merit_order(dear, dear.count, dear.cap_kw).tolist() == [0.0]  # nobody wants to run
+
+
+def test_merit_order_counts_what_modes_are_worth_in_their_slot() -> None:
+    worth = UnitClass(Unit("u", CURVE), HIGH, count=10, worth_usd=(0.0, 0.0, 0.002))
+    slots = slots_of([15.0, 15.0])
+    program = Program([worth], slots, worth_slot=1)
+    more = 0.002 / 0.25  # USD an hour for one kW more
+    assert merit_order(program, program.count, program.cap_kw) == pytest.approx([LAST_WATT, LAST_WATT + more])
+    made = solve([worth], slots, worth_slot=1)
+    assert made.prices_usd_per_kwh == pytest.approx([LAST_WATT, LAST_WATT + more], abs=1e-6)
 
 
 def test_from_nothing_the_prices_come_down_to_the_least_bound() -> None:

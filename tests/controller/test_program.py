@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bench import plan_reference
 from controller.plan import Slot
-from controller.program import Program, UnitClass, dwell_slots
+from controller.program import Program, UnitClass, dwell_slots, tail_values
 from controller.units import Mode, PowerCurve, Unit
 from tests.controller.oracle import optimum
-from tests.controller.planning import random_class, random_slots, random_unit
+from tests.controller.planning import random_class, random_slots, random_terms, random_unit
 
 LOW, HIGH = 1, 2
 UNIT = Unit("u", PowerCurve([Mode("off", 0, 0), Mode("low", 60, 1000), Mode("high", 100, 2000)]))
@@ -40,7 +40,7 @@ def random_program(seed: int, most: int) -> tuple[Program, np.ndarray]:
     slots = random_slots(chance, most)
     classes = [random_class(chance, random_unit(chance), slots) for _ in range(3)]
     prices = np.array([chance.choice([0.0, 0.0, chance.uniform(0, 0.05)]) for _ in slots])
-    return Program(classes, slots, chance.choice([0.0, 0.0, 0.1])), prices
+    return Program(classes, slots, **random_terms(chance, slots)), prices
 
 
 # ---- Against other ways to the same -----------------------------------------------------------------------
@@ -56,15 +56,38 @@ def test_the_kernel_finds_what_the_reference_finds_to_the_last_bit() -> None:
         assert found.kw.tobytes() == expected.kw.tobytes(), seed
 
 
+def test_a_unit_of_one_mode_that_nothing_holds_is_planned_to_the_last_bit_too() -> None:
+    """The kernel has a shorter way for it."""
+    for seed in range(150):
+        chance = random.Random(seed)
+        slots = random_slots(chance, 14)
+        units = [
+            replace(
+                each, curve=PowerCurve(each.curve.modes[:2]), min_on_s=0.0, min_off_s=0.0, starts_per_day=None
+            )
+            for each in (random_unit(chance) for _ in range(4))
+        ]
+        classes = [
+            UnitClass(unit, mode, worth_usd=chance.choice([(), (0.0, chance.uniform(-0.1, 0.1))]))
+            for unit, mode in zip(units, (None, 0, 1, 1), strict=True)
+        ]
+        program = Program(classes, slots, **random_terms(chance, slots))
+        prices = np.array([chance.choice([0.0, chance.uniform(0, 0.05)]) for _ in slots])
+        found, expected = program.best(prices), plan_reference.best(program, prices)
+        assert found.modes.tolist() == expected.modes.tolist(), seed
+        assert found.value_usd.tobytes() == expected.value_usd.tobytes(), seed
+        assert found.worth_usd.tobytes() == expected.worth_usd.tobytes(), seed
+
+
 def test_one_unit_earns_what_the_integer_program_says_it_can() -> None:
     for seed in range(200):
         chance = random.Random(seed)
         slots = random_slots(chance, 8)
         each = random_class(chance, random_unit(chance), slots)
-        dead_band = chance.choice([0.0, 0.0, 0.1])
+        terms = random_terms(chance, slots)
         prices = [chance.choice([0.0, 0.0, chance.uniform(0, 0.05)]) for _ in slots]
-        found = Program([each], slots, dead_band).best(np.array(prices))
-        best = optimum([each], slots, dead_band, prices)
+        found = Program([each], slots, **terms).best(np.array(prices))
+        best = optimum([each], slots, prices, **terms)
         assert best is not None, seed
         assert found.value_usd[0] == pytest.approx(best.value_usd, abs=1e-9), (seed, found.modes, best.paths)
 
@@ -290,9 +313,68 @@ def test_a_class_earns_the_same_whatever_stands_beside_it(seed: int) -> None:
     backward = np.arange(len(program.classes), dtype=np.intp)[::-1].copy()
     assert program.best(prices, of=backward).modes.tolist() == together.modes[::-1].tolist()
     for index, each in enumerate(program.classes):
-        alone = Program([each], program.slots, program.dead_band).best(prices)
+        alone = program.of_classes([each]).best(prices)
         assert alone.value_usd[0] == together.value_usd[index]
         assert alone.modes[0].tolist() == together.modes[index].tolist()
+
+
+# ---- The worth of modes -----------------------------------------------------------------------------------
+
+
+def test_being_in_a_mode_in_its_slot_earns_its_worth_more() -> None:
+    slots = slots_at(SPIKE, SPIKE, SPIKE)
+    program = Program([UnitClass(UNIT, HIGH, worth_usd=(0.0, 0.2, 0.1))], slots, worth_slot=1)
+    found = program.best(np.zeros(3))
+    assert found.modes.tolist() == [[0, LOW, 0]]
+    earned = 0.2 + 0.25 * (60 * 40 / 24000 - SPIKE)
+    assert found.value_usd[0] == found.worth_usd[0] == pytest.approx(earned)
+    assert program.worth(0, np.array([0, HIGH, 0], dtype=np.uint8)) == pytest.approx(
+        0.1 + 0.25 * (100 * 40 / 24000 - 2 * SPIKE)
+    )
+    assert program.mode_worths().tolist() == [[0.0, 0.2, 0.1]]
+
+
+def test_the_same_for_every_mode_is_worth_that_much_and_changes_no_path() -> None:
+    for seed in range(40):
+        program, prices = random_program(seed, 10)
+        plain = program.of_classes([replace(each, worth_usd=()) for each in program.classes])
+        same = program.of_classes(
+            [replace(each, worth_usd=(0.5,) * len(each.unit.curve.modes)) for each in program.classes]
+        )
+        assert same.best(prices).value_usd == pytest.approx(plain.best(prices).value_usd + 0.5, abs=1e-12)
+        nothing = program.of_classes(
+            [replace(each, worth_usd=(0.0,) * len(each.unit.curve.modes)) for each in program.classes]
+        )
+        assert nothing.best(prices).modes.tolist() == plain.best(prices).modes.tolist()
+        assert nothing.best(prices).value_usd.tobytes() == plain.best(prices).value_usd.tobytes()
+
+
+def test_a_worth_may_be_there_for_some_classes_only() -> None:
+    slots = slots_at(SPIKE)
+    classes = [UnitClass(UNIT, 0), UnitClass(UNIT, 0, worth_usd=(0.0, 0.0, 9.0)), UnitClass(UNIT, 0)]
+    assert Program(classes, slots).best(np.zeros(1)).modes.tolist() == [[0], [HIGH], [0]]
+
+
+# ---- What is left from a mode on --------------------------------------------------------------------------
+
+
+def test_tails_are_what_the_best_path_earns_from_each_mode_when_nothing_binds() -> None:
+    for seed in range(60):
+        chance = random.Random(seed)
+        slots = random_slots(chance, 8)
+        units = [random_unit(chance) for _ in range(3)]
+        free = [replace(each, min_on_s=0.0, min_off_s=0.0, starts_per_day=None) for each in units]
+        tails = tail_values(units, slots)
+        for unit, values in zip(free, tails, strict=True):
+            classes = [UnitClass(unit, mode) for mode in range(len(unit.curve.modes))]
+            assert values == pytest.approx(
+                Program(classes, slots).best(np.zeros(len(slots))).value_usd, abs=1e-12
+            )
+
+
+def test_tails_without_slots_are_nothing_and_without_units_there_are_none() -> None:
+    assert [values.tolist() for values in tail_values([UNIT], [])] == [[0.0, 0.0, 0.0]]
+    assert tail_values([], slots_at(CHEAP)) == []
 
 
 # ---- Edges ------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ static void *exactly(size_t size)
 typedef struct {
     hm_plan plan;
     hm_plan_class *class;
-    double *hours, *per_th, *per_th_hour, *per_kwh, *th, *kw, *prices;
+    double *hours, *per_th, *per_th_hour, *per_kwh, *th, *kw, *prices, *worth;
     uint32_t *locks;
     int32_t *days;
     uint8_t *allowed;
@@ -86,6 +86,7 @@ static void make(instance *x)
     x->prices = exactly(slots * sizeof(double));
     x->th = exactly(modes * sizeof(double));
     x->kw = exactly(modes * sizeof(double));
+    x->worth = exactly(modes * sizeof(double));
     x->locks = exactly(2 * slots * sizeof(uint32_t));
     x->days = exactly(slots * sizeof(int32_t));
     x->allowed = exactly(slots * modes);
@@ -105,8 +106,10 @@ static void make(instance *x)
     class->change_h = random_below(2) ? random_between(0, 0.1) : 0;
     class->wear_usd = random_below(3) ? 0 : random_between(0, 0.1);
     class->allowed = random_below(2) ? 0 : -1;
+    class->worth = random_below(2) ? 0 : -1;
     for (size_t m = 0; m < modes; m++) {
         x->th[m] = m ? x->th[m - 1] + random_between(10, 90) : 0;
+        x->worth[m] = random_between(-0.1, 0.1);
         x->kw[m] = m ? x->kw[m - 1] + random_between(0.1, 2) : random_between(0, 0.02);
     }
     for (size_t t = 0; t < slots; t++) {
@@ -127,6 +130,7 @@ static void make(instance *x)
     class->levels = class->counted ? most + 1 : 1;
     x->plan = (hm_plan){.slots = slots, .class_count = 1, .classes = class, .hours = x->hours, .usd_per_th = x->per_th,
                         .usd_per_th_hour = x->per_th_hour, .usd_per_kwh = x->per_kwh, .th_s = x->th, .kw = x->kw,
+                        .mode_worth_usd = x->worth, .worth_slot = random_below((uint32_t)slots),
                         .locks = x->locks, .days = x->days, .allowed = x->allowed,
                         .dead_band = random_below(2) ? random_between(0, 0.3) : 0};
 }
@@ -134,7 +138,7 @@ static void make(instance *x)
 static void drop(instance *x)
 {
     free(x->class), free(x->hours), free(x->per_th), free(x->per_th_hour), free(x->per_kwh);
-    free(x->prices), free(x->th), free(x->kw), free(x->locks), free(x->days), free(x->allowed);
+    free(x->prices), free(x->worth), free(x->th), free(x->kw), free(x->locks), free(x->days), free(x->allowed);
 }
 
 static int is_allowed(const instance *x, size_t t, int mode)
@@ -175,6 +179,8 @@ static double try_all(const instance *x, size_t t, int before, size_t free_at, i
         earns = x->per_th[t] * x->th[mode] - (x->per_kwh[t] + x->prices[t]) * x->hours[t] * x->kw[mode];
         if (t == 0 && known)
             earns -= x->plan.dead_band * x->per_th[0] * fabs(x->th[mode] - x->th[before]);
+        if (t == x->plan.worth_slot && class->worth >= 0)
+            earns += x->worth[mode];
         if (begins)
             earns -= x->per_th_hour[t] * x->th[mode] * class->restart_h + class->wear_usd;
         if (known && before > 0 && mode > 0 && mode != before)
@@ -184,6 +190,24 @@ static double try_all(const instance *x, size_t t, int before, size_t free_at, i
         best = earns > best ? earns : best;
     }
     return best;
+}
+
+/* What is left from each mode on, against every path of an instance in which nothing binds any more. */
+static void compare_tails(instance *x)
+{
+    const size_t slots = x->plan.slots, modes = x->class->modes;
+    double *tails = exactly(modes * sizeof(double));
+
+    hm_plan_tails(tails, &x->plan);
+    x->class->counted = 0;
+    x->class->allowed = x->class->worth = -1;
+    x->plan.dead_band = 0;
+    memset(x->prices, 0, slots * sizeof(double));
+    memset(x->locks, 0, 2 * slots * sizeof(uint32_t));
+    for (int mode = 0; mode < (int)modes; mode++)
+        CHECK(fabs(tails[mode] - try_all(x, 0, mode, 0, 0)) < 1e-12);
+    note(tails, modes * sizeof *tails);
+    free(tails);
 }
 
 static void plan_and_compare(void)
@@ -222,6 +246,8 @@ static void plan_and_compare(void)
           HM_PLAN_SCRATCH);
     CHECK(hm_plan_best(value, worth, modes, kw, early, scratch, needed, &x.plan, x.prices, &wrong, 1, NULL) ==
           HM_PLAN_INVALID);
+    if (random_below(8) == 0)
+        compare_tails(&x);
     free(value), free(worth), free(scratch), free(kw), free(modes), free(early);
     drop(&x);
 }
