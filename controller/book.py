@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from controller.ticks import SIGNAL_PREFIX
+from controller.ticks import POWER_DAY_AHEAD, SIGNAL_PREFIX
 from controller.validate import CLOCK_SKEW_S, Refused, SeriesRule, check_tick
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ CAPACITY: Final = 2_000
 """Ticks kept of one series: three weeks of quarter hours."""
 SIGNAL_MEMORY_S: Final = 86_400.0
 """A signal that ended is remembered this long: its ramp is measured from there."""
+DAY_AHEAD_MEMORY_S: Final = 3_600.0
+"""And so is what the market expected: who knows only the last quarter hour's price compares it with what was expected then."""
 
 
 class TickBook:
@@ -179,7 +181,8 @@ class TickBook:
                 for key in old - told:
                     del known[key]
         ordered = [known[key] for key in sorted(known)]
-        self._ticks[series] = _windows_that_matter(ordered, now) if is_signal else _that_matter(ordered, now)
+        matter = _windows_that_matter if is_signal else _that_matter
+        self._ticks[series] = matter(ordered, now)
         return news
 
 
@@ -189,9 +192,12 @@ def _key(tick: Tick, is_signal: bool) -> tuple[float, str]:  # noqa: FBT001 - pr
 
 
 def _that_matter(ticks: Sequence[Tick], now: float) -> tuple[Tick, ...]:
-    """Of what began in the past only the newest matters: it holds now, or is the last good one."""
+    """Of what began in the past only the newest matters: it holds now, or is the last good one. Of day-ahead prices, those of the last hour."""
     begun = [index for index, tick in enumerate(ticks) if tick.valid_from <= now]
     first = begun[-1] if begun else 0
+    since = now - DAY_AHEAD_MEMORY_S
+    while first > 0 and ticks[first].series == POWER_DAY_AHEAD and ticks[first - 1].valid_to > since:
+        first -= 1
     return tuple(ticks[first : first + CAPACITY])
 
 

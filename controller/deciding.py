@@ -14,39 +14,62 @@ from controller.decisions import Reason
 from controller.economics import SECONDS_PER_HOUR
 from controller.fleet import PolicyConfig, cases_of, draws_ratio, members_of, taken_kw
 from controller.forecast import PowerAhead, TypicalDay, learn, power_ahead
+from controller.inputs_codec import LATER
 from controller.limits import Limits, read_limits
 from controller.market import Market, horizon_slots, power_in_force, read_market
 from controller.planner import plan
 from controller.policy import decide
 from controller.policy_scene import Scene
+from controller.recent import QUARTER_S, Recent, remember
+from controller.standing import RealTime, Worths, last_known, seen_of, worth_of
 from controller.ticks import POWER
 from controller.units import UNKNOWN
 from controller.view import View
+from controller.worth import Sees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.decisions import Decision
     from controller.fleet import Case
-    from controller.plan import Plan
+    from controller.plan import Member, Plan
     from controller.snapshot import Snapshot
     from controller.ticks import Tick
 
+__all__ = [
+    "LASTING",
+    "DecidingConfig",
+    "Memory",
+    "RealTime",
+    "Sees",
+    "cannot_wait",
+    "decide_tick",
+    "learned",
+    "limits_since",
+    "next_memory",
+    "seen_ticks",
+]
+
 LASTING: Final = frozenset({"fixed", "configuration"})
 """Sources of the one price that somebody wrote down: without an end it holds for ever, where another's is that of the moment."""
+
+AHEAD_KNOWN_S: Final = 8 * QUARTER_S
+"""Where prices are known for longer than that, the plan needs no other opinion of what comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecidingConfig:
     """All that decisions depend on besides what is seen: the policy, how far ahead is planned, and in how long slots.
 
-    `lasting` names the sources whose power price, where it has no end, is known to hold, so that nothing else is expected.
+    `lasting` names the sources whose power price, where it has no end, is known to hold, so that nothing else is expected. `real_time` says
+    how to decide where the next prices are not known; without it the plan goes by the prices it expects alone.
     """
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     horizon_hours: float = 36.0
     slot_s: float = 900.0
     lasting: frozenset[str] = LASTING
+    real_time: RealTime | None = field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         """Refuse times that never pass."""
@@ -61,6 +84,15 @@ class DecidingConfig:
         return self.horizon_hours * SECONDS_PER_HOUR
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a tick leaves to the next one besides its decisions: where the next plan starts from, and what was learned of the power price."""
+
+    starting_prices: tuple[tuple[float, float], ...] = ()
+    typical_day: TypicalDay = field(default_factory=TypicalDay)
+    recent: Recent = field(default_factory=Recent)
+
+
 def decide_tick(
     snapshot: Snapshot,
     last: Mapping[str, Decision],
@@ -72,21 +104,30 @@ def decide_tick(
     `make_plan` is there to be timed. A planner that fails leaves no plan: units hold, and what outranks profit goes on.
     """
     policy, now = config.policy, snapshot.at
-    market = read_market(
-        snapshot.ticks, policy.rules, policy.earned, now, snapshot.refused, snapshot.earnings
-    )
+    ticks = _seen(snapshot.ticks, config)
+    market = read_market(ticks, policy.rules, policy.earned, now, snapshot.refused, snapshot.earnings)
     limits = read_limits(snapshot, policy.site, config.horizon_s)
     cases = cases_of(snapshot, last, policy)
     planned: Plan | None = None
     power: PowerAhead | None = None
+    worth: Worths | None = None
     fault = ""
     if isinstance(market, Market):
         try:
-            power = _power(snapshot, market, config)
-            planned = _plan(snapshot, market, power, limits, cases, config, make_plan)
+            power = _power(ticks, snapshot, market, config)
+            planned, worth = _plan(snapshot, market, power, limits, cases, config, make_plan)
         except Exception as error:  # noqa: BLE001 - no fault of the planner may keep a unit from obeying heat or signals
             fault = f"{type(error).__name__}: {error}"
-    decisions = decide(Scene(now, policy, market, planned, limits), cases)
+    scene = Scene(
+        now,
+        _policy(config, worth),
+        market,
+        planned,
+        limits,
+        worth,
+        trusts_told=config.real_time is not None,
+    )
+    decisions = decide(scene, cases)
     return View(
         snapshot=snapshot,
         market=market,
@@ -98,7 +139,30 @@ def decide_tick(
         limits=limits,
         plan_fault=fault,
         power_ahead=power,
+        worth=worth,
     )
+
+
+def seen_ticks(ticks: Mapping[str, tuple[Tick, ...]], sees: Sees) -> Mapping[str, tuple[Tick, ...]]:
+    """The ticks as a decision may see them: where only earlier prices are known, those stand in for the quarter hour after theirs.
+
+    That is so of power prices with an end. One without an end is known when it begins, and takes over from them then.
+    """
+    prices = ticks.get(POWER, ())
+    if sees is Sees.A or all(math.isinf(tick.valid_to) for tick in prices):
+        return ticks
+    opens = min((tick.valid_from for tick in prices if math.isinf(tick.valid_to)), default=math.inf)
+    later = [
+        tick
+        if math.isinf(tick.valid_to)
+        else replace(
+            tick,
+            valid_from=tick.valid_from + QUARTER_S,
+            valid_to=min(tick.valid_to + QUARTER_S, opens),
+        )
+        for tick in prices
+    ]
+    return {**ticks, POWER: tuple(tick for tick in later if tick.valid_from < tick.valid_to)}
 
 
 def limits_since(snapshot: Snapshot, last: Mapping[str, Decision], config: DecidingConfig) -> Limits:
@@ -157,19 +221,50 @@ _OUTRANKS: Final = frozenset(
 """What may leave a unit in a lower mode than a signal or a person wants."""
 
 
-def next_typical_day(
-    day: TypicalDay, ticks: Mapping[str, Sequence[Tick]], at: float, policy: PolicyConfig
-) -> TypicalDay:
-    """The typical day that the next tick sees, from the one this tick saw and its ticks."""
-    price = power_in_force(ticks, policy.rules, at)
-    return day if price is None else learn(day, price, at, policy.site.zone)
+def next_memory(memory: Memory, view: View, config: DecidingConfig) -> Memory:
+    """What the next tick goes on from after the one of this view, which began with `memory`."""
+    after = learned(memory, view.snapshot.ticks, view.at, config)
+    return after if view.plan is None else replace(after, starting_prices=_starting_prices(view.plan))
 
 
-def _power(snapshot: Snapshot, market: Market, config: DecidingConfig) -> PowerAhead:
+def learned(
+    memory: Memory, ticks: Mapping[str, tuple[Tick, ...]], at: float, config: DecidingConfig
+) -> Memory:
+    """The memory after a look at the power price in force at `at`, as far as there is one to act on."""
+    policy = config.policy
+    price = power_in_force(_seen(ticks, config), policy.rules, at)
+    if price is None:
+        return memory
+    return replace(
+        memory,
+        typical_day=learn(memory.typical_day, price, at, policy.site.zone),
+        recent=remember(memory.recent, price, at),
+    )
+
+
+def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
+    """What the next plan may start from; nothing where power is not short."""
+    prices = made.prices_usd_per_kwh
+    starts = (slot.start for slot in made.slots)
+    return tuple(zip(starts, prices, strict=True)) if any(prices) else ()
+
+
+def _seen(ticks: Mapping[str, tuple[Tick, ...]], config: DecidingConfig) -> Mapping[str, tuple[Tick, ...]]:
+    return ticks if config.real_time is None else seen_ticks(ticks, config.real_time.sees)
+
+
+def _policy(config: DecidingConfig, worth: Worths | None) -> PolicyConfig:
+    """The policy; where standing in a mode has a worth of its own, that keeps a unit from going to and fro, and no dead band."""
+    return config.policy if worth is None else replace(config.policy, dead_band=0.0)
+
+
+def _power(
+    ticks: Mapping[str, tuple[Tick, ...]], snapshot: Snapshot, market: Market, config: DecidingConfig
+) -> PowerAhead:
     return power_ahead(
         market.at,
         market.power_usd_per_kwh,
-        snapshot.ticks,
+        ticks,
         market.at + config.horizon_s,
         snapshot.typical_day,
         config.policy.rules.get(POWER),
@@ -185,13 +280,25 @@ def _plan(
     cases: Sequence[Case],
     config: DecidingConfig,
     make_plan: Callable[..., Plan],
-) -> Plan:
-    cuts = limits.cuts(market.at, market.at + config.horizon_s)
-    slots = horizon_slots(market, power.steps, config.horizon_s, config.slot_s, cuts)
-    slots = limits.limited(slots, taken_kw(cases, config.policy), draws_ratio(cases))
-    return make_plan(
-        members_of(cases, slots, limits),
-        slots,
-        dead_band=config.policy.dead_band,
-        prices=snapshot.starting_prices,
-    )
+) -> tuple[Plan, Worths | None]:
+    """The plan, and what standing in a mode is worth where the coming prices are not known."""
+    real_time = config.real_time
+    last: int | None = None
+    cuts: Sequence[float] = limits.cuts(market.at, market.at + config.horizon_s)
+    if real_time is not None and power.known_until <= market.at + AHEAD_KNOWN_S:
+        last = last_known(power, market.at)
+        cuts = [*cuts, (last + 1) * QUARTER_S]
+
+    def rooms(stretches: Sequence[tuple[float, float]]) -> Sequence[tuple[float, int]]:
+        return limits.rooms(stretches, taken_kw(cases), draws_ratio(cases))
+
+    slots = horizon_slots(market, power.steps, config.horizon_s, config.slot_s, cuts, rooms)
+    members: Sequence[Member] = members_of(cases, slots, limits)
+    prices = snapshot.starting_prices
+    if real_time is None or last is None:
+        return make_plan(members, slots, dead_band=config.policy.dead_band, prices=prices), None
+    recent = remember(snapshot.recent, market.power_usd_per_kwh, market.at)
+    seen = seen_of(recent, power, last, snapshot.ticks, real_time.sees)
+    known = sum(slot.start < (last + 1) * QUARTER_S for slot in slots)
+    members, worth = worth_of(members, slots, known, seen, real_time)
+    return make_plan(members, slots, prices=prices, worth_slot=known - 1), worth

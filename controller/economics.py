@@ -93,11 +93,12 @@ def best_of(
 
     A mode must beat the first by more than `dead_band` times the revenue that lies between it and `away_from`.
     """
-    here = revenue_usd_per_hour(away_from.th_s, hashprice)
+    usd_per_th = hashprice / TH_PER_PH / HOURS_PER_DAY
+    here = usd_per_th * away_from.th_s
     best, most = modes[0], float("-inf")
     for mode in modes:
-        at_stake = abs(revenue_usd_per_hour(mode.th_s, hashprice) - here)
-        worth = margin_usd_per_hour(mode, hashprice, power_price) - dead_band * at_stake
+        revenue = usd_per_th * mode.th_s
+        worth = revenue - power_price * mode.watts / W_PER_KW - dead_band * abs(revenue - here)
         if worth > most:
             best, most = mode, worth
     return best

@@ -7,7 +7,8 @@ memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from controller.hashprice import Earned
@@ -104,32 +105,32 @@ class PolicyConfig:
             raise ValueError("max_changes_per_minute must be one or more")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
-    """One unit on one tick.
+    """One unit on one tick, which is on the local day numbered `day`.
 
-    `last` is its last decision, None where that means nothing now. `intended` is the mode it is meant to be in: the one last decided,
+    `last` is its last decision, None where that means nothing now, and `numbers` are what it keeps. `intended` is the mode it is meant to be in: the one last decided,
     else the one it was found in. `found` is the mode read from it; `actual` the one it is in: in a dry run, and where it does not say, the one
     it is meant to be in, unless it should long have said so. Each of them is "unknown" where nobody knows. `answers` is false for a unit that cannot be told anything.
-    `ratio`, one at least, is how much more than its modes' watts it draws, and `ratio_w` the watts of the mode in which that was measured.
+    What follows from that is reckoned once.
     """
 
     unit: Unit
     state: UnitState | None
     last: Decision | None
     now: float
-    dry_run: bool
+    day: int
+    config: PolicyConfig
     answers: bool
     intended: str
     found: str
     actual: str
-    ratio: float = 1.0
-    ratio_w: float = 0.0
+    numbers: Mapping[str, float]
 
     def remembered(self, key: str) -> float | None:
         """A time in the last decision, now at the latest: a clock that was set back makes no wait longer."""
-        value = None if self.last is None else self.last.numbers.get(key)
-        return None if value is None else min(value, self.now)
+        value = self.numbers.get(key)
+        return self.now if value is not None and value > self.now else value
 
     def dwell_left_s(self, to_mode: str) -> float:
         """How long the unit must still stay as it is before it may be turned on or off; 0 when free."""
@@ -147,49 +148,53 @@ class Case:
     @property
     def settle_left_s(self) -> float:
         """How long the unit, told a mode and not yet in it, may still take to get there by its own account."""
+        if self.intended == self.actual or self.intended in {OFF, UNKNOWN}:
+            return 0.0
         changed = self.remembered(CHANGED)
-        if (
-            changed is None
-            or self.remembered(TOLD) is None
-            or not self.astray
-            or self.intended in {OFF, UNKNOWN}
-        ):
+        if changed is None or self.remembered(TOLD) is None:
             return 0.0
         needs_s = self.unit.restart_s if self.actual == OFF else self.unit.change_s
         return max(changed + needs_s - self.now, 0.0)
 
-    @property
+    @cached_property
     def contradicts_since(self) -> float | None:
         """Since when its work has contradicted the mode it says it is in: it runs and hands in nothing, or it is off and hands in work."""
         state = self.state
-        if self.dry_run or not self.answers or state is None or state.hashrate_th_s is None:
+        if self.config.dry_run or not self.answers or state is None or state.hashrate_th_s is None:
             return None
         if self.found == UNKNOWN or (self.found == OFF) == (state.hashrate_th_s == 0):
             return None
         since = self.remembered(CONTRADICTS)
         return self.now if since is None else since
 
-    def contradicts(self, config: PolicyConfig) -> bool:
+    @property
+    def contradicts(self) -> bool:
         """Whether it has done so for longer than a start and the shares of a slow device explain."""
         since = self.contradicts_since
-        needs_s = config.silent_after_s + (0.0 if self.found == OFF else self.unit.restart_s)
-        return since is not None and self.now - since >= needs_s
+        if since is None:
+            return False
+        needs_s = self.config.silent_after_s + (0.0 if self.found == OFF else self.unit.restart_s)
+        return self.now - since >= needs_s
 
-    def starts_today(self, zone: str) -> int:
+    @property
+    def starts_today(self) -> int:
         """How often it was started on this calendar day, as far as starts are counted."""
-        if self.last is None or self.last.numbers.get(DAY) != local_day(self.now, zone):
-            return 0
-        return int(self.last.numbers.get(STARTS, 0))
+        numbers = self.numbers
+        return int(numbers.get(STARTS, 0)) if numbers.get(DAY) == self.day else 0
 
-    def starts_left(self, zone: str) -> int | None:
+    @property
+    def starts_left(self) -> int | None:
         """How often it may still be started today, None for no limit."""
         limit = self.unit.starts_per_day
-        return None if limit is None else max(limit - self.starts_today(zone), 0)
+        return None if limit is None else max(limit - self.starts_today, 0)
 
     def cooler(self) -> Mode | None:
         """The mode a unit that is too hot goes to: one below, the lowest for one that is off; None for one that is not too hot."""
-        most_c, temp_c = self.unit.max_temp_c, self._temp_c()
-        if most_c is None or temp_c is None or not temp_c > most_c:
+        most_c = self.unit.max_temp_c
+        if most_c is None:
+            return None
+        temp_c = self._temp_c()
+        if temp_c is None or not temp_c > most_c:
             return None
         curve = self.unit.curve
         present = [curve.mode(name).watts for name in (self.intended, self.actual) if name in curve]
@@ -199,8 +204,11 @@ class Case:
     @property
     def is_warm(self) -> bool:
         """Whether it is too near its limit to be turned up."""
-        most_c, temp_c = self.unit.max_temp_c, self._temp_c()
-        return most_c is not None and temp_c is not None and temp_c > most_c - COOL_C
+        most_c = self.unit.max_temp_c
+        if most_c is None:
+            return False
+        temp_c = self._temp_c()
+        return temp_c is not None and temp_c > most_c - COOL_C
 
     @property
     def cool_again(self) -> str:
@@ -208,34 +216,34 @@ class Case:
         most_c = self.unit.max_temp_c or 0.0
         return f"is turned up again below {most_c - COOL_C:g} °C; it has {self._temp_c() or 0:.1f} of {most_c:g} °C"
 
-    def drawn_w(self, config: PolicyConfig) -> float:
+    @cached_property
+    def drawn_w(self) -> float:
         """What the unit certainly may draw now, W: what it is in, what it was told and may be going to, what was measured.
 
         One that does not answer may have started again by itself in any mode: it counts with all it can, as one nobody ever saw.
         """
-        curve = self.unit.curve
-        names = [self.actual]
-        if self.remembered(TOLD) is not None:
-            names += [self.intended, self.found]
-        watts = [self.watts(curve.mode(name)) for name in names if name in curve]
-        if not self.answers or self.contradicts(config) or self.actual == UNKNOWN or not watts:
-            watts.append(self.watts(curve.modes[-1]))
-        if self._power_w is not None:
-            watts.append(self._power_w)
+        modes = self.unit.curve.by_name
+        names = (self.actual, self.intended, self.found) if TOLD in self.numbers else (self.actual,)
+        watts = [self.watts(modes[name]) for name in names if name in modes]
+        if not self.answers or self.contradicts or self.actual == UNKNOWN or not watts:
+            watts.append(self.watts(self.unit.curve.modes[-1]))
+        power_w = self._power_w
+        if power_w is not None:
+            watts.append(power_w)
         return max(watts)
 
     def watts(self, mode: Mode) -> float:
         """What this very unit draws in a mode, W, as far as it was measured in any."""
         return mode.watts if self.ratio == 1.0 or mode.name == OFF else round(mode.watts * self.ratio, 3)
 
-    def steady_w(self, mode: str, config: PolicyConfig) -> float:
+    def steady_w(self, mode: str) -> float:
         """What the unit draws in `mode` as far as can be told, W: as measured where it has been in it for long enough."""
         curve = self.unit.curve
         if not self.answers or mode not in curve:
-            return self.drawn_w(config)
+            return self.drawn_w
         if mode != self.actual or not self.is_steady:
             return self.watts(curve.mode(mode))
-        if self.contradicts(config):
+        if self.contradicts:
             return max(self.watts(curve.modes[-1]), self._power_w or 0.0)
         if self._power_w is None:
             return self.watts(curve.mode(mode))
@@ -246,36 +254,39 @@ class Case:
         """Whether it has been in the mode it is meant to be in for so long that its measured power is that mode's."""
         changed = self.remembered(CHANGED)
         settled = changed is None or self.now - changed > self.unit.restart_s + STEADY_S
-        return settled and not self.astray and not self.dry_run and self.state is not None
+        return settled and not self.astray and not self.config.dry_run and self.state is not None
 
-    def measured(self, config: PolicyConfig) -> tuple[float, float]:
-        """How much more than its modes' watts it draws, and the watts of the mode in which that was measured.
+    @property
+    def ratio(self) -> float:
+        """How much more than its modes' watts it draws, one at least."""
+        return self.measured[0]
+
+    @cached_property
+    def measured(self) -> tuple[float, float]:
+        """How much more than its modes' watts it draws, one at least, and the watts of the mode in which that was measured.
 
         It rises with a reading at once and falls slowly: what was drawn once in a mode may be drawn in it again. In a mode of fewer watts
         it is all but kept, since that one says little of the others.
         """
-        kept = kept_w = 0.0
-        passed_s = 0.0
-        if self.last is not None:
-            kept, kept_w = (self.last.numbers.get(key, 0.0) for key in (RATIO, RATIO_W))
-            passed_s = max(self.now - self.last.at, 0.0)
-        ratio, ratio_w = max(kept, 1.0), kept_w
+        ratio, ratio_w = max(self.numbers.get(RATIO, 0.0), 1.0), self.numbers.get(RATIO_W, 0.0)
+        power_w = self._power_w
         curve = self.unit.curve
         if (
-            self._power_w is not None
+            power_w is not None
             and self.found in curve
             and self.found == self.actual != OFF
             and self.answers
             and self.is_steady
-            and not self.contradicts(config)
+            and not self.contradicts
         ):
-            watts = curve.mode(self.found).watts
-            seen = min(max(self._power_w / watts, 1.0), _MOST_RATIO) if watts > 0 else 1.0
+            kept_w, watts = ratio_w, curve.mode(self.found).watts
+            seen = min(max(power_w / watts, 1.0), _MOST_RATIO) if watts > 0 else 1.0
             if seen >= ratio or watts >= kept_w:
                 ratio_w = watts
             if seen >= ratio:
                 ratio = seen
             else:
+                passed_s = 0.0 if self.last is None else max(self.now - self.last.at, 0.0)
                 fades_s = _RATIO_FADES_S if watts >= kept_w else _RATIO_KEPT_S
                 ratio = seen + (ratio - seen) * math.exp(-passed_s / fades_s)
         return (ratio, ratio_w) if ratio >= 1.0 + _RATIO_SLACK else (1.0, 0.0)
@@ -292,7 +303,7 @@ class Case:
 
     @property
     def _power_w(self) -> float | None:
-        power_w = None if self.state is None or self.dry_run else self.state.power_w
+        power_w = None if self.state is None or self.config.dry_run else self.state.power_w
         return None if power_w is None else min(power_w, self._most_w)
 
     def _temp_c(self) -> float | None:
@@ -311,36 +322,27 @@ def cases_of(snapshot: Snapshot, last: Mapping[str, Decision], config: PolicyCon
 
     `last` holds the last decision of each unit; those of a dry run mean nothing to a live one, and the other way round.
     """
+    now, day = snapshot.at, local_day(snapshot.at, config.site.zone)
+    states = snapshot.states
     return tuple(
-        _case(unit, snapshot.states.get(unit.id), last.get(unit.id), snapshot.at, config)
-        for unit in snapshot.units
+        [_case(unit, states.get(unit.id), last.get(unit.id), now, day, config) for unit in snapshot.units]
     )
 
 
 def _case(
-    unit: Unit, state: UnitState | None, last: Decision | None, now: float, config: PolicyConfig
+    unit: Unit, state: UnitState | None, last: Decision | None, now: float, day: int, config: PolicyConfig
 ) -> Case:
+    modes = unit.curve.by_name
     known = last if last is not None and last.dry_run == config.dry_run else None
-    found = (
-        state.mode if state is not None and state.mode is not None and state.mode in unit.curve else UNKNOWN
-    )
-    intended = known.to_mode if known is not None and known.to_mode in unit.curve else found
+    mode = None if state is None else state.mode
+    found = mode if mode is not None and mode in modes else UNKNOWN
+    intended = known.to_mode if known is not None and known.to_mode in modes else found
     actual = found
     if config.dry_run or (found == UNKNOWN and not _is_overdue(unit, known, now)):
         actual = intended
-    case = Case(
-        unit=unit,
-        state=state,
-        last=known,
-        now=now,
-        dry_run=config.dry_run,
-        answers=state is not None and state.reachable and now - state.observed_at <= config.unit_max_age_s,
-        intended=intended,
-        found=found,
-        actual=actual,
-    )
-    ratio, ratio_w = case.measured(config)
-    return case if ratio == 1.0 else replace(case, ratio=ratio, ratio_w=ratio_w)
+    answers = state is not None and state.reachable and now - state.observed_at <= config.unit_max_age_s
+    numbers = {} if known is None else known.numbers
+    return Case(unit, state, known, now, day, config, answers, intended, found, actual, numbers)
 
 
 def _is_overdue(unit: Unit, last: Decision | None, now: float) -> bool:
@@ -351,9 +353,9 @@ def _is_overdue(unit: Unit, last: Decision | None, now: float) -> bool:
     return now - numbers[CHANGED] > max(unit.restart_s, unit.change_s) + STEADY_S
 
 
-def taken_kw(cases: Iterable[Case], config: PolicyConfig) -> float:
+def taken_kw(cases: Iterable[Case]) -> float:
     """What the units draw that cannot be told anything: nobody else may use it."""
-    return math.fsum(case.drawn_w(config) for case in cases if not case.answers) / _W_PER_KW
+    return math.fsum(case.drawn_w for case in cases if not case.answers) / _W_PER_KW
 
 
 def draws_ratio(cases: Iterable[Case]) -> float:
@@ -362,7 +364,7 @@ def draws_ratio(cases: Iterable[Case]) -> float:
     The planner knows modes alone; so much less than what is allowed may it plan with.
     """
     cases = [case for case in cases if case.answers]
-    if all(case.ratio == 1.0 for case in cases):
+    if all([case.ratio == 1.0 for case in cases]):  # noqa: C419 - half the time of a generator
         return 1.0
     modes = [
         (case, case.unit.curve.mode(case.intended)) for case in cases if case.intended in case.unit.curve
@@ -381,34 +383,34 @@ def members_of(cases: Iterable[Case], slots: Sequence[Slot], limits: Limits) -> 
         if not case.answers:
             continue
         unit = case.unit
-        # Units with modes of the same names that the same signals are about, and the same wish of a person, are bound alike.
-        about = tuple([window.concerns(unit.id) for window in limits.found])
         wish = limits.overrides.get(unit.id)
-        key = (
-            tuple([mode.name for mode in unit.curve.modes]),
-            about,
-            None if wish is None else (wish.mode, wish.since, wish.until),
-        )
-        if key not in binding:
-            binding[key] = obliged_slots(limits, unit, slots)
-        allowed = _kept_cool(case, binding[key], len(slots))
-        members.append(Member(unit, _standing(case, limits.site.zone), allowed))
+        allowed: tuple[frozenset[str] | None, ...] = ()
+        if limits.found or wish is not None:
+            # Units with modes of the same names that the same signals are about, and the same wish of a person, are bound alike.
+            about = tuple([window.concerns(unit.id) for window in limits.found])
+            key = (unit.curve.names, about, None if wish is None else (wish.mode, wish.since, wish.until))
+            if key not in binding:
+                binding[key] = obliged_slots(limits, unit, slots)
+            allowed = binding[key]
+        members.append(Member(unit, _standing(case), _kept_cool(case, allowed, len(slots))))
     return members
 
 
-def _standing(case: Case, zone: str) -> Standing:
+def _standing(case: Case) -> Standing:
     if case.intended == UNKNOWN:
-        return Standing(None, starts_left=case.starts_left(zone))
+        return Standing(None, starts_left=case.starts_left)
     left_s = case.dwell_left_s(OFF if case.intended != OFF else case.unit.curve.full.name)
     if case.actual == OFF != case.intended and case.settle_left_s == 0:
         left_s = 0.0  # what already stands still is not started to serve its minimum time
-    return Standing(case.intended, left_s, case.starts_left(zone))
+    return Standing(case.intended, left_s, case.starts_left)
 
 
 def _kept_cool(
     case: Case, allowed: tuple[frozenset[str] | None, ...], count: int
 ) -> tuple[frozenset[str] | None, ...]:
     """The modes allowed, in the first slot only those that a hot unit may be in."""
+    if case.unit.max_temp_c is None:
+        return allowed
     cooler = case.cooler()
     if cooler is not None:
         # What the unit is meant to do beside may draw even less.

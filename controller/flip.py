@@ -65,29 +65,52 @@ class StartCost:
         works_h = self.hours - self.restart_s / SECONDS_PER_HOUR
         if works_h <= 0:
             return None
-        steps = [Step(curve.off, mode) for mode in curve.hull() if mode.watts > curve.off.watts]
+        steps = curve.starts
         price = market.power_usd_per_kwh + shadow_usd_per_kwh
         hashprice = min(
-            (power_usd_per_hour(step.watts, price) * self.hours + self.wear_usd)
-            / (revenue_usd_per_hour(step.th_s, 1.0) * works_h)
-            for step in steps
+            [
+                (power_usd_per_hour(step.watts, price) * self.hours + self.wear_usd)
+                / (revenue_usd_per_hour(step.th_s, 1.0) * works_h)
+                for step in steps
+            ]
         )
         power = max(
-            (revenue_usd_per_hour(step.th_s, market.hashprice_usd_per_ph_day) * works_h - self.wear_usd)
-            / (power_usd_per_hour(step.watts, 1.0) * self.hours)
-            for step in steps
+            [
+                (revenue_usd_per_hour(step.th_s, market.hashprice_usd_per_ph_day) * works_h - self.wear_usd)
+                / (power_usd_per_hour(step.watts, 1.0) * self.hours)
+                for step in steps
+            ]
         )
         return FlipPoint(hashprice if hashprice > 0 else None, power - shadow_usd_per_kwh)
 
 
-def step_above(curve: PowerCurve, mode: Mode) -> Step | None:
-    """The step from `mode` to the next mode of the hull that draws more."""
-    return next((Step(mode, other) for other in curve.hull() if other.watts > mode.watts), None)
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Where the coming prices are not known: at which prices a unit is turned down to a mode, and up to another, if at all.
 
+    `is_seen` says whether the price that counts is known: else the points are of the last one that is.
+    """
 
-def step_below(curve: PowerCurve, mode: Mode) -> Step | None:
-    """The step to `mode` from the next mode of the hull that draws less."""
-    return next((Step(other, mode) for other in reversed(curve.hull()) if other.watts < mode.watts), None)
+    down: tuple[Mode, FlipPoint] | None
+    up: tuple[Mode, FlipPoint] | None
+    is_seen: bool = True
+
+    def text(self, mode: Mode, shadow_usd_per_kwh: float = 0.0) -> str:
+        """In words, what would turn a unit in `mode` up or down; a step up pays the shadow price of power, too."""
+        parts = []
+        if self.down is not None:
+            lower, point = self.down
+            verb = "pauses" if lower.name == OFF else f"down to {lower.name}"
+            parts.append(_words(verb, _ways(point, "below", "above")))
+        if self.up is not None:
+            upper, point = self.up
+            power = None if point.power_usd_per_kwh is None else point.power_usd_per_kwh - shadow_usd_per_kwh
+            short = FlipPoint(point.hashprice_usd_per_ph_day if shadow_usd_per_kwh == 0 else None, power)
+            parts.append(_words(verb_up(mode, upper), _ways(short, "above", "below")))
+        what = (
+            "by what is expected now" if self.is_seen else "by the last known price and what is expected now"
+        )
+        return "; ".join([*parts[:-1], f"{parts[-1]}, {what}"])
 
 
 def flip_point(step: Step, market: Market, band: float, shadow_usd_per_kwh: float = 0.0) -> FlipPoint:
@@ -119,21 +142,26 @@ def flips_text(
     Whole units do not always stand where the shadow price alone would have them: then it is left out.
     """
     parts = []
-    below = step_below(curve, mode)
+    below = curve.step_below(mode)
     if below is not None:
         verb = "pauses" if below.lower.name == OFF else f"down to {below.lower.name}"
         parts.append(_words(verb, _ways(flip_point(below, market, 1 + dead_band), "below", "above")))
-    above = step_above(curve, mode)
+    above = curve.step_above(mode)
     if above is not None:
-        short, plain = (flip_point(above, market, 1 - dead_band, each) for each in (shadow_usd_per_kwh, 0.0))
+        is_short = shadow_usd_per_kwh != 0
+        short = plain = flip_point(above, market, 1 - dead_band)
+        if is_short:
+            short = flip_point(above, market, 1 - dead_band, shadow_usd_per_kwh)
         earned = ""
         if start is not None and mode.name == OFF:
-            dear, cheap = (start.point(curve, market, each) for each in (shadow_usd_per_kwh, 0.0))
+            cheap = start.point(curve, market)
+            dear = start.point(curve, market, shadow_usd_per_kwh) if is_short else cheap
             if dear is None or cheap is None:
                 return f"a start costs more than it could earn within {start.hours:.3g} h"
-            if _stricter(plain, cheap) != plain:
+            earning = _stricter(plain, cheap)
+            if earning != plain:
                 earned = f", to earn a start within {start.hours:.3g} h"
-            short, plain = _stricter(short, dear), _stricter(plain, cheap)
+            short, plain = _stricter(short, dear) if is_short else earning, earning
         ways = [] if short.is_reached(market) else _ways(short, "above", "below")
         if shadow_usd_per_kwh > 0 and (not ways or plain.is_reached(market)):
             ways.append(f"when {room_text(above.watts)} are free")
@@ -145,12 +173,13 @@ def flips_text(
 
 def _stricter(one: FlipPoint, other: FlipPoint) -> FlipPoint:
     """Where both are reached by a step up; no hashprice is needed where there is none."""
-    hashprices = [each.hashprice_usd_per_ph_day for each in (one, other)]
-    powers = [each.power_usd_per_kwh for each in (one, other)]
-    return FlipPoint(
-        max((each for each in hashprices if each is not None), default=None),
-        min((each for each in powers if each is not None), default=None),
-    )
+    hashprice, power = one.hashprice_usd_per_ph_day, one.power_usd_per_kwh
+    more, less = other.hashprice_usd_per_ph_day, other.power_usd_per_kwh
+    if hashprice is None or (more is not None and more > hashprice):
+        hashprice = more
+    if power is None or (less is not None and less < power):
+        power = less
+    return FlipPoint(hashprice, power)
 
 
 def verb_up(present: Mode, upper: Mode) -> str:

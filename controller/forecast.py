@@ -1,7 +1,8 @@
 """What power will probably cost once prices are no longer known: the last price, fading into a typical day; pure.
 
 The typical day has a price for each quarter hour of the site's local day, learned from the prices that were in force. Beyond the last
-price that is known, the distance to it shrinks by `DECAY` each quarter hour. That is the factor by which the gap between real time and
+price that is known, the distance to it shrinks by `DECAY` each quarter hour. Where the market's own day-ahead price is known for
+information, it stands in for the typical day. `DECAY` is the factor by which the gap between real time and
 day ahead decays; measured for the distance to this very typical day on ERCOT's hub average of January 2024 to July 2025 it is 0.77 by
 least squares, and 0.89 with what is beyond 10 ct/kWh cut off.
 """
@@ -16,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from controller.ticks import POWER
+from controller.ticks import POWER, POWER_DAY_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -73,12 +74,13 @@ class PowerAhead:
     """The power price from now on: `steps` says from when on (UTC unix seconds) which price holds or is expected, USD/kWh.
 
     `known_until` is when the first stretch begins whose price is not known, infinite where there is none; `typical` whether the typical
-    day has a say in any of them.
+    day has a say in any of them, `day_ahead` whether the market's day-ahead price has.
     """
 
     steps: tuple[tuple[float, float], ...]
     known_until: float = math.inf
     typical: bool = False
+    day_ahead: bool = False
 
 
 def learn(day: TypicalDay, usd_per_kwh: float, at: float, zone: str) -> TypicalDay:
@@ -115,35 +117,82 @@ def power_ahead(
     """The price from `now`, where it is the given one, to `end`: those known ahead, and between and after them what is expected.
 
     A price without an end is that of the moment, or, where it begins later, stands in for those nobody knows; only from a source named in
-    `lasting` it is known to hold. Where the typical day has nothing to say it stays as told, and after the last one as that was. What is
-    expected is within the bounds of `rule`.
+    `lasting` it is known to hold. Where neither day-ahead prices nor the typical day have anything to say it stays as told, and after the
+    last one as that was. What is expected is within the bounds of `rule`.
     """
     coming = [each for each in ticks.get(POWER, ()) if each.valid_to > now and _is_told(each)]
     told = [(now, usd_per_kwh), *((each.valid_from, each.value) for each in coming if each.valid_from > now)]
     spans = _known(now, coming, lasting)
     steps = dict(told)
     known_until = math.inf
-    typical = False
+    usual = _Usual(day, ticks.get(POWER_DAY_AHEAD, ()), now, end)
+    typical = day_ahead = False
     for (start, stop), later in zip(spans, [*(span[0] for span in spans[1:]), math.inf], strict=True):
         following = min(later, end)
         if stop >= following:
             continue
         known_until = min(known_until, stop)
-        # Of an interval the last quarter hour is compared with the typical day, of a price of the moment this very moment.
+        # Of an interval the last quarter hour is compared with what is usual, of a price of the moment this very moment.
         is_moment = stop == start
         last_at = start if is_moment else _quarter_before(stop)
-        usual = day.at(last_at)
-        if usual is None:
+        usual_then = usual.at(last_at)
+        if usual_then is None:
             continue
         price = _price_at(told, start if is_moment else math.nextafter(stop, start))
-        expected = {
-            at: _expected(day, at, price, price - usual, at - last_at) for at in _quarters(stop, following)
-        }
-        typical = typical or any(value is not None for value in expected.values())
+        gap = price - usual_then
         steps = {at: value for at, value in steps.items() if not stop <= at < following}
-        for at, value in expected.items():
-            steps[at] = _price_at(told, at) if value is None else _within(rule, value)
-    return PowerAhead(_merged(sorted(step for step in steps.items() if step[0] < end)), known_until, typical)
+        for at in _quarters(stop, following):
+            by_market = usual.of_market(at)
+            expected = usual.at(at) if by_market is None else by_market
+            if expected is None:
+                steps[at] = _price_at(told, at)
+                continue
+            since_s = at - last_at
+            steps[at] = _within(
+                rule, expected + gap * DECAY ** (since_s / QUARTER_S) if since_s > 0 else price
+            )
+            typical, day_ahead = typical or by_market is None, day_ahead or by_market is not None
+    merged = _merged(sorted(step for step in steps.items() if step[0] < end))
+    return PowerAhead(merged, known_until, typical, day_ahead)
+
+
+class _Usual:
+    """What is usual at a time from a quarter hour before `start` to `end`: the market's day-ahead price, else the typical day's."""
+
+    def __init__(self, day: TypicalDay, day_ahead: Sequence[Tick], start: float, end: float) -> None:
+        self._ahead = [each for each in day_ahead if _is_told(each)]
+        self._place = -1
+        self._day = day
+        self._low, self._high = _reach(day)
+        self._offset_s: float | None = None
+        if day.days:
+            # Zones do not change twice within weeks: where both ends have the same offset, all between has it.
+            zone = ZoneInfo(day.zone)
+            first, last = (datetime.fromtimestamp(at, tz=zone).utcoffset() for at in (start - QUARTER_S, end))
+            self._offset_s = first.total_seconds() if first is not None and first == last else None
+
+    def at(self, at: float) -> float | None:
+        """The usual price at that time, USD/kWh; None where nobody knows one."""
+        told = self.of_market(at)
+        if told is not None or not self._day.days:
+            return told
+        if self._offset_s is None or at % QUARTER_S:
+            index = _index(at, self._day.zone)
+        else:
+            index = int((at + self._offset_s) // QUARTER_S) % QUARTERS
+        if not self._day.days[index]:
+            return None
+        return min(max(self._day.prices_usd_per_kwh[index], self._low), self._high)
+
+    def of_market(self, at: float) -> float | None:
+        """The market's day-ahead price of that time, USD/kWh; None where it is not known."""
+        if not self._ahead:
+            return None
+        held = self._ahead[self._place]
+        if not held.valid_from <= at < held.valid_to:
+            self._place = bisect_right(self._ahead, at, key=lambda tick: tick.valid_from) - 1
+            held = self._ahead[self._place]
+        return held.value if held.valid_from <= at < held.valid_to else None
 
 
 def _is_told(tick: Tick) -> bool:
@@ -202,24 +251,20 @@ def _quarters(start: float, stop: float) -> Iterator[float]:
         at = (math.floor(at / QUARTER_S) + 1) * QUARTER_S
 
 
-def _expected(
-    day: TypicalDay, at: float, price: float, gap_usd_per_kwh: float, since_s: float
-) -> float | None:
-    """What is expected at `at`, that long after `price` was so far from the typical day; None where that has nothing to say."""
-    usual = day.at(at)
-    if usual is None:
-        return None
-    return usual + gap_usd_per_kwh * DECAY ** (since_s / QUARTER_S) if since_s > 0 else price
-
-
 def _usual(day: TypicalDay, usd_per_kwh: float) -> float:
     """That price, or what of it may be typical: no more than so far from the middle of the day's prices. A spike is real, and no habit."""
+    low, high = _reach(day)
+    return min(max(usd_per_kwh, low), high)
+
+
+def _reach(day: TypicalDay) -> tuple[float, float]:
+    """Between which prices a habit lies."""
     learned = sorted(price for price, days in zip(day.prices_usd_per_kwh, day.days, strict=True) if days)
     if len(learned) < ENOUGH_QUARTERS:
-        return usd_per_kwh
+        return -math.inf, math.inf
     middle = learned[len(learned) // 2]
     reach = max(SPIKE_USD_PER_KWH, SPIKE_RATIO * abs(middle))
-    return min(max(usd_per_kwh, middle - reach), middle + reach)
+    return middle - reach, middle + reach
 
 
 def _nearer(old: float, new: float, weight: float) -> float:

@@ -2,14 +2,14 @@
 
 Kept are the snapshot and the configuration. The decisions before, which are the memory, stand in the journal themselves: only
 their times are noted. What seldom changes is kept once and named by its digest: configuration and units together, and long series
-(a day-ahead price list) without the times they were seen at, with the typical day of the power price.
+(a day-ahead price list) without the times they were seen at, with what was learned of the power price; and a fitted model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,8 @@ import msgspec
 from controller.forecast import TypicalDay
 from controller.inputs_codec import CodecError, pack, pack_column, unpack, unpack_column
 from controller.inputs_example import EXAMPLE
+from controller.model import Model
+from controller.recent import Recent
 from controller.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Inputs:
     """All that the decisions of one tick were made from, as it is kept; `at` is the tick's time (UTC unix seconds).
 
     `format` is the layout's number, `program` what the journal calls the code that decided. `series` is None where there are no long
-    series and no typical day.
+    series and nothing was learned, `model` where there is no fitted one.
     """
 
     at: float
@@ -62,6 +64,7 @@ class Inputs:
     body: bytes
     format: int = FORMAT
     program: str = ""
+    model: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Recalled:
     """What a controller that starts again goes on from.
 
     `ticks` and `refused` are the book's, `owners` the source that owns each series by name; `starting_prices` are those of the
-    last plan, for the next snapshot; `typical_day` is the one that the last tick saw, before it learned.
+    last plan, for the next snapshot; `typical_day` and `recent` are what the last tick saw, before it learned.
     """
 
     at: float
@@ -87,6 +90,7 @@ class Recalled:
     owners: Mapping[str, str]
     starting_prices: tuple[tuple[float, float], ...]
     typical_day: TypicalDay
+    recent: Recent
 
 
 class Scribe:
@@ -96,8 +100,10 @@ class Scribe:
         self._units: tuple[Unit, ...] = ()
         self._config: Any = None
         self._config_part: Part | None = None
+        self._model: Model | None = None
+        self._model_part: Part | None = None
         self._long: dict[str, list[Tick]] = {}
-        self._typical_day = TypicalDay()
+        self._learned = _Learned()
         self._series_part: Part | None = None
 
     def record(
@@ -116,11 +122,12 @@ class Scribe:
         """
         ids = [unit.id for unit in snapshot.units]
         long = {series: ticks for series, ticks in snapshot.ticks.items() if len(ticks) > LONG}
-        skips = self._keep_series(long, snapshot.typical_day)
+        learned = _Learned(snapshot.typical_day, snapshot.recent)
+        skips = self._keep_series(long, learned)
         others = {
-            field.name: pack(getattr(snapshot, field.name))
-            for field in fields(Snapshot)
-            if field.name not in _APART
+            each.name: pack(getattr(snapshot, each.name))
+            for each in fields(Snapshot)
+            if each.name not in _APART
         }
         body = {
             "snapshot": others,
@@ -142,30 +149,33 @@ class Scribe:
         return Inputs(
             at=snapshot.at,
             config=self._keep_config(snapshot.units, config),
-            series=self._series_part if long or snapshot.typical_day.zone else None,
+            series=self._series_part if long or learned else None,
             body=_packed(body),
+            model=self._model_part,
         )
 
     def _keep_config(self, units: tuple[Unit, ...], config: Any) -> Part:
         same = len(units) == len(self._units) and all(map(is_, units, self._units))
         if self._config_part is None or config is not self._config or not same:
-            self._config_part = _part({"config": pack(config), "units": pack(units)})
+            told, model = _without_model(config)
+            if model is None or self._model is None or model.digest != self._model.digest:
+                self._model, self._model_part = model, None if model is None else _part(model.data)
+            self._config_part = _part({"config": pack(told), "units": pack(units)})
             self._units, self._config = units, config
         return self._config_part
 
-    def _keep_series(self, long: Mapping[str, Sequence[Tick]], day: TypicalDay) -> dict[str, int]:
-        """Have the long series and the typical day in the part; returns where in it each series begins.
+    def _keep_series(self, long: Mapping[str, Sequence[Tick]], learned: _Learned) -> dict[str, int]:
+        """Have the long series and what was learned in the part; returns where in it each series begins.
 
         Series that only lost their first ticks are there already.
         """
         facts = {series: [replace(tick, observed_at=0.0) for tick in ticks] for series, ticks in long.items()}
         skips = {series: _place(told, self._long.get(series, ())) for series, told in facts.items()}
-        same_day = day is self._typical_day or not (day.zone or self._typical_day.zone)
-        if None not in skips.values() and same_day:
+        if None not in skips.values() and learned.is_still(self._learned):
             return {series: skip for series, skip in skips.items() if skip is not None}
-        self._long, self._typical_day = facts, day
+        self._long, self._learned = facts, learned
         told = {series: pack_column(ticks) for series, ticks in facts.items()}
-        self._series_part = _part(told | ({_TYPICAL_DAY: pack(day)} if day.zone else {}))
+        self._series_part = _part(told | learned.told())
         return dict.fromkeys(facts, 0)
 
 
@@ -180,16 +190,19 @@ class InputsReader:
         body = _opened(inputs)
         try:
             units, config = self._known(inputs.config, _settings)
-            series, day = _NO_SERIES if inputs.series is None else self._known(inputs.series, _series)
+            if inputs.model is not None:
+                config = _with_model(config, self._known(inputs.model, Model))
+            series, learned = _NO_SERIES if inputs.series is None else self._known(inputs.series, _series)
             ids = [unit.id for unit in units]
             told = {name: unpack(plain) for name, plain in body["snapshot"].items()}
             told |= {
                 "ticks": _ticks(body["ticks"], series),
                 "units": units,
                 "states": _states(body["states"], ids),
-                "typical_day": day,
+                "typical_day": learned.typical_day,
+                "recent": learned.recent,
             }
-            known = {field.name for field in fields(Snapshot)}
+            known = {each.name for each in fields(Snapshot)}
             if known != told.keys():
                 differing = ", ".join(sorted(known ^ told.keys()))
                 raise CodecError(f"a snapshot has other fields in this version: {differing}")
@@ -216,14 +229,15 @@ def recall(inputs: Inputs) -> Recalled:
     try:
         snapshot = body["snapshot"]
         next_prices = unpack(body["next_prices"])
-        series, day = _NO_SERIES if inputs.series is None else _series(_whole(inputs.series))
+        series, learned = _NO_SERIES if inputs.series is None else _series(_whole(inputs.series))
         return Recalled(
             at=inputs.at,
             ticks=_ticks(body["ticks"], series),
             refused=unpack(snapshot["refused"]),
             owners=unpack(body["owners"]),
             starting_prices=unpack(snapshot["starting_prices"]) if next_prices is None else next_prices,
-            typical_day=day,
+            typical_day=learned.typical_day,
+            recent=learned.recent,
         )
     except _UNREADABLE as error:
         raise InputsError(_why(inputs, error)) from error
@@ -241,12 +255,46 @@ _UNREADABLE: Final = (
     zlib.error,
 )
 
-_APART: Final = frozenset({"ticks", "units", "states", "typical_day"})
+_APART: Final = frozenset({"ticks", "units", "states", "typical_day", "recent"})
 
-_TYPICAL_DAY: Final = "typical_day"
-"""Where it stands among the series: no series is called so."""
 
-_NO_SERIES: Final[tuple[dict[str, list[Tick]], TypicalDay]] = ({}, TypicalDay())
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What was learned of the power price. It stands among the series, none of which is called as its fields are."""
+
+    typical_day: TypicalDay = field(default_factory=TypicalDay)
+    recent: Recent = field(default_factory=Recent)
+
+    def __bool__(self) -> bool:
+        return bool(self.told())
+
+    def is_still(self, before: _Learned) -> bool:
+        """Whether each part is what it was, or nothing still: objects are replaced where anything is learned."""
+        same_day = self.typical_day is before.typical_day
+        same_prices = self.recent is before.recent
+        return (same_day or not (self.typical_day.zone or before.typical_day.zone)) and (
+            same_prices or self.recent.quarter is before.recent.quarter is None
+        )
+
+    def told(self) -> dict[str, Any]:
+        """What there is of it, as plain data."""
+        told: dict[str, Any] = {"typical_day": pack(self.typical_day)} if self.typical_day.zone else {}
+        return told | ({} if self.recent.quarter is None else {"recent": pack(self.recent)})
+
+
+_NO_SERIES: Final[tuple[dict[str, list[Tick]], _Learned]] = ({}, _Learned())
+
+
+def _without_model(config: Any) -> tuple[Any, Model | None]:
+    """The configuration without the fitted model in it, and that."""
+    real_time = getattr(config, "real_time", None)
+    if real_time is None or real_time.model is None:
+        return config, None
+    return replace(config, real_time=replace(real_time, model=None)), real_time.model
+
+
+def _with_model(config: Any, model: Model) -> Any:
+    return replace(config, real_time=replace(config.real_time, model=model))
 
 
 def _place(told: list[Tick], known: Sequence[Tick]) -> int | None:
@@ -283,13 +331,15 @@ def _settings(plain: Mapping[str, Any]) -> tuple[tuple[Unit, ...], Any]:
     return unpack(plain["units"]), unpack(plain["config"])
 
 
-def _series(plain: Mapping[str, Any]) -> tuple[dict[str, list[Tick]], TypicalDay]:
-    """Long series and the typical day, an empty one where none is told."""
-    columns = {name: unpack_column(column) for name, column in plain.items() if name != _TYPICAL_DAY}
-    day = unpack(plain[_TYPICAL_DAY]) if _TYPICAL_DAY in plain else TypicalDay()
-    if not isinstance(day, TypicalDay):
-        raise CodecError("its typical day is none")
-    return columns, day
+def _series(plain: Mapping[str, Any]) -> tuple[dict[str, list[Tick]], _Learned]:
+    """Long series and what was learned, nothing where none is told."""
+    kinds = {"typical_day": TypicalDay, "recent": Recent}
+    columns = {name: unpack_column(column) for name, column in plain.items() if name not in kinds}
+    learned = {name: unpack(plain[name]) for name in kinds if name in plain}
+    for name, value in learned.items():
+        if not isinstance(value, kinds[name]):
+            raise CodecError(f"its {name} is no {kinds[name].__name__}")
+    return columns, _Learned(**learned)
 
 
 def _ticks(plain: Mapping[str, Any], long: Mapping[str, list[Tick]]) -> dict[str, tuple[Tick, ...]]:

@@ -21,6 +21,9 @@ from zoneinfo import ZoneInfo
 
 from controller.units import PowerCurve
 
+LATER: Final = "later"
+"""In a field's metadata: it came when values without it were kept already. At its default it is not told, and untold it is at it."""
+
 PACKAGE: Final = "controller."
 """Only classes defined below it are written or made again."""
 
@@ -47,8 +50,11 @@ def pack(value: Any) -> Plain:
     if isinstance(value, Enum):
         return ["e", _name_of(kind), value.value]
     if is_dataclass(value):
-        names = field_names(kind)
-        return ["o", _name_of(kind), names, [pack(getattr(value, name)) for name in names]]
+        later = _later(kind)
+        told = [
+            name for name in field_names(kind) if name not in later or getattr(value, name) != later[name]
+        ]
+        return ["o", _name_of(kind), told, [pack(getattr(value, name)) for name in told]]
     if isinstance(value, Mapping):
         return ["m", pack_column(list(value)), pack_column(list(value.values()))]
     for base in (float, int):  # numpy's float64 is one; it has the same bits
@@ -105,11 +111,17 @@ def make(name: str, names: Sequence[str]) -> Callable[..., Any]:
     kind = _class(name)
     if not is_dataclass(kind):
         raise CodecError(f"{PACKAGE}{name} has no fields")
-    known = field_names(kind)
+    later = _later(kind)
+    known = [name for name in field_names(kind) if name not in later or name in names]
     if known != list(names):
         differing = ", ".join(sorted(set(known) ^ set(names))) or "their order"
         raise CodecError(f"{PACKAGE}{name} has other fields in this version: {differing}")
     return lambda *values: kind(**dict(zip(names, values, strict=True)))
+
+
+def _later(kind: type) -> dict[str, Any]:
+    """Fields that what was kept once need not have, with their defaults."""
+    return {field.name: field.default for field in fields(kind) if LATER in field.metadata}
 
 
 # --- telling ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Power is in kW, times are UTC unix seconds. A limit that is none is infinite.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -36,6 +36,9 @@ UTC_ZONE: Final = "UTC"
 
 MOST_CUTS: Final = 32
 """Every slot more makes a plan longer to make; a day has 96 quarter hours."""
+
+_ROUNDING_S: Final = 1e-6
+"""Of a time on the wall, which knows no shorter ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ class Limits:
 
     def signal_at(self, unit_id: str, at: float) -> Active | None:
         """The signal that binds this unit at that time."""
+        if not self.found:
+            return None
         return strongest(self.found, unit_id, at, math.nextafter(at, math.inf))
 
     def override_at(self, unit: Unit, at: float) -> Override | None:
@@ -130,16 +135,20 @@ class Limits:
             times += [wish.since, wish.until]
         return min((at for at in times if at > after), default=math.inf)
 
-    def limited(self, slots: Iterable[Slot], taken_kw: float, ratio: float = 1.0) -> tuple[Slot, ...]:
-        """The slots with what is left of the limit after `taken_kw`, drawn by units that cannot be told anything, and their days.
+    def rooms(
+        self, stretches: Sequence[tuple[float, float]], taken_kw: float, ratio: float = 1.0
+    ) -> list[tuple[float, int]]:
+        """Per stretch (start, stop), rising, what is left of the limit after `taken_kw`, and on which day it begins.
 
-        `ratio` is how much more than planned the others draw: what is left is less by that.
+        That much is drawn by units that cannot be told anything. `ratio` is how much more than planned the others draw: what is left is
+        less by that.
         """
-        found = []
-        for slot in slots:
-            cap_kw = max(self.cap_kw(slot.start, slot.stop) - taken_kw, 0.0) / ratio
-            found.append(replace(slot, cap_kw=cap_kw, day=local_day(slot.start, self.site.zone)))
-        return tuple(found)
+        days = local_days([start for start, _ in stretches], self.site.zone)
+        if not self.spans:
+            cap_kw = max(self.site.most_kw - taken_kw, 0.0) / ratio
+            return [(cap_kw, day) for day in days]
+        caps = [max(self.cap_kw(start, stop) - taken_kw, 0.0) / ratio for start, stop in stretches]
+        return list(zip(caps, days, strict=True))
 
 
 def read_limits(snapshot: Snapshot, site: SiteConfig, horizon_s: float) -> Limits:
@@ -159,13 +168,27 @@ def local_day(at: float, zone: str) -> int:
     return datetime.fromtimestamp(at, tz=_zone(zone)).toordinal()
 
 
+def local_days(times: Iterable[float], zone: str) -> list[int]:
+    """The days of these times, which rise, numbered likewise."""
+    place = _zone(zone)
+    found: list[int] = []
+    day, over = 0, -math.inf
+    for at in times:
+        if at >= over:
+            wall = datetime.fromtimestamp(at, tz=place)
+            day = wall.toordinal()
+            over = _next_midnight(wall).timestamp() - _ROUNDING_S
+        found.append(day)
+    return found
+
+
 def midnights(start: float, until: float, zone: str) -> tuple[float, ...]:
     """Every midnight of that zone within (start, until): days of 23 and 25 hours included."""
     place = _zone(zone)
     found: list[float] = []
-    day = datetime.fromtimestamp(start, tz=place).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    day = datetime.fromtimestamp(start, tz=place)
     while True:
-        day += timedelta(days=1)  # on the wall, whatever the clock did in between
+        day = _next_midnight(day)
         at = day.timestamp()
         if at >= until:
             return tuple(found)
@@ -173,9 +196,14 @@ def midnights(start: float, until: float, zone: str) -> tuple[float, ...]:
             found.append(at)
 
 
+def _next_midnight(wall: datetime) -> datetime:
+    """When the next day begins: on the wall, whatever the clock does in between."""
+    return wall.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + timedelta(days=1)
+
+
 def obliged_slots(limits: Limits, unit: Unit, slots: Sequence[Slot]) -> tuple[frozenset[str] | None, ...]:
     """Per slot the modes a unit is bound to, as `plan.Member` wants it: empty where it is free throughout."""
-    found = tuple(limits.obliged(unit, slot.start, slot.stop) for slot in slots)
+    found = tuple([limits.obliged(unit, slot.start, slot.stop) for slot in slots])
     return found if any(modes is not None for modes in found) else ()
 
 

@@ -18,13 +18,14 @@ from controller.book import TickBook
 from controller.deciding import (
     LASTING,
     DecidingConfig,
+    Memory,
     cannot_wait,
     decide_tick,
+    learned,
     limits_since,
-    next_typical_day,
+    next_memory,
 )
 from controller.fleet import PolicyConfig
-from controller.forecast import TypicalDay
 from controller.inputs import InputsError, Scribe, recall
 from controller.planner import plan
 from controller.ports import AlreadyDecidedError, Journal, Listener
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from controller.overrides import Override
     from controller.plan import Plan
     from controller.sources.base import Source
-    from controller.ticks import Tick
+    from controller.standing import RealTime
     from controller.units import Unit
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class LoopConfig:
     """How the loop runs; all in seconds but the horizon.
 
     `tick_s`: from tick to tick; ticks are at its multiples. `read_timeout_s`: for one source or unit to answer. `lasting` names the sources
-    whose power price, where it has no end, is known to hold.
+    whose power price, where it has no end, is known to hold; `real_time` is how to decide where the next prices are not known.
     """
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -81,6 +82,7 @@ class LoopConfig:
     horizon_hours: float = 36.0
     slot_s: float = 900.0
     lasting: frozenset[str] = LASTING
+    real_time: RealTime | None = None
 
     def __post_init__(self) -> None:
         """Refuse times that never pass."""
@@ -119,7 +121,9 @@ class ControllerLoop:
         self._reading = Reading(self._units, self._sources, self._actuators)
         self._journal = journal
         self._config = config
-        self._deciding = DecidingConfig(config.policy, config.horizon_hours, config.slot_s, config.lasting)
+        self._deciding = DecidingConfig(
+            config.policy, config.horizon_hours, config.slot_s, config.lasting, config.real_time
+        )
         self._listener = listener or Listener()
         self._earnings = earnings
         self._overrides = overrides
@@ -128,8 +132,7 @@ class ControllerLoop:
         self._book = TickBook(config.policy.rules)
         self._scribe = Scribe()
         self._last: dict[str, Decision] | None = None
-        self._prices: tuple[tuple[float, float], ...] = ()
-        self._typical_day = TypicalDay()
+        self._memory = Memory()
         self._now = 0.0
         self._newest = 0.0
         self._behind_s = 0.0
@@ -185,8 +188,7 @@ class ControllerLoop:
         view = await self._decided(states, last)
         self._last = {**(self._last or {}), **view.decisions}
         self._newest = max(self._newest, self._now)
-        self._prices = self._next_prices(view)
-        self._typical_day = self._learned(view.snapshot.typical_day, view.snapshot.ticks, view.at)
+        self._memory = next_memory(self._memory, view, self._deciding)
         self._view = view
         self._tell(view)
         if not view.dry_run:
@@ -330,9 +332,9 @@ class ControllerLoop:
                 log.warning("inputs_not_recalled", extra={"error": str(error)})
             else:
                 self._book.restore(known.ticks, known.refused, known.owners, self._names, now)
-                self._prices = known.starting_prices
                 self._restore_sources()
-                self._typical_day = self._learned(known.typical_day, known.ticks, known.at)
+                before = Memory(known.starting_prices, known.typical_day, known.recent)
+                self._memory = learned(before, known.ticks, known.at, self._deciding)
         self._last = last
 
     async def _decided(self, states: Mapping[str, UnitState], last: Mapping[str, Decision]) -> View:
@@ -342,7 +344,9 @@ class ControllerLoop:
             view = await self._decide(snapshot, last)
             view = replace(view, next_tick_at=self._next_at(self._now, view.limits))
             owners = self._book.owners(self._names)
-            inputs = self._scribe.record(snapshot, last, self._deciding, owners, self._next_prices(view))
+            # What prices teach is learned again after a restart; those the next plan starts from are not planned again.
+            prices = next_memory(self._memory, view, self._deciding).starting_prices
+            inputs = self._scribe.record(snapshot, last, self._deciding, owners, prices)
             try:
                 await self._journal.record_decisions(tuple(view.decisions.values()), inputs)
             except AlreadyDecidedError:
@@ -353,13 +357,6 @@ class ControllerLoop:
             else:
                 break
         return view
-
-    def _next_prices(self, view: View) -> tuple[tuple[float, float], ...]:
-        return self._prices if view.plan is None else _starting_prices(view.plan)
-
-    def _learned(self, day: TypicalDay, ticks: Mapping[str, Sequence[Tick]], at: float) -> TypicalDay:
-        """What a tick that saw these leaves to the next one. The inputs hold what it saw, so a restart learns it again."""
-        return next_typical_day(day, ticks, at, self._config.policy)
 
     def _restore_sources(self) -> None:
         """Let sources go on from what the book holds; not those of signals, which may have been told more than a tick saw."""
@@ -378,8 +375,9 @@ class ControllerLoop:
             refused=book.refusals(),
             earnings=self._earnings(),
             overrides=dict(self._overrides()),
-            starting_prices=self._prices,
-            typical_day=self._typical_day,
+            starting_prices=self._memory.starting_prices,
+            typical_day=self._memory.typical_day,
+            recent=self._memory.recent,
         )
 
     async def _decide(self, snapshot: Snapshot, last: Mapping[str, Decision]) -> View:
@@ -424,10 +422,3 @@ class ControllerLoop:
                 await close_all(self._sources)
         except Exception as error:  # noqa: BLE001 - it ends anyway
             log.warning("source_not_closed", extra={"error": words(error)})
-
-
-def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
-    """What the next plan may start from; nothing where power is not short."""
-    prices = made.prices_usd_per_kwh
-    starts = (slot.start for slot in made.slots)
-    return tuple(zip(starts, prices, strict=True)) if any(prices) else ()

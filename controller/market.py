@@ -28,7 +28,7 @@ from controller.ticks import (
 from controller.validate import Refused, SeriesRule, aged_from, check_tick, stale_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from controller.earnings import Earnings
 
@@ -89,6 +89,17 @@ class Market:
         """Whether each price was observed again after `at`, or was known before its time (a schedule, a day-ahead price)."""
         return all(
             tick.observed_at > at or tick.observed_at < tick.valid_from
+            for tick in self.inputs
+            if tick.series in _PRICES
+        )
+
+    def known_in_time(self, since: float) -> bool:
+        """Whether the power price was told by the time it began to hold, and so was every other price that is new since then.
+
+        A value that comes as its turn comes is no reading of the moment, of which one may be a fault.
+        """
+        return all(
+            tick.observed_at <= tick.valid_from or (tick.series != POWER and tick.valid_from < since)
             for tick in self.inputs
             if tick.series in _PRICES
         )
@@ -191,40 +202,45 @@ def horizon_slots(
     horizon_s: float,
     slot_s: float,
     cuts: Sequence[float] = (),
+    rooms: Callable[[Sequence[tuple[float, float]]], Sequence[tuple[float, int]]] | None = None,
 ) -> tuple[Slot, ...]:
     """Slots from now over the horizon, cut at multiples of `slot_s`, and at `cuts` besides (rising).
 
     Power: the mean over a slot of `power`, which says from when on which price holds, the market's first. Hashprice: flat, times the
-    projected ratio from the projected retarget on. The first slot holds the prices of the market itself and ends when they do.
+    projected ratio from the projected retarget on. The first slot holds the prices of the market itself and ends when they do. `rooms` says
+    for all slots (start, stop) which limit of power they have, in kW, and which day they are on; without it there is none.
     """
-    start, end = market.at, market.at + horizon_s
-    own = power[1][0] if len(power) > 1 else end
-    extra = [*cuts, own]
-    extra.sort()
+    own = power[1][0] if len(power) > 1 else market.at + horizon_s
+    stretches = _cut(market.at, market.at + horizon_s, slot_s, sorted([*cuts, own]))
+    limits = [(math.inf, 0)] * len(stretches) if rooms is None else rooms(stretches)
+    hashprice_now = market.hashprice_usd_per_ph_day
     slots: list[Slot] = []
-    index = piece = 0
-    while start < end:
-        while index < len(extra) and extra[index] < start + SHORTEST_SLOT_S:
-            index += 1
-        stop = min((math.floor(start / slot_s) + 1) * slot_s, end)
-        if index < len(extra):
-            stop = min(stop, extra[index])
-        if stop - start < SHORTEST_SLOT_S:
-            stop = min(start + SHORTEST_SLOT_S, end)
+    piece = 0
+    for (start, stop), (cap_kw, day) in zip(stretches, limits, strict=True):
         while piece + 1 < len(power) and power[piece + 1][0] <= start:
             piece += 1
-        slots.append(
-            Slot(
-                start=start,
-                duration_s=stop - start,
-                hashprice_usd_per_ph_day=market.hashprice_usd_per_ph_day * _after_retarget(market, start),
-                power_usd_per_kwh=_mean_power(power, piece, start, stop)
-                if slots
-                else market.power_usd_per_kwh,
-            )
-        )
-        start = stop
+        usd_per_kwh = _mean_power(power, piece, start, stop) if slots else market.power_usd_per_kwh
+        hashprice = hashprice_now * _after_retarget(market, start)
+        slots.append(Slot(start, stop - start, hashprice, usd_per_kwh, cap_kw, day))
     return tuple(slots)
+
+
+def _cut(start: float, end: float, slot_s: float, cuts: Sequence[float]) -> list[tuple[float, float]]:
+    """When the slots begin and end."""
+    found: list[tuple[float, float]] = []
+    index = 0
+    while start < end:
+        least = start + SHORTEST_SLOT_S
+        while index < len(cuts) and cuts[index] < least:
+            index += 1
+        stop = min((math.floor(start / slot_s) + 1) * slot_s, end)
+        if index < len(cuts) and cuts[index] < stop:
+            stop = cuts[index]
+        if stop - start < SHORTEST_SLOT_S:
+            stop = min(least, end)
+        found.append((start, stop))
+        start = stop
+    return found
 
 
 def _usable(

@@ -36,6 +36,8 @@ from controller.units import OFF, UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Rule = Callable[[Scene, Case], Proposal | None]
+
 __all__ = [
     "CHANGED",
     "CONTRADICTS",
@@ -61,15 +63,22 @@ def decide(scene: Scene, cases: Sequence[Case]) -> tuple[Decision, ...]:
     Prices are those of the scene's market and not the plan's: a plan made of stale prices changes nothing.
     """
     proposals = guard(scene, cases, [_propose(scene, case) for case in cases])
-    proposals = [_believed(scene, *each) for each in zip(cases, proposals, strict=True)]
-    drawn_kw = math.fsum(case.drawn_w(scene.config) for case in cases) / 1000
+    proposals = [
+        _believed(case, proposal) if case.contradicts else proposal
+        for case, proposal in zip(cases, proposals, strict=True)
+    ]
+    drawn_kw = math.fsum([case.drawn_w for case in cases]) / 1000
+    number = f"{round(scene.now * 1e6):016d}"
     return tuple(
-        _decision(scene, case, proposal, drawn_kw) for case, proposal in zip(cases, proposals, strict=True)
+        [
+            _decision(scene, case, proposal, number, drawn_kw)
+            for case, proposal in zip(cases, proposals, strict=True)
+        ]
     )
 
 
 def _propose(scene: Scene, case: Case) -> Proposal:
-    proposal = next(found for rule in RULES if (found := rule(scene, case)) is not None)
+    proposal = _first(RULES, scene, case)
     if proposal.reason is Reason.THERMAL:
         proposal = _lower_still(scene, case, proposal)
     if proposal.reason in _FINAL:
@@ -80,16 +89,25 @@ def _propose(scene: Scene, case: Case) -> Proposal:
     if case.settle_left_s > 0:
         flip = f"told again at {time_text(case.now + case.settle_left_s)} if it is not there; {proposal.flip}"
         return replace(proposal, reason=Reason.SETTLING, flip=flip)
-    return _told_again(scene, case, proposal)
+    return _told_again(case, proposal)
 
 
-def _told_again(scene: Scene, case: Case, proposal: Proposal) -> Proposal:
+def _first(rules: Sequence[Rule], scene: Scene, case: Case) -> Proposal:
+    """What the first of these rules says that has an answer; the last one always has."""
+    for rule in rules:
+        proposal = rule(scene, case)
+        if proposal is not None:
+            return proposal
+    raise LookupError(f"no rule says what unit {case.unit.id!r} is to do")
+
+
+def _told_again(case: Case, proposal: Proposal) -> Proposal:
     """A unit found in another mode is told the mode it is meant to be in, unless it is too warm, or was started often enough today."""
     if _warms(case, proposal):
         return Proposal(case.intended, Reason.HOLD_THERMAL, case.cool_again)
     if proposal.reason in _ASKED_FOR:
         return proposal
-    if is_start(case, proposal) and case.starts_left(scene.limits.site.zone) == 0:
+    if is_start(case, proposal) and case.starts_left == 0:
         return Proposal(OFF, Reason.HOLD_STARTS, f"went off by itself; {proposal.to_mode} after midnight")
     return replace(proposal, reason=Reason.RESTORE)
 
@@ -104,7 +122,7 @@ def _warms(case: Case, proposal: Proposal) -> bool:
 
 def _lower_still(scene: Scene, case: Case, thermal: Proposal) -> Proposal:
     """What else asks for even fewer watts than heat does, if anything: then that is done at once."""
-    other = next(found for rule in RULES[1:] if (found := rule(scene, case)) is not None)
+    other = _first(RULES[1:], scene, case)
     curve = case.unit.curve
     if other.reason.acts and curve.mode(other.to_mode).watts < curve.mode(thermal.to_mode).watts:
         return other
@@ -126,9 +144,10 @@ def _too_hot(scene: Scene, case: Case) -> Proposal | None:
 
 def _unreachable(scene: Scene, case: Case) -> Proposal | None:
     """A unit that does not answer is not off: nothing is sent, and its power counts as drawn."""
+    del scene  # nobody is there to be told anything
     if case.answers:
         return None
-    watts = case.drawn_w(scene.config)
+    watts = case.drawn_w
     flip = "decides again when the unit answers"
     return Proposal(case.intended, Reason.UNREACHABLE, flip, {"assumed_power_w": watts})
 
@@ -171,12 +190,12 @@ def _prices_unknown(scene: Scene, case: Case) -> Proposal | None:
     if left_s > 0:
         reason = Reason.MIN_ON if safe == OFF else Reason.MIN_OFF
         return Proposal(case.intended, reason, f"{safe} at {time_text(case.now + left_s)}; {again}")
-    if case.intended == OFF != safe and case.starts_left(scene.limits.site.zone) == 0:
+    if case.intended == OFF != safe and case.starts_left == 0:
         return Proposal(OFF, Reason.HOLD_STARTS, f"{safe} after midnight; {again}")
     return Proposal(safe, Reason.SAFE_MODE, again)
 
 
-RULES: Final[tuple[Callable[[Scene, Case], Proposal | None], ...]] = (
+RULES: Final[tuple[Rule, ...]] = (
     _too_hot,
     _unreachable,
     _signal,
@@ -206,9 +225,9 @@ def _kept_cool(case: Case, proposal: Proposal) -> Proposal:
     return Proposal(case.intended, Reason.HOLD_THERMAL, case.cool_again)
 
 
-def _believed(scene: Scene, case: Case, proposal: Proposal) -> Proposal:
+def _believed(case: Case, proposal: Proposal) -> Proposal:
     """What the shares say is the truth: a unit whose work contradicts its words is shown as such, if it is not switched anyway."""
-    if proposal.reason is Reason.UNREACHABLE or proposal.moves(case) or not case.contradicts(scene.config):
+    if proposal.reason is Reason.UNREACHABLE or proposal.moves(case):
         return proposal
     since = time_text(case.contradicts_since or case.now)
     if case.found == OFF:
@@ -218,9 +237,9 @@ def _believed(scene: Scene, case: Case, proposal: Proposal) -> Proposal:
     )
 
 
-def _decision(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> Decision:
+def _decision(scene: Scene, case: Case, proposal: Proposal, number: str, drawn_kw: float) -> Decision:
     return Decision(
-        id=f"{round(scene.now * 1e6):016d}-{case.unit.id}",
+        id=f"{number}-{case.unit.id}",
         at=scene.now,
         unit_id=case.unit.id,
         from_mode=case.actual,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.decisions import Reason
 from controller.fleet import CHANGED, RAISED, SETTLE_S, SHED, STEADY_S, TOLD, WANTED
-from controller.flip import room_text, step_below, time_text
+from controller.flip import room_text, time_text
 from controller.policy_scene import Proposal
 from controller.units import OFF, UNKNOWN
 
@@ -34,7 +34,7 @@ _URGENT: Final = frozenset({Reason.SIGNAL, Reason.OVERRIDE, Reason.THERMAL, Reas
 
 def guard(scene: Scene, cases: Sequence[Case], proposals: Sequence[Proposal]) -> list[Proposal]:
     """The proposals that may be carried out now; the other units hold."""
-    drawn_w = [case.drawn_w(scene.config) for case in cases]
+    drawn_w = [case.drawn_w for case in cases]
     cap_w = scene.cap_kw * 1000
     limited = list(proposals)
     if math.isfinite(cap_w):
@@ -117,7 +117,7 @@ def _limit_batch(scene: Scene, cases: Sequence[Case], proposals: list[Proposal],
 
 def _shed(scene: Scene, cases: Sequence[Case], proposals: list[Proposal], cap_w: float) -> None:
     """Turn units down until the rest is within the limit: the watts that hash least first, what somebody asked for last."""
-    after_w = [_after_w(scene, case, proposal) for case, proposal in zip(cases, proposals, strict=True)]
+    after_w = [_after_w(case, proposal) for case, proposal in zip(cases, proposals, strict=True)]
     over_w = math.fsum(after_w) - cap_w
     if over_w <= _SLACK_W:
         return
@@ -129,7 +129,7 @@ def _shed(scene: Scene, cases: Sequence[Case], proposals: list[Proposal], cap_w:
     while heap and over_w > _SLACK_W:
         index = heapq.heappop(heap)[-1]
         curve = cases[index].unit.curve
-        step = step_below(curve, curve.mode(_mode_after(cases[index], proposals[index])))
+        step = curve.step_below(curve.mode(_mode_after(cases[index], proposals[index])))
         if step is None:
             continue
         lower_w = cases[index].watts(step.lower)
@@ -146,7 +146,7 @@ def _offer(
 ) -> None:
     """Put the unit's step down from that mode among those that may be taken."""
     curve = case.unit.curve
-    step = step_below(curve, curve.mode(mode)) if mode in curve else None
+    step = curve.step_below(curve.mode(mode)) if mode in curve else None
     if step is not None:
         heapq.heappush(heap, (is_bound, -step.j_per_th, case.unit.id, index))
 
@@ -158,15 +158,15 @@ def _mode_after(case: Case, proposal: Proposal) -> str:
     return case.actual
 
 
-def _after_w(scene: Scene, case: Case, proposal: Proposal) -> float:
+def _after_w(case: Case, proposal: Proposal) -> float:
     """What a unit will draw when it has done what it is told; one that has not done it for long is not believed to."""
     curve = case.unit.curve
     if not case.answers or proposal.to_mode not in curve:
-        return case.drawn_w(scene.config)
+        return case.drawn_w
     if not proposal.moves(case):
-        return case.drawn_w(scene.config) if case.astray else case.steady_w(case.actual, scene.config)
+        return case.drawn_w if case.astray else case.steady_w(case.actual)
     if _is_deaf(case, proposal):
-        return case.drawn_w(scene.config)
+        return case.drawn_w
     return case.watts(curve.mode(proposal.to_mode))
 
 

@@ -28,8 +28,7 @@ from controller.fleet import (
     TOLD,
     same_side,
 )
-from controller.flip import flip_point, step_above, step_below
-from controller.limits import local_day
+from controller.flip import flip_point
 from controller.market import Market, MarketUnknown
 from controller.policy_guard import (
     cap_before,
@@ -44,7 +43,7 @@ from controller.units import OFF, UNKNOWN
 if TYPE_CHECKING:
     from controller.fleet import Case
     from controller.policy_scene import Proposal, Scene
-    from controller.units import PowerCurve
+    from controller.units import PowerCurve, Unit
 
 
 _SLACK_KW: Final = 1e-6
@@ -52,20 +51,20 @@ _SLACK_KW: Final = 1e-6
 
 def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> dict[str, float]:
     """All numbers of a decision, finite; `drawn_kw` is what all units certainly draw."""
-    numbers: dict[str, float] = {}
     if isinstance(scene.market, Market):
         planned = scene.planned(case.unit.id)
-        numbers.update(_economics(scene, scene.market, case.unit.curve, proposal, planned))
+        numbers = dict(_economics(scene, scene.market, case.unit.curve, proposal, planned))
+        numbers.update(_expected(scene, case.unit, proposal))
     else:
-        numbers[STALE] = stale_since(case, scene.market)
+        numbers = {STALE: stale_since(case, scene.market)}
     if math.isfinite(scene.cap_kw):
         numbers["cap_kw"] = scene.cap_kw
         numbers["drawn_kw"] = drawn_kw
         numbers["shadow_price_usd_per_kwh"] = scene.shadow_usd_per_kwh
     numbers.update(proposal.numbers)
-    numbers.update(_memory(scene, case, proposal))
+    numbers.update(_memory(case, proposal))
     if case.ratio > 1.0:
-        numbers[RATIO], numbers[RATIO_W] = case.ratio, case.ratio_w
+        numbers[RATIO], numbers[RATIO_W] = case.measured
     if case.power_refused_w is not None:
         numbers[REFUSED_W] = case.power_refused_w
     planless = planless_since(scene, case)
@@ -91,8 +90,10 @@ def _is_shed(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> b
 
 def planless_since(scene: Scene, case: Case) -> float | None:
     """Since when there has been no plan to follow; None where there is one. Times without prices, when none is made, count on."""
+    if scene.slot is not None:
+        return None
     remembered = case.remembered(PLANLESS)
-    if scene.slot is not None or (remembered is None and not isinstance(scene.market, Market)):
+    if remembered is None and not isinstance(scene.market, Market):
         return None
     return case.now if remembered is None else remembered
 
@@ -120,19 +121,33 @@ def _economics(
     key = ("economics", curve, proposal.to_mode, planned, is_silent)
     known = scene.known.get(key)
     if known is None:
-        known = scene.known[key] = _reckoned(market, curve, proposal.to_mode, planned, is_silent=is_silent)
+        prices = scene.known.get("prices")
+        if prices is None:
+            prices = scene.known["prices"] = _prices(market)
+        known = scene.known[key] = {
+            **prices,
+            **_margins(market, curve, proposal.to_mode, planned, is_silent=is_silent),
+        }
     found: dict[str, float] = known
     return found
 
 
-def _reckoned(
+def _prices(market: Market) -> dict[str, float]:
+    """The prices themselves and what they are made of; the same for all units."""
+    return {
+        "hashprice_usd_per_ph_day": market.hashprice_usd_per_ph_day,
+        "power_usd_per_kwh": market.power_usd_per_kwh,
+        GROSS: market.gross_hashprice_usd_per_ph_day,
+        **market.paid.numbers(),
+        **{f"age_{series}_s": age for series, age in market.ages_s.items()},
+    }
+
+
+def _margins(
     market: Market, curve: PowerCurve, to_mode: str, planned: str | None, *, is_silent: bool
 ) -> dict[str, float]:
     hashprice, power = market.hashprice_usd_per_ph_day, market.power_usd_per_kwh
-    numbers = {"hashprice_usd_per_ph_day": hashprice, "power_usd_per_kwh": power}
-    numbers[GROSS] = market.gross_hashprice_usd_per_ph_day
-    numbers.update(market.paid.numbers())
-    numbers.update({f"age_{series}_s": age for series, age in market.ages_s.items()})
+    numbers: dict[str, float] = {}
     if planned is not None:
         numbers["planned_margin_usd_per_hour"] = margin_usd_per_hour(curve.mode(planned), hashprice, power)
     if to_mode not in curve:
@@ -142,7 +157,7 @@ def _reckoned(
     margin = margin_usd_per_hour(mode, hashprice, power)
     numbers["margin_usd_per_hour"] = -power_usd_per_hour(mode.watts, power) if is_silent else margin
     # The next watt decides: the last step taken, or for a unit that is off the first one not taken.
-    step = step_below(curve, mode) or step_above(curve, mode)
+    step = curve.step_below(mode) or curve.step_above(mode)
     if step is not None:
         numbers["marginal_margin_usd_per_hour"] = step_margin_usd_per_hour(step, hashprice, power)
         breakeven = flip_point(step, market, 1.0)
@@ -153,7 +168,21 @@ def _reckoned(
     return numbers
 
 
-def _memory(scene: Scene, case: Case, proposal: Proposal) -> dict[str, float]:
+def _expected(scene: Scene, unit: Unit, proposal: Proposal) -> dict[str, float]:
+    """Where the coming prices are not known: what the block at stake is expected to be worth, and by what that was told."""
+    worth = scene.worth_of(unit)
+    if worth is None or proposal.to_mode not in unit.curve:
+        return {}
+    key = ("expected", worth.kind, proposal.to_mode)
+    known = scene.known.get(key)
+    if known is None:
+        block = worth.at_stake(unit.curve.mode(proposal.to_mode))
+        known = scene.known[key] = block.numbers()
+    found: dict[str, float] = known
+    return found
+
+
+def _memory(case: Case, proposal: Proposal) -> dict[str, float]:
     """What the next decision must know: kept from the last one, or now if this one changes it."""
     memory = {key: value for key in (SINCE, CHANGED, TOLD) if (value := case.remembered(key)) is not None}
     if TOLD in memory and case.actual == case.intended and UNKNOWN not in {case.found, case.intended}:
@@ -173,6 +202,6 @@ def _memory(scene: Scene, case: Case, proposal: Proposal) -> dict[str, float]:
         memory[CONTRADICTS] = contradicts
     if case.unit.starts_per_day is not None:
         started = proposal.reason.acts and is_start(case, proposal)
-        memory[STARTS] = case.starts_today(scene.limits.site.zone) + started
-        memory[DAY] = local_day(case.now, scene.limits.site.zone)
+        memory[STARTS] = case.starts_today + started
+        memory[DAY] = case.day
     return memory

@@ -48,7 +48,7 @@ def _without_plan(scene: Scene, case: Case, market: Market) -> Proposal:
     target = scene.best(curve, present, market, scene.config.dead_band)
     if case.intended == target.name:
         return Proposal(target.name, Reason.NO_PLAN, scene.flips(case.unit, target, market))
-    if case.intended == OFF and case.starts_left(scene.limits.site.zone) == 0:
+    if case.intended == OFF and case.starts_left == 0:
         return Proposal(
             OFF, Reason.HOLD_STARTS, f"runs again ({target.name}) after midnight if it still pays"
         )
@@ -79,18 +79,18 @@ def _stay(scene: Scene, case: Case, market: Market, present: Mode) -> Proposal:
     best = scene.best(curve, present, market, scene.config.dead_band)
     if best == present:
         return Proposal(present.name, Reason.DEAD_BAND, flips)
-    reason, flip = _waits(scene, case, present, best)
+    reason, flip = _waits(scene, case, market, present, best)
     return Proposal(present.name, reason, flip, _wanted(case) if present.name == OFF else {})
 
 
-def _waits(scene: Scene, case: Case, present: Mode, best: Mode) -> tuple[Reason, str]:
+def _waits(scene: Scene, case: Case, market: Market, present: Mode, best: Mode) -> tuple[Reason, str]:
     """Why a unit stays although another mode pays better by prices alone, and what that waits for."""
     if case.is_warm and best.watts > present.watts:
         return Reason.HOLD_THERMAL, case.cool_again
     left_s = case.dwell_left_s(best.name)
     if left_s > 0:
         return Reason.MIN_ON if best.name == OFF else Reason.MIN_OFF, _after_dwell(case, best.name, left_s)
-    if present.name == OFF and case.starts_left(scene.limits.site.zone) == 0:
+    if present.name == OFF and case.starts_left == 0:
         return Reason.HOLD_STARTS, f"runs again ({best.name}) after midnight if it still pays"
     if scene.is_tight and best.watts > present.watts:
         free = room_text(case.watts(best) - case.watts(present))
@@ -98,7 +98,7 @@ def _waits(scene: Scene, case: Case, present: Mode, best: Mode) -> tuple[Reason,
             Reason.HOLD_SITE_CAP,
             f"{verb_up(present, best)} when {free} are free; {scene.cap_text}",
         )
-    return Reason.HOLD_CHANGE_COST, scene.by_plan(case.unit.id, present.name)
+    return Reason.HOLD_CHANGE_COST, scene.why_then(case.unit, present, present, market)
 
 
 def _pause(scene: Scene, case: Case, market: Market, present: Mode) -> Proposal:
@@ -115,16 +115,25 @@ def _pause(scene: Scene, case: Case, market: Market, present: Mode) -> Proposal:
 
 
 def _resume(scene: Scene, case: Case, market: Market, target: Mode) -> Proposal:
-    """Turn on after the dwell, and only when the price was seen to hold: one good reading is not yet a price."""
+    """Turn on after the dwell, and only when the price was seen to hold: one good reading is not yet a price.
+
+    Who decides for a real-time market, where each quarter hour brings another price, need not see one twice that was told in time.
+    """
     wanted = _wanted(case)
     left_s = case.dwell_left_s(target.name)
     if left_s > 0:
         return Proposal(OFF, Reason.MIN_OFF, _after_dwell(case, target.name, left_s), wanted)
-    before = case.remembered(WANTED)
-    if before is None or not market.confirmed_since(before):
+    if not _is_confirmed(scene, case, market):
         flip = f"runs again ({target.name}) on the next tick if the price holds"
         return Proposal(OFF, Reason.CONFIRMING, flip, wanted)
     return _go(scene, case, market, case.unit.curve.off, target, Reason.RESUME)
+
+
+def _is_confirmed(scene: Scene, case: Case, market: Market) -> bool:
+    before = case.remembered(WANTED)
+    if before is not None and market.confirmed_since(before):
+        return True
+    return scene.trusts_told and case.last is not None and market.known_in_time(case.last.at)
 
 
 def _go(scene: Scene, case: Case, market: Market, present: Mode, target: Mode, usual: Reason) -> Proposal:
@@ -138,7 +147,7 @@ def _go(scene: Scene, case: Case, market: Market, present: Mode, target: Mode, u
         return Proposal(target.name, usual, scene.flips(case.unit, target, market))
     if scene.is_tight and target.watts < present.watts:
         return Proposal(target.name, Reason.SITE_CAP, _limited(scene, case, target, market))
-    return Proposal(target.name, Reason.PLAN_AHEAD, scene.by_plan(case.unit.id, target.name))
+    return Proposal(target.name, Reason.PLAN_AHEAD, scene.why_then(case.unit, present, target, market))
 
 
 def _limited(scene: Scene, case: Case, mode: Mode, market: Market) -> str:

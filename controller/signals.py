@@ -178,6 +178,9 @@ def cap_spans(
     A ramp rises from what the signal left to all that the units can draw, or `site_cap_kw` where that is less. The limits of the site
     itself are not among them.
     """
+    found = tuple(found)
+    if not found:
+        return ()
     draws = {unit.id: _most_kw(unit) for unit in units}
     curves = {unit.id: unit for unit in units}
     full_kw = min(math.fsum(draws.values()), site_cap_kw)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.forecast import TypicalDay
+from controller.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ class Snapshot:
     A unit without a state could not be read. `refused` says, by series, why its last value was not believed; `earnings` is what a pool pays,
     None where nothing better is known than what is configured. `overrides` are what persons asked for, by unit, in force or not;
     `starting_prices` the last plan's prices of power under the cap, as pairs of a slot's start and USD/kWh; `typical_day`
-    what was learned of the power price before.
+    what was learned of the power price before, `recent` its last prices before this look at it.
     """
 
     at: float
@@ -35,3 +36,4 @@ class Snapshot:
     overrides: Mapping[str, Override] = field(default_factory=dict)
     starting_prices: tuple[tuple[float, float], ...] = ()
     typical_day: TypicalDay = field(default_factory=TypicalDay)
+    recent: Recent = field(default_factory=Recent)

@@ -15,6 +15,8 @@ from typing import Final
 
 BTC_USD = "btc_usd"
 POWER = "power_usd_per_kwh"
+POWER_DAY_AHEAD = "power_day_ahead_usd_per_kwh"
+"""What the market expected a day ahead, with everything on top as in `POWER`: it informs, and is never paid."""
 DIFFICULTY = "network_difficulty"
 SUBSIDY = "subsidy_sat"
 FEES = "fees_sat_per_block"
@@ -26,6 +28,7 @@ TIP_TIME = "tip_time_s"
 UNITS = {
     BTC_USD: "USD/BTC",
     POWER: "USD/kWh",
+    POWER_DAY_AHEAD: "USD/kWh",
     DIFFICULTY: "1",
     SUBSIDY: "sat",
     FEES: "sat/block",

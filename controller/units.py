@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 OFF: Final = "off"
 """The one mode every curve has: no hashing, standby watts."""
@@ -53,24 +53,24 @@ class Mode:
         return self.watts / self.th_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """From one mode to another that draws more power: what the next watt buys."""
 
     lower: Mode
     upper: Mode
 
-    @property
+    @cached_property
     def th_s(self) -> float:
         """Hashrate gained, TH/s; negative where more power gives less."""
         return self.upper.th_s - self.lower.th_s
 
-    @property
+    @cached_property
     def watts(self) -> float:
         """Power added, W."""
         return self.upper.watts - self.lower.watts
 
-    @property
+    @cached_property
     def j_per_th(self) -> float:
         """Joules per terahash of this step alone; infinite where nothing is gained."""
         return self.watts / self.th_s if self.th_s > 0 else math.inf
@@ -88,14 +88,18 @@ class PowerCurve:
         if not any(mode.name == OFF for mode in given):
             given.append(Mode(OFF, 0.0, 0.0))
         self.modes: Final = tuple(sorted(given, key=lambda mode: (mode.watts, mode.th_s, mode.name)))
-        self._by_name = {mode.name: mode for mode in self.modes}
+        self.by_name: Final[Mapping[str, Mode]] = {mode.name: mode for mode in self.modes}
         self._hash = hash(self.modes)
-        if len(self._by_name) != len(self.modes):
+        if len(self.by_name) != len(self.modes):
             raise ValueError("a power curve names each mode once")
         if len(self.modes) == 1:
             raise ValueError("a power curve needs a mode that hashes")
         if self.modes[0].name != OFF:
             raise ValueError(f"mode {self.modes[0].name!r} draws less than 'off'")
+        self.off: Final = self.modes[0]
+        """The mode that hashes nothing."""
+        self.names: Final = tuple(self.by_name)
+        """The names of the modes, in their order."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PowerCurve) and self.modes == other.modes
@@ -107,16 +111,11 @@ class PowerCurve:
         return f"PowerCurve({list(self.modes)!r})"
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_name
+        return name in self.by_name
 
     def mode(self, name: str) -> Mode:
         """The mode of that name; KeyError if there is none."""
-        return self._by_name[name]
-
-    @property
-    def off(self) -> Mode:
-        """The mode that hashes nothing."""
-        return self.modes[0]
+        return self.by_name[name]
 
     @cached_property
     def full(self) -> Mode:
@@ -134,6 +133,19 @@ class PowerCurve:
         """The steps between neighbours on the hull, their price per TH rising."""
         return self._steps
 
+    def step_below(self, mode: Mode) -> Step | None:
+        """The step to `mode` from the next mode of the hull that draws less; KeyError for a mode of another curve."""
+        return self._around[mode.name][0]
+
+    def step_above(self, mode: Mode) -> Step | None:
+        """The step from `mode` to the next mode of the hull that draws more; KeyError for a mode of another curve."""
+        return self._around[mode.name][1]
+
+    @cached_property
+    def starts(self) -> tuple[Step, ...]:
+        """The steps from off right to each mode of the hull that draws more."""
+        return tuple(Step(self.off, mode) for mode in self._hull if mode.watts > self.off.watts)
+
     @cached_property
     def _hull(self) -> tuple[Mode, ...]:
         hull: list[Mode] = []
@@ -149,6 +161,18 @@ class PowerCurve:
     def _steps(self) -> tuple[Step, ...]:
         hull = self._hull
         return tuple(Step(lower, upper) for lower, upper in itertools.pairwise(hull))
+
+    @cached_property
+    def _around(self) -> dict[str, tuple[Step | None, Step | None]]:
+        """By the name of each mode, the steps to it and from it along the hull."""
+        hull = self._hull
+        return {
+            mode.name: (
+                next((Step(other, mode) for other in reversed(hull) if other.watts < mode.watts), None),
+                next((Step(mode, other) for other in hull if other.watts > mode.watts), None),
+            )
+            for mode in self.modes
+        }
 
 
 def _not_above(left: Mode, middle: Mode, right: Mode) -> bool:

@@ -20,6 +20,7 @@ from controller.ticks import (
     FX_PREFIX,
     HASHPRICE,
     POWER,
+    POWER_DAY_AHEAD,
     SIGNAL_PREFIX,
     SUBSIDY,
     TIP_TIME,
@@ -65,6 +66,7 @@ MAINNET_RULES: Mapping[str, SeriesRule] = MappingProxyType(
     {
         BTC_USD: SeriesRule(1_000.0, 10_000_000.0, 3_600.0),
         POWER: SeriesRule(-1.0, 10.0, 1_800.0),
+        POWER_DAY_AHEAD: SeriesRule(-1.0, 10.0, 7_200.0),
         DIFFICULTY: SeriesRule(1e12, 1e17, _CHAIN_MAX_AGE_S),
         SUBSIDY: SeriesRule(0.0, 5e9, _CHAIN_MAX_AGE_S),
         FEES: SeriesRule(0.0, 1e11, _CHAIN_MAX_AGE_S),

@@ -18,7 +18,7 @@ from controller.economics import (
     margin_usd_per_hour,
 )
 from controller.fleet import REFUSED_W
-from controller.flip import flip_point, step_below
+from controller.flip import flip_point
 from controller.market import Market, MarketUnknown
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from controller.limits import Limits
     from controller.plan import Plan, UnitPlan
     from controller.snapshot import Snapshot
+    from controller.standing import Worths
     from controller.units import Unit
 
 
@@ -37,7 +38,8 @@ class View:
     """One tick of the controller; `next_tick_at` is None in a preview, `plan` while prices are not known.
 
     `limits` are those of the site, None where nobody asked for them; `plan_fault` says why there is no plan although prices are known.
-    `power_ahead` is the power price that was planned with, None while prices are not known.
+    `power_ahead` is the power price that was planned with, None while prices are not known; `worth` what standing in a mode is worth, None
+    where the coming prices are known, or nothing was asked but what the plan expects.
     """
 
     snapshot: Snapshot
@@ -50,6 +52,7 @@ class View:
     limits: Limits | None = None
     plan_fault: str = ""
     power_ahead: PowerAhead | None = None
+    worth: Worths | None = None
 
     @property
     def at(self) -> float:
@@ -126,7 +129,9 @@ def plan_report(view: View) -> dict[str, Any]:
     """What every unit does now and over the horizon, why, and what would change it.
 
     From `power_known_until_s` on the power price is only expected, for some time at least; it is None where the price is known to the
-    end of the horizon, or not at all. `power_expected` says as what: "typical_day", or "as_last" where no typical day was learned.
+    end of the horizon, or not at all. `power_expected` says as what: "day_ahead" where the market's prices of the day before are known,
+    "typical_day", or "as_last" where no typical day was learned. `real_time` says by what units are decided where the coming prices are not
+    known, each unit's `standing` what being on is worth to it; both are None where they are.
     """
     market = view.market if isinstance(view.market, Market) else None
     problems = view.market.problems if isinstance(view.market, MarketUnknown) else ()
@@ -137,6 +142,7 @@ def plan_report(view: View) -> dict[str, Any]:
         "hashprice_usd_per_ph_day": market.hashprice_usd_per_ph_day if market else None,
         "power_usd_per_kwh": market.power_usd_per_kwh if market else None,
         **_power_known(view.power_ahead),
+        "real_time": _real_time(view),
         "earnings": _earnings(view, market) if market else None,
         "problems": [asdict(problem) for problem in problems],
         "value_usd": None if view.plan is None else view.plan.value_usd,
@@ -207,8 +213,37 @@ def _power_known(power: PowerAhead | None) -> dict[str, Any]:
     """Until when the power price is known, and what is expected then."""
     if power is None or math.isinf(power.known_until):
         return {"power_known_until_s": None, "power_expected": None}
-    expected = "typical_day" if power.typical else "as_last"
+    expected = "day_ahead" if power.day_ahead else "typical_day" if power.typical else "as_last"
     return {"power_known_until_s": power.known_until, "power_expected": expected}
+
+
+def _real_time(view: View) -> dict[str, Any] | None:
+    """How units are decided where the coming prices are not known: by which method most of them, and why not all by the model."""
+    worth = view.worth
+    if worth is None:
+        return None
+    methods = worth.methods
+    return {
+        "sees": worth.sees.value,
+        "method": max(methods, key=lambda method: methods[method], default=None),
+        "why": worth.why,
+        "model": worth.model,
+    }
+
+
+def _standing(view: View, unit: Unit, mode: str) -> dict[str, Any] | None:
+    """What being on is worth to a unit: of the block at stake in that mode the share of its cost, and of the mode, against off, USD."""
+    found = None if view.worth is None else view.worth.of(unit)
+    if view.worth is None or found is None or mode not in unit.curve:
+        return None
+    present = unit.curve.mode(mode)
+    block = found.at_stake(present)
+    return {
+        "method": block.method or None,
+        "why": view.worth.why if block.method else "",
+        "ratio": block.ratio if block.method else None,
+        "worth_usd": found.worth_usd[unit.curve.modes.index(present)],
+    }
 
 
 def _earnings(view: View, market: Market) -> dict[str, Any]:
@@ -263,6 +298,7 @@ def _unit(view: View, unit: Unit) -> dict[str, Any]:
         "hashrate_th_s": None if state is None else state.hashrate_th_s,
         "power_w": None if state is None else state.power_w,
         "value_usd": None if path is None else path.value_usd,
+        "standing": _standing(view, unit, decision.to_mode),
         "next": _stretches(view.plan, path),
         "modes": _modes(view, unit),
     }
@@ -300,7 +336,7 @@ def _modes(view: View, unit: Unit) -> list[dict[str, Any]]:
                 row["j_per_th"] = mode.j_per_th
                 row["breakeven_hashprice_usd_per_ph_day"] = breakeven_hashprice(mode.j_per_th, power)
                 row["breakeven_power_usd_per_kwh"] = breakeven_power_price(mode.j_per_th, hashprice)
-            step = step_below(unit.curve, mode)
+            step = unit.curve.step_below(mode)
             if step is not None and row["on_hull"]:
                 point = flip_point(step, market, 1.0)
                 row["step_breakeven_hashprice_usd_per_ph_day"] = point.hashprice_usd_per_ph_day

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from miner.cli_backtest import backtest
+from miner.cli_fit import fit
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -225,6 +228,10 @@ def bench(*, as_json: JsonOption = False) -> None:
         _print_json(results)
     else:
         render.show(f"{cpu_name()}: hashmill uses {choice.kernel} ({choice.source})", render.bench(results))
+
+
+app.command()(fit)
+app.command()(backtest)
 
 
 @app.command()

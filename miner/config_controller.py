@@ -1,10 +1,10 @@
 """The section of what decides when to hash: ages, bounds, dwell, fail-safe."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from miner.config_values import Bounds, ModeName, Section, Share, TimeZone
+from miner.config_values import Bounds, ModeName, OptionalFilePath, Section, Share, TimeZone
 
 
 class MaxAges(Section):
@@ -12,6 +12,10 @@ class MaxAges(Section):
 
     btc_usd: PositiveFloat | None = Field(default=None, description="Price of bitcoin; absent: 3600.")
     power_usd_per_kwh: PositiveFloat | None = Field(default=None, description="Price of power; absent: 1800.")
+    power_day_ahead_usd_per_kwh: PositiveFloat | None = Field(
+        default=None,
+        description="Day-ahead price of [power.day_ahead], which is only looked at; absent: 7200.",
+    )
     network_difficulty: PositiveFloat | None = Field(
         default=None, description="Difficulty in force; absent: 7200."
     )
@@ -31,11 +35,33 @@ class ValueBounds(Section):
     power_usd_per_kwh: Bounds | None = Field(
         default=None, description="Price of power, USD per kWh; absent: [-1, 10]. Spikes within are real."
     )
+    power_day_ahead_usd_per_kwh: Bounds | None = Field(
+        default=None, description="Day-ahead price of [power.day_ahead], USD per kWh; absent: [-1, 10]."
+    )
     network_difficulty: Bounds | None = Field(
         default=None, description="Difficulty; absent: [1e12, 1e17] on main, from 1e-10 elsewhere."
     )
     hashprice_usd_per_ph_day: Bounds | None = Field(
         default=None, description="Hashprice, USD per PH/s and day; absent: [1, 1000] on main, any elsewhere."
+    )
+
+
+class RealTimeConfig(Section):
+    """For power prices that are known only as they come (real-time markets). With this table, be it empty, decisions reckon with how such prices go on.
+
+    It counts while the price is known for less than two hours ahead; where it is known for longer (a fixed price, a schedule, day-ahead
+    settlement) the plan alone decides.
+    """
+
+    model: OptionalFilePath = Field(
+        default=None,
+        description="File that `hashmill fit` learned from your market's history; absent: a band around breakeven as wide as prices have "
+        "lately moved, which earns less. It is read at the start: a changed file counts from the next start on.",
+    )
+    sees: Literal["A", "B"] = Field(
+        default="A",
+        description='What your feed knows when a quarter hour begins. "A": the price of this very quarter hour, as a price set before it or an '
+        'index of the moment is; "B": only that of the quarter hour before, as where prices are published when they are over.',
     )
 
 
@@ -105,3 +131,6 @@ class ControllerConfig(Section):
         default_factory=MaxAges, description="Seconds after which a value is too old, by series."
     )
     bounds: ValueBounds = Field(default_factory=ValueBounds, description="Values believed, by series.")
+    real_time: RealTimeConfig | None = Field(
+        default=None, description="How to decide on prices that nobody knows yet; absent: by the plan alone."
+    )

@@ -15,6 +15,7 @@ from miner import (
     config_market_rules,
     config_pool_rules,
     config_power_rules,
+    config_real_time_rules,
     config_signals_rules,
     config_stratum_rules,
     config_unit_rules,
@@ -73,6 +74,7 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Config:
         *config_signals_rules.RULES,
         *config_market_rules.RULES,
         *config_power_rules.RULES,
+        *config_real_time_rules.RULES,
     ):
         found += rule(draft)
     if found:

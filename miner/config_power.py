@@ -163,7 +163,7 @@ class PowerHttpConfig(FeedConfig):
     )
     every_s: Every | None = Field(
         default=None,
-        description="Seconds between two questions; absent: 900 for prices by interval, 120 for those of the moment.",
+        description="Seconds between two questions; absent: 900 for prices by interval, 120 for those of the moment, and, with [controller.real_time], for those that your url tells by interval.",
     )
     accept_zero: bool = Field(
         default=False,
@@ -172,6 +172,18 @@ class PowerHttpConfig(FeedConfig):
     complete: bool | None = Field(
         default=None,
         description="Adders and taxes are in the prices already; absent: only those of tibber have them.",
+    )
+
+
+class PowerDayAheadConfig(Section):
+    """What the market expected the day before, where the price of the moment is paid ([controller.real_time]): looked at, and never paid.
+
+    Zone, currency, adders and taxes are those of [power]. While its sources are down decisions are a little worse, and made all the same.
+    """
+
+    file: PowerFileConfig | None = Field(default=None, description="Prices from a file.")
+    http: Annotated[tuple[PowerHttpConfig, ...], Strict(strict=False), _several("day_ahead.http")] = Field(
+        default=(), description="Prices over HTTP, in order of preference, before those of the file."
     )
 
 
@@ -230,6 +242,10 @@ class PowerConfig(Section):
     )
     holidays_file: OptionalFilePath = Field(
         default=None, description="More of them, one date a line; `#` begins a comment. Read at the start."
+    )
+
+    day_ahead: PowerDayAheadConfig | None = Field(
+        default=None, description="Prices known a day ahead, where the price of the moment is paid."
     )
 
     @property

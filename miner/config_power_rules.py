@@ -8,11 +8,18 @@ from urllib.parse import urlsplit
 
 from controller.sources.jsonpath import PathSyntaxError, parse
 from controller.sources.power_markets import BOUNDS_USD_PER_KWH
-from controller.sources.power_presets import PRESETS, Preset
+from controller.sources.power_presets import PRESETS, REAL_TIME_S, Preset
 from controller.sources.power_terms import price_unit
 from miner.config_feeds_rules import keys_stay_secret
 from miner.config_market import MarketConfig
-from miner.config_power import HOLIDAY, PowerConfig, PowerEntry, PowerHttpConfig, weekdays_of
+from miner.config_power import (
+    HOLIDAY,
+    PowerConfig,
+    PowerDayAheadConfig,
+    PowerEntry,
+    PowerHttpConfig,
+    weekdays_of,
+)
 from miner.config_rules import Draft, Finding, readable_file
 from miner.config_toml import KeyPath
 
@@ -111,14 +118,25 @@ def _names_holidays(entry: PowerEntry) -> bool:
     return any(weekdays_of(days) == weekdays_of(HOLIDAY) for days in entry.weekdays)
 
 
+def _places(draft: Draft, *keys: str) -> Iterator[tuple[KeyPath, PowerConfig | PowerDayAheadConfig]]:
+    """[power] and, where there is one, [power.day_ahead], each with its path; those where one of `keys` is bad are left out."""
+    section = _power(draft, *keys)
+    if section is not None:
+        yield ("power",), section
+    section = _power(draft, "day_ahead")
+    if section is not None and section.day_ahead is not None:
+        yield ("power", "day_ahead"), section.day_ahead
+
+
 def files(draft: Draft) -> Iterator[Finding]:
     """Files that are to be read are there, and hold what they must."""
+    for place, each in _places(draft):
+        if each.file is not None:
+            yield from readable_file((*place, "file", "path"), each.file.path)
+            yield from _unit((*place, "file", "unit"), each.file.unit)
     section = _power(draft)
     if section is None:
         return
-    if section.file is not None:
-        yield from readable_file(("power", "file", "path"), section.file.path)
-        yield from _unit(("power", "file", "unit"), section.file.unit)
     if section.holidays_file is not None:
         problems = list(readable_file(("power", "holidays_file"), section.holidays_file))
         yield from problems
@@ -130,28 +148,50 @@ def files(draft: Draft) -> Iterator[Finding]:
 
 
 def feeds(draft: Draft) -> Iterator[Finding]:
-    """Every [[power.http]] says what to ask and where the prices stand, under a name of its own."""
-    section = _power(draft, "http")
-    if section is None:
+    """Every [[power.http]] and [[power.day_ahead.http]] says what to ask and where the prices stand, under a name of its own."""
+    for place, section in _places(draft, "http"):
+        seen: dict[str, int] = {}
+        for position, feed in enumerate(section.http):
+            path: KeyPath = (*place, "http", position)
+            preset = PRESETS.get(feed.preset or "")
+            if preset is not None:
+                yield from _preset(path, feed, preset)
+            elif feed.preset is not None:
+                yield Finding((*path, "preset"), _no_such(feed.preset, PRESETS))
+            else:
+                yield from _own(path, feed)
+            yield from keys_stay_secret(draft, path, feed)
+            name = label(feed)
+            if name in seen:
+                yield Finding(
+                    (*path, "name") if feed.name else path,
+                    f'{".".join(map(str, place))}.http[{seen[name]}] is called "{name}" too: give each a name of its own',
+                )
+            seen.setdefault(name, position + 1)
+
+
+def day_ahead(draft: Draft) -> Iterator[Finding]:
+    """[power.day_ahead] names a source, and each of them knows prices by interval, ahead of their time."""
+    section = _power(draft, "day_ahead")
+    if section is None or section.day_ahead is None:
         return
-    seen: dict[str, int] = {}
-    for position, feed in enumerate(section.http):
-        path: KeyPath = ("power", "http", position)
-        preset = PRESETS.get(feed.preset or "")
-        if preset is not None:
-            yield from _preset(path, feed, preset)
-        elif feed.preset is not None:
-            yield Finding((*path, "preset"), _no_such(feed.preset, PRESETS))
-        else:
-            yield from _own(path, feed)
-        yield from keys_stay_secret(draft, path, feed)
-        name = label(feed)
-        if name in seen:
+    path: KeyPath = ("power", "day_ahead")
+    if not section.day_ahead.http and section.day_ahead.file is None:
+        yield Finding(path, "says nothing: add [[power.day_ahead.http]] or [power.day_ahead.file]")
+    for position, feed in enumerate(section.day_ahead.http):
+        if is_of_the_moment(feed):
             yield Finding(
-                (*path, "name") if feed.name else path,
-                f'power.http[{seen[name]}] is called "{name}" too: give each a name of its own',
+                (*path, "http", position, "preset" if feed.preset else "start"),
+                f"{label(feed)} tells the price of the moment, not those to come: what you pay belongs into [[power.http]]",
             )
-        seen.setdefault(name, position + 1)
+
+
+def is_of_the_moment(feed: PowerHttpConfig) -> bool:
+    """Whether a feed tells the price of the moment, and not prices by interval."""
+    preset = PRESETS.get(feed.preset or "")
+    if preset is not None:
+        return preset.every_s == REAL_TIME_S
+    return feed.preset is None and feed.format == "json" and feed.start is None
 
 
 def _preset(path: KeyPath, feed: PowerHttpConfig, preset: Preset) -> Iterator[Finding]:
@@ -211,14 +251,14 @@ def currencies(draft: Draft) -> Iterator[Finding]:
     used: list[tuple[KeyPath, str]] = []
     if section.schedule or section.adder or section.adder_per_kwh:
         used.append((("power", "currency"), section.currency))
-    if section.file is not None:
-        used.append((("power", "file", "unit"), _currency_of(section.file.unit)))
-    for position, feed in enumerate(section.http):
-        preset = PRESETS.get(feed.preset or "")
-        key = "preset" if preset else "unit"
-        used.append(
-            (("power", "http", position, key), preset.currency if preset else _currency_of(feed.unit))
-        )
+    for place, each in _places(draft, "http"):
+        if each.file is not None:
+            used.append(((*place, "file", "unit"), _currency_of(each.file.unit)))
+        for position, feed in enumerate(each.http):
+            preset = PRESETS.get(feed.preset or "")
+            key = "preset" if preset else "unit"
+            currency = preset.currency if preset else _currency_of(feed.unit)
+            used.append(((*place, "http", position, key), currency))
     for path, currency in used:
         if currency and currency not in {USD, *market.currency}:
             yield Finding(
@@ -251,4 +291,11 @@ def _no_such(name: str, known: Iterable[str]) -> str:
     return f'"{name[:40]}" is unknown: {hint}'
 
 
-RULES: tuple[Callable[[Draft], Iterator[Finding]], ...] = (choice, entries, files, feeds, currencies)
+RULES: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
+    choice,
+    entries,
+    files,
+    feeds,
+    day_ahead,
+    currencies,
+)

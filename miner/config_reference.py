@@ -4,6 +4,7 @@ import sys
 import types
 from collections.abc import Iterator
 from datetime import date, datetime
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -55,20 +56,35 @@ def _page() -> Iterator[str]:
     for name in (name for name in Config.model_fields if name != "network"):
         model = TABLES.get(name) or ARRAYS[name]
         yield f"\n## {f'[[{name}]]' if name in ARRAYS else f'[{name}]'}\n"
-        yield f"{model.__doc__}\n"
+        yield f"{_meaning(model)}\n"
         yield from _table(model.model_fields)
-        for key, inner in _inner(model):
-            heading = f"[{name}.{key}]"
-            if get_origin(model.model_fields[key].annotation) is tuple:
-                heading = f"Entries of {name}.{key}" if key in _INLINE else f"[{heading}]"
-            elif get_origin(model.model_fields[key].annotation) is dict:
-                heading = f"Entries of {heading}"
-            yield f"\n### {heading}\n"
-            yield f"{inner.__doc__}\n"
-            yield from _table(inner.model_fields)
+        yield from _subsections(name, model, {})
     yield "\n## Not in this version yet\n"
     yield "These belong to Hashmill's configuration and are refused, not ignored, until the version that brings them:\n"
     yield '- `[[unit]] control = "asic"` and `"plug"`, and with them `host`.\n'
+
+
+def _meaning(model: type[BaseModel]) -> str:
+    return cleandoc(model.__doc__ or "")
+
+
+def _subsections(name: str, model: type[BaseModel], told: dict[type[BaseModel], str]) -> Iterator[str]:
+    """The tables inside of the one called `name`, and those inside of them; what was `told` is told once."""
+    for key, inner in _inner(model):
+        path = f"{name}.{key}"
+        heading = f"[{path}]"
+        if get_origin(model.model_fields[key].annotation) is tuple:
+            heading = f"Entries of {path}" if key in _INLINE else f"[{heading}]"
+        elif get_origin(model.model_fields[key].annotation) is dict:
+            heading = f"Entries of {heading}"
+        yield f"\n### {heading}\n"
+        if inner in told:
+            yield f"Keys as in {told[inner]}."
+            continue
+        told[inner] = heading
+        yield f"{_meaning(inner)}\n"
+        yield from _table(inner.model_fields)
+        yield from _subsections(path, inner, told)
 
 
 def _table(fields: dict[str, FieldInfo]) -> Iterator[str]:

@@ -13,8 +13,8 @@ class TapeConfig(Section):
 
     file: FilePath = Field(
         description="CSV with a header: one column for the time (start_utc in ISO 8601, date, or offset_s in seconds) "
-        "and one or more of btc_usd, usd_per_kwh or usd_per_mwh, difficulty, subsidy_sat, fees_sat, "
-        "hashprice_usd_per_ph_day."
+        "and one or more of btc_usd, usd_per_kwh or usd_per_mwh, day_ahead_usd_per_mwh (told ten hours ahead), difficulty, subsidy_sat, "
+        "fees_sat, hashprice_usd_per_ph_day."
     )
     speed: PositiveFloat = Field(default=1.0, description="Seconds of tape per second of clock.")
     start: TapeStart | None = Field(

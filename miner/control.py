@@ -112,14 +112,15 @@ class Control:
             wake=self._wake,
             clock=clock,
         )
+        deciding = loop_config(config)
         self._loop = ControllerLoop(
             units=units,
             sources=[*self._signals.sources, *sources(config, nodes, tape, pool_job)],
             overrides=self.commands.in_force,
             actuators=actuators,
             journal=self._journal,
-            config=loop_config(config),
-            listener=Ears(metrics, alert, self._gates, publish),
+            config=deciding,
+            listener=Ears(metrics, alert, self._gates, publish, deciding.real_time),
             earnings=lambda: earnings_of(earnings()),
             clock=clock,
         )

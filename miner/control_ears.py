@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable
 
+from controller.deciding import RealTime
 from controller.decisions import Decision, Outcome, OutcomeKind
 from controller.market import Market
 from controller.ports import Listener
 from controller.ticks import BTC_USD, DIFFICULTY
 from controller.view import View, faults
 from miner.control_gates import Gates
+from miner.control_real_time import FITTED, METHODS, fitted_until, method_of, methods_of
 from miner.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,31 @@ def nobody(_kind: str, _data: object, /) -> None:
     """Hears of nothing, where nobody listens."""
 
 
+class WorthEar:
+    """Tells by which method the worth of being on is known, and when the model is left or come back to, once each."""
+
+    def __init__(self, metrics: Metrics, real_time: RealTime) -> None:
+        self._metrics = metrics
+        self._has_model = real_time.model is not None
+        self._method = FITTED
+        until = None if real_time.model is None else fitted_until(real_time.model)
+        if until is not None:
+            metrics.model_fitted(until)
+
+    def hear(self, view: View) -> None:
+        """A tick was decided."""
+        told = methods_of(view)
+        self._metrics.worth_told({method: told.get(method, 0) for method in METHODS})
+        method = method_of(view)
+        if not self._has_model or view.worth is None or not method:
+            return
+        if method != FITTED and self._method == FITTED:
+            log.warning("model_left", extra={"method": method, "why": view.worth.why})
+        elif method == FITTED and self._method != FITTED:
+            log.info("model_back")
+        self._method = method
+
+
 class Ears(Listener):
     """Puts what the controller does into metrics, alerts, the log and the stream of events."""
 
@@ -31,8 +58,11 @@ class Ears(Listener):
         alert: Callable[[str, str], None],
         gates: Gates,
         publish: Publish = nobody,
+        real_time: RealTime | None = None,
     ) -> None:
+        """`real_time` is how it decides on prices that are not known, which is told while it is asked for."""
         self._publish = publish
+        self._worth = None if real_time is None else WorthEar(metrics, real_time)
         self._metrics = metrics
         self._alert = alert
         self._gates = gates
@@ -48,6 +78,8 @@ class Ears(Listener):
             self._metrics.plan_made(view.plan_seconds, view.plan.gap_ratio)
         else:
             self._metrics.plan_missing()
+        if self._worth is not None:
+            self._worth.hear(view)
         market = view.market
         if isinstance(market, Market):
             values = {tick.series: tick.value for tick in market.inputs}

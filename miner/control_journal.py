@@ -86,11 +86,12 @@ class LedgerJournal:
         if inputs is None:
             await _or_runtime_error(self._ledger.add_decisions(rows))
             return
-        given: dict[InputPartKind, Part] = {"config": inputs.config}
+        # A model is kept with the configuration that names it: both are written anew when either changes, so that both are of one age.
+        given: dict[InputPartKind, tuple[Part, ...]] = {"config": _config_parts(inputs)}
         if inputs.series is not None:
-            given["series"] = inputs.series
-        new = {kind: part for kind, part in given.items() if self._parts.get(kind) != part.digest}
-        parts = [InputPartRow(kind, part.digest, part.body) for kind, part in new.items()]
+            given["series"] = (inputs.series,)
+        new = {kind: parts for kind, parts in given.items() if self._parts.get(kind) != _digests(parts)}
+        parts = [InputPartRow(kind, part.digest, part.body) for kind, told in new.items() for part in told]
         try:
             await _or_runtime_error(
                 self._ledger.add_decisions(rows, _inputs_row(inputs, self._program), parts)
@@ -98,7 +99,7 @@ class LedgerJournal:
         except BaseException:
             self._parts.clear()  # what of it was written is not known
             raise
-        self._parts |= {kind: part.digest for kind, part in new.items()}
+        self._parts |= {kind: _digests(told) for kind, told in new.items()}
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes; they are on the disk when this returns."""
@@ -221,12 +222,22 @@ def _decision_row(decision: Decision) -> DecisionRow:
     )
 
 
+def _config_parts(inputs: Inputs) -> tuple[Part, ...]:
+    """What was configured: the configuration itself, then the fitted model where one decides too."""
+    return (inputs.config,) if inputs.model is None else (inputs.config, inputs.model)
+
+
+def _digests(parts: Sequence[Part]) -> str:
+    """The digests of parts as a row has them."""
+    return " ".join(part.digest for part in parts)
+
+
 def _inputs_row(inputs: Inputs, made_by: str) -> InputsRow:
     return InputsRow(
         at=inputs.at,
         format=inputs.format,
         program=inputs.program or made_by,
-        config_digest=inputs.config.digest,
+        config_digest=_digests(_config_parts(inputs)),
         series_digest="" if inputs.series is None else inputs.series.digest,
         body=inputs.body,
     )
@@ -238,9 +249,11 @@ def inputs_of(row: InputsRow, parts: Mapping[str, InputPartRow]) -> Inputs:
     def part(digest: str) -> Part:
         return Part(digest, parts[digest].body if digest in parts else b"")
 
+    config, *models = row.config_digest.split() or [""]
     return Inputs(
         at=row.at,
-        config=part(row.config_digest),
+        config=part(config),
+        model=part(models[0]) if models else None,
         series=part(row.series_digest) if row.series_digest else None,
         body=row.body,
         format=row.format,

@@ -1,7 +1,8 @@
 """The power price as it is configured: from [power] to the controller's source of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
+from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 from controller.sources.power import Adder, PowerFeed, PowerSource, Rate
@@ -14,7 +15,17 @@ from controller.sources.power_schedule import FixedFeed, ScheduleFeed
 from controller.sources.power_shapes import Shape
 from controller.sources.power_tariff import Hours, Season, Tariff, TariffRule
 from controller.sources.power_terms import Terms, price_unit
-from miner.config_power import PowerConfig, PowerEntry, PowerHttpConfig, hours_of, season_of, weekdays_of
+from controller.ticks import POWER, POWER_DAY_AHEAD
+from miner.config_controller import RealTimeConfig
+from miner.config_power import (
+    PowerConfig,
+    PowerEntry,
+    PowerFileConfig,
+    PowerHttpConfig,
+    hours_of,
+    season_of,
+    weekdays_of,
+)
 from miner.config_power_rules import label, read_holidays
 from miner.config_rules import first_line
 from miner.control_prices import request_headers
@@ -23,27 +34,67 @@ FIXED = "configuration"
 FALLBACK = "fallback"
 DAY_S = 86_400.0
 SECONDS_PER_MINUTE = 60.0
+QUARTER_S = 900.0
 
 
 def power_source(
-    power: PowerConfig, rate: Rate, *, max_age_s: float, horizon_hours: float
+    power: PowerConfig,
+    rate: Rate,
+    *,
+    max_age_s: float,
+    horizon_hours: float,
+    real_time: RealTimeConfig | None = None,
 ) -> PowerSource | None:
     """Every source of [power] as one, the best first; None where there is none.
 
-    `rate` tells what currencies are worth; `max_age_s` is how long a price of the moment counts. Raises OSError or ValueError for
-    a file with a key or holidays that cannot be read.
+    `rate` tells what currencies are worth; `max_age_s` is how long a price of the moment counts. With `real_time` prices by interval may
+    come when their time is over. Raises OSError or ValueError for a file with a key or holidays that cannot be read.
     """
     horizon_s = horizon_hours * 3600 + DAY_S / 2
-    feeds: list[PowerFeed] = [feed for kind in power.order for feed in _MAKERS[kind](power, horizon_s)]
+    late_s = QUARTER_S if real_time is not None and real_time.sees == "B" else 0.0
+    own_every_s = DAY_AHEAD_S if real_time is None else REAL_TIME_S
+    made: dict[str, list[PowerFeed]] = {
+        "http": [*_http(power, power.http, own_every_s, late_s)],
+        "file": [*_file(power.file, late_s)],
+        "schedule": [*_schedule(power, horizon_s)],
+    }
+    feeds = [feed for kind in power.order for feed in made[kind]]
     if power.usd_per_kwh is not None:
         feeds.append(FixedFeed(power.usd_per_kwh, name=FIXED))
     if power.fallback_usd_per_kwh is not None:
         feeds.append(FixedFeed(power.fallback_usd_per_kwh, complete=True, name=FALLBACK))
     if not feeds:
         return None
+    return PowerSource(feeds, late_s=late_s, **_terms(power, rate, max_age_s, horizon_s))
+
+
+def day_ahead_source(
+    power: PowerConfig, rate: Rate, *, max_age_s: float, horizon_hours: float
+) -> PowerSource | None:
+    """Every source of [power.day_ahead] as one, that informs only; None where there is none. Like `power_source`."""
+    if power.day_ahead is None:
+        return None
+    feeds = [*_http(power, power.day_ahead.http), *_file(power.day_ahead.file)]
+    horizon_s = horizon_hours * 3600 + DAY_S / 2
+    if not feeds:
+        return None
+    name = "power_day_ahead"
+    return PowerSource(feeds, name=name, series=POWER_DAY_AHEAD, **_terms(power, rate, max_age_s, horizon_s))
+
+
+class _Terms(TypedDict):
+    """What [power] says of every source of it."""
+
+    rate: Rate
+    terms: Terms
+    adder: Adder
+    max_age_s: float
+    horizon_s: float
+
+
+def _terms(power: PowerConfig, rate: Rate, max_age_s: float, horizon_s: float) -> _Terms:
     adder = _tariff(power, power.adder, default=0.0) if power.adder else None
-    return PowerSource(
-        feeds,
+    return _Terms(
         rate=rate,
         terms=Terms(power.tax_ratio, power.overhead_ratio),
         adder=Adder(power.currency, power.adder_per_kwh, adder),
@@ -52,9 +103,15 @@ def power_source(
     )
 
 
-def power_bounds(power: PowerConfig) -> tuple[float, float] | None:
-    """The lowest and highest price of the market that [power] names, or of all its presets; None where none is known."""
-    markets = [power.market] if power.market else [_market_of(feed) for feed in power.http]
+def power_bounds(power: PowerConfig) -> dict[str, tuple[float, float]]:
+    """By series the lowest and highest price of the market that [power] names, or of all presets; left out where none is known."""
+    ahead = power.day_ahead.http if power.day_ahead else ()
+    found = {POWER: _bounds(power.market, power.http), POWER_DAY_AHEAD: _bounds(power.market, ahead)}
+    return {series: bounds for series, bounds in found.items() if bounds is not None}
+
+
+def _bounds(market: str | None, feeds: Sequence[PowerHttpConfig]) -> tuple[float, float] | None:
+    markets = [market] if market else [_market_of(feed) for feed in feeds]
     known = [BOUNDS_USD_PER_KWH[market] for market in markets if market is not None]
     if not known or len(known) < len(markets):
         return None
@@ -85,24 +142,28 @@ def _zone(power: PowerConfig) -> ZoneInfo:
     return ZoneInfo(power.zone or "UTC")
 
 
-def _schedule(power: PowerConfig, horizon_s: float) -> list[PowerFeed]:
-    if not power.schedule:
-        return []
-    return [ScheduleFeed(_tariff(power, power.schedule), currency=power.currency, horizon_s=horizon_s)]
+def _schedule(power: PowerConfig, horizon_s: float) -> Iterator[PowerFeed]:
+    if power.schedule:
+        yield ScheduleFeed(_tariff(power, power.schedule), currency=power.currency, horizon_s=horizon_s)
 
 
-def _file(power: PowerConfig, _horizon_s: float) -> list[PowerFeed]:
-    if power.file is None:
-        return []
-    unit = price_unit(power.file.unit) if power.file.unit else None
-    return [FileFeed(power.file.path, unit=unit, complete=power.file.complete)]
+def _file(file: PowerFileConfig | None, late_s: float = 0.0) -> Iterator[PowerFeed]:
+    if file is not None:
+        unit = price_unit(file.unit) if file.unit else None
+        yield FileFeed(file.path, unit=unit, complete=file.complete, late_s=late_s)
 
 
-def _http(power: PowerConfig, _horizon_s: float) -> list[PowerFeed]:
-    return [_preset(feed) if feed.preset else _own(power, feed) for feed in power.http]
+def _http(
+    power: PowerConfig,
+    feeds: Sequence[PowerHttpConfig],
+    own_every_s: float = DAY_AHEAD_S,
+    late_s: float = 0.0,
+) -> Iterator[PowerFeed]:
+    for feed in feeds:
+        yield _preset(feed, late_s) if feed.preset else _own(power, feed, own_every_s, late_s)
 
 
-def _preset(feed: PowerHttpConfig) -> PowerHttpFeed:
+def _preset(feed: PowerHttpConfig, late_s: float) -> PowerHttpFeed:
     """A public feed by name."""
     preset = PRESETS[feed.preset or ""]
     settings = FeedSettings(
@@ -116,11 +177,13 @@ def _preset(feed: PowerHttpConfig) -> PowerHttpFeed:
     def requests(now: float) -> list[Ask]:
         return [ask.with_headers(headers) for ask in preset.requests(settings, now)]
 
-    return _made(feed, requests, preset.shape, settings.area, preset.every_s, complete=preset.complete)
+    return _made(
+        feed, requests, preset.shape, settings.area, preset.every_s, late_s, complete=preset.complete
+    )
 
 
-def _own(power: PowerConfig, feed: PowerHttpConfig) -> PowerHttpFeed:
-    """Any other server."""
+def _own(power: PowerConfig, feed: PowerHttpConfig, every_s: float, late_s: float) -> PowerHttpFeed:
+    """Any other server; `every_s` is how often one that tells prices by interval is asked."""
     headers = tuple(request_headers(feed).items())
     unit = price_unit(feed.unit) if feed.unit else None
     zone = _zone(power)
@@ -140,7 +203,7 @@ def _own(power: PowerConfig, feed: PowerHttpConfig) -> PowerHttpFeed:
     def requests(now: float) -> list[Ask]:
         return [Ask(filled(feed.url or "", now, zone), headers=headers)]
 
-    return _made(feed, requests, shape, "", DAY_AHEAD_S if by_interval else REAL_TIME_S, complete=False)
+    return _made(feed, requests, shape, "", every_s if by_interval else REAL_TIME_S, late_s, complete=False)
 
 
 def _made(
@@ -149,6 +212,7 @@ def _made(
     shape: Shape,
     area: str,
     every_s: float,
+    late_s: float,
     *,
     complete: bool,
 ) -> PowerHttpFeed:
@@ -160,12 +224,6 @@ def _made(
         accept_zero=feed.accept_zero,
         complete=complete if feed.complete is None else feed.complete,
         timeout_s=feed.timeout_s,
+        late_s=late_s,
         name=label(feed),
     )
-
-
-_MAKERS: dict[str, Callable[[PowerConfig, float], list[PowerFeed]]] = {
-    "http": _http,
-    "file": _file,
-    "schedule": _schedule,
-}

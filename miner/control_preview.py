@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from controller.deciding import RealTime
 from controller.flip import hashprice_text, power_text
 from controller.loop import ControllerLoop
 from controller.market import Market
@@ -17,6 +18,7 @@ from miner.config import Config
 from miner.config_treasury import TreasuryConfig
 from miner.control_fleet import fleet_of
 from miner.control_journal import SIGNAL_MEMORY_S, pool_sums, recalled
+from miner.control_real_time import check_rows
 from miner.control_settings import fleet_units, loop_config, played_tape, units_of
 from miner.control_signals import signal_sources
 from miner.control_sources import earnings_of, expected_pay, sources
@@ -32,8 +34,13 @@ class Preview:
     """What the controller would see and decide now; touches no unit and writes nothing."""
 
     def __init__(
-        self, view: View, fleet: Sequence[Unit] = (), treasury: TreasuryConfig | None = None
+        self,
+        view: View,
+        fleet: Sequence[Unit] = (),
+        treasury: TreasuryConfig | None = None,
+        real_time: RealTime | None = None,
     ) -> None:
+        self._real_time = real_time
         self._view = view
         self._fleet = fleet
         self._treasury = treasury or TreasuryConfig()
@@ -53,6 +60,7 @@ class Preview:
             config.signal, config.mqtt, _unwritten, horizon_hours=config.controller.horizon_hours
         )
         signals.restore(await memory.signals(now - SIGNAL_MEMORY_S))
+        deciding = loop_config(config)
         asked = [*signals.sources, *sources(config, nodes, played_tape(config, now))]
         loop = ControllerLoop(
             units=units_of(config, modes),
@@ -60,12 +68,13 @@ class Preview:
             actuators={},
             journal=memory,
             # A slow disk takes long to sum up the fees of a day's blocks, and here nothing else waits for it.
-            config=replace(loop_config(config), read_timeout_s=PREVIEW_LIMIT_S),
+            config=replace(deciding, read_timeout_s=PREVIEW_LIMIT_S),
             earnings=lambda: earnings_of(pay),
             overrides=lambda: overrides,
         )
         try:
-            return cls(await loop.preview(), fleet_units(config, modes), config.treasury)
+            view = await loop.preview()
+            return cls(view, fleet_units(config, modes), config.treasury, deciding.real_time)
         finally:
             await close_all(asked)
 
@@ -80,6 +89,10 @@ class Preview:
     def fleet(self) -> dict[str, Any]:
         """Merit order, breakevens, survival and cash of every unit with modes."""
         return fleet_of(self._view, self._fleet, self._treasury)
+
+    def real_time_rows(self, config: Config) -> list[CheckRow]:
+        """How prices that are not known are reckoned with, where that is configured."""
+        return [*check_rows(config, self._real_time, self._view)]
 
     def price_rows(self) -> list[CheckRow]:
         """The prices a decision would be made with, or what is missing."""

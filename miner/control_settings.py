@@ -8,12 +8,12 @@ from controller.hashprice import Earned
 from controller.loop import LoopConfig
 from controller.policy import PolicyConfig, SiteConfig
 from controller.sources.tape import TapeError, TapeSource, load_tape
-from controller.ticks import POWER
 from controller.units import Mode, PowerCurve, Unit
 from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from miner.config import Config
 from miner.config_units import UnitConfig
 from miner.control_power import power_bounds
+from miner.control_real_time import real_time_of
 from miner.control_refusals import TapeRefusedError
 from miner.control_signals import signal_rules
 from miner.hashing.station import UNIT_ID, StationMode
@@ -93,14 +93,12 @@ def played_tape(config: Config, now: float) -> PlayedTape | None:
 
 
 def loop_config(config: Config) -> LoopConfig:
-    """How the loop runs, and by which rules it decides."""
+    """How the loop runs, and by which rules it decides. Raises SourceRefusedError for a model that cannot be used."""
     settings = config.controller
     base = MAINNET_RULES if config.network == "main" else TEST_CHAIN_RULES
     ages = settings.max_age_s.model_dump(exclude_none=True)
     bounds = settings.bounds.model_dump(exclude_none=True)
-    power = power_bounds(config.power)
-    if power is not None:
-        bounds = {POWER: power, **bounds}
+    bounds = {**power_bounds(config.power), **bounds}
     rules = {}
     for series, rule in base.items():
         low, high = bounds.get(series, (rule.low, rule.high))
@@ -126,4 +124,5 @@ def loop_config(config: Config) -> LoopConfig:
         ),
         tick_s=settings.tick_s,
         horizon_hours=settings.horizon_hours,
+        real_time=real_time_of(config),
     )

@@ -9,11 +9,11 @@ from controller.sources.fixed import FixedSource
 from controller.sources.node import NodeSource
 from controller.sources.pool import PoolSource
 from controller.sources.tape import TapeSource
-from controller.ticks import BTC_USD, POWER
+from controller.ticks import BTC_USD, POWER, POWER_DAY_AHEAD
 from controller.validate import MAINNET_RULES
 from miner.chain.coinbase import HALVING_INTERVAL
 from miner.config import Config
-from miner.control_power import power_source
+from miner.control_power import day_ahead_source, power_source
 from miner.control_prices import btc_price, market_rates
 from miner.control_refusals import SourceRefusedError
 from miner.ledger.rows import PoolShareSums
@@ -53,13 +53,23 @@ def _prices(config: Config, tape: TapeSource | None) -> Iterator[Source]:
     btc = btc_price(config.market, rates)
     if btc is not None:
         yield btc
-    age_s = config.controller.max_age_s.power_usd_per_kwh or MAINNET_RULES[POWER].max_age_s
+    ages, horizon_hours = config.controller.max_age_s, config.controller.horizon_hours
+    age_s = ages.power_usd_per_kwh or MAINNET_RULES[POWER].max_age_s
     power = power_source(
-        config.power, rates.steady, max_age_s=age_s, horizon_hours=config.controller.horizon_hours
+        config.power,
+        rates.steady,
+        max_age_s=age_s,
+        horizon_hours=horizon_hours,
+        real_time=config.controller.real_time,
     )
     # A tape that brings the price takes its place: nobody is asked for what is not looked at.
-    if power is not None and (tape is None or POWER not in tape.series):
+    brought = frozenset() if tape is None else tape.series
+    if power is not None and POWER not in brought:
         yield power
+    age_s = ages.power_day_ahead_usd_per_kwh or MAINNET_RULES[POWER_DAY_AHEAD].max_age_s
+    day_ahead = day_ahead_source(config.power, rates.steady, max_age_s=age_s, horizon_hours=horizon_hours)
+    if day_ahead is not None and POWER_DAY_AHEAD not in brought:
+        yield day_ahead
 
 
 class Facts:

@@ -77,7 +77,7 @@ class Verification:
         kept = self._chosen(self._decisions(row.at))
         foreign = "" if row.program == program() else f"made by hashmill {row.program or '(not named)'}"
         try:
-            parts = self._reader.input_parts({row.config_digest, row.series_digest})
+            parts = self._reader.input_parts(row.part_digests)
             recorded = self._inputs.read(inputs_of(row, parts))
             last = memory(recorded, lambda unit, at: self._decisions(at).get(unit))
             made = self._chosen(self._decide(recorded.snapshot, last, recorded.config))

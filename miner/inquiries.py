@@ -67,7 +67,8 @@ async def _price_rows(config: Config, nodes: NodeSet) -> list[CheckRow]:
     if not config.controller.enabled:
         return []
     try:
-        rows = (await Preview.make(config, nodes, await cpu_modes(config))).price_rows()
+        preview = await Preview.make(config, nodes, await cpu_modes(config))
+        rows = [*preview.price_rows(), *preview.real_time_rows(config)]
     except SourceRefusedError as error:
         return [CheckRow("sources", ok=False, detail=line, exit_code=2) for line in str(error).splitlines()]
     except LedgerError:

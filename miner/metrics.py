@@ -4,7 +4,7 @@ A value that is not known is absent, never zero: a price that nobody told is not
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -41,6 +41,10 @@ READINGS: Final = {
 
 
 TEMPLATE_AGE: Final = ("hashmill_template_age_seconds", "Age of the block template being worked on.")
+MODEL_AGE: Final = (
+    "hashmill_worth_model_age_seconds",
+    "Time since the end of the prices that the model of [controller.real_time] was fitted on.",
+)
 SERIES_AGE: Final = ("hashmill_series_age_seconds", "Time since a series was last observed.")
 
 
@@ -51,6 +55,7 @@ class _Readings(Collector):
         self._clock = clock
         self.values: dict[str, float] = {}
         self.template_at: float | None = None
+        self.fitted_until: float | None = None
         self.series_at: dict[str, float] = {}
 
     def collect(self) -> Iterator[Metric]:
@@ -59,6 +64,8 @@ class _Readings(Collector):
             yield GaugeMetricFamily(name, READINGS[name], value=value)
         if self.template_at is not None:
             yield GaugeMetricFamily(*TEMPLATE_AGE, value=now - self.template_at)
+        if self.fitted_until is not None:
+            yield GaugeMetricFamily(*MODEL_AGE, value=now - self.fitted_until)
         ages = GaugeMetricFamily(*SERIES_AGE, labels=["series"])
         for series, observed_at in self.series_at.copy().items():
             ages.add_metric([series], now - observed_at)
@@ -110,6 +117,7 @@ class Metrics:
         self._unit_modes: dict[str, set[str]] = {}
         catalogue = [MetricInfo(name, "gauge", (), text) for name, text in READINGS.items()]
         catalogue.append(MetricInfo(TEMPLATE_AGE[0], "gauge", (), TEMPLATE_AGE[1]))
+        catalogue.append(MetricInfo(MODEL_AGE[0], "gauge", (), MODEL_AGE[1]))
         catalogue.append(MetricInfo(SERIES_AGE[0], "gauge", ("series",), SERIES_AGE[1]))
         catalogue += CATALOGUE
         catalogue += POOL_CATALOGUE
@@ -137,6 +145,11 @@ class Metrics:
             "hashmill_unit_margin_usd_per_hour",
             "What a unit earns beyond its power, in the mode it is in.",
             "unit",
+        )
+        self._worth_method = gauge(
+            "hashmill_worth_method",
+            "Units by what told the worth of being on, where the coming power price is not known.",
+            "method",
         )
         self._decisions = counter(
             "hashmill_decisions_total", "Decisions of the controller, holds included.", "to", "reason"
@@ -194,6 +207,15 @@ class Metrics:
     def plan_missing(self) -> None:
         """There is no plan, since prices are not known: its gap is not shown."""
         self._read("hashmill_plan_gap_ratio", None)
+
+    def model_fitted(self, until: float) -> None:
+        """The model in use was fitted on prices up to then (UTC unix seconds); its age counts from there."""
+        self._readings.fitted_until = until
+
+    def worth_told(self, units: Mapping[str, int]) -> None:
+        """By each of these methods the worth of being on was told for so many units."""
+        for method, count in units.items():
+            self._worth_method.labels(method).set(count)
 
     def series_observed(self, series: str, observed_at: float) -> None:
         """A series had this value at `observed_at`; its age counts from there."""

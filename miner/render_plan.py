@@ -69,8 +69,46 @@ def _power_known(report: Mapping[str, Any]) -> str:
     if until is None:
         return ""
     known = "known for the moment" if until <= report["at_s"] else f"known until {time_text(until)}"
-    then = "expected as on a typical day" if report["power_expected"] == "typical_day" else "taken to stay so"
+    then = _THEN.get(report["power_expected"], "taken to stay so")
     return f", {known}, then {then}"
+
+
+_THEN: Final = {
+    "day_ahead": "expected as the market said a day ahead",
+    "typical_day": "expected as on a typical day",
+}
+
+_METHODS: Final = {
+    "fitted": "the fitted model",
+    "markov": "the model's chain",
+    "band": "the band",
+}
+"""What may tell the worth of being on."""
+
+
+def _real_time(report: Mapping[str, Any]) -> Iterator[Text]:
+    """By what the worth of being on is known where the coming prices are not, and why not by the model."""
+    told = report.get("real_time")
+    if not told:
+        return
+    seen = "the price of this quarter hour" if told["sees"] == "A" else "prices up to the last quarter hour"
+    model = f" ({told['model']})" if told["model"] and told["method"] == "fitted" else ""
+    by = (
+        f"reckoned by {_METHODS[told['method']]}{model}"
+        if told["method"]
+        else "nothing to reckon with: starts are free"
+    )
+    why = f"; not by the model: {told['why']}" if told["why"] and told["model"] else ""
+    yield Text(f"To come    {by}, from {seen}{why}")
+
+
+def _standing(unit: Mapping[str, Any]) -> Iterator[Text]:
+    """What staying on is worth to a unit beyond the known prices."""
+    told = unit.get("standing")
+    if told and told["method"]:
+        part = f"{told['ratio']:.0%} of what stopping and starting again costs"
+        worth = f", {usd_text(told['worth_usd'])} in all" if unit["to_mode"] != "off" else ""
+        yield Text(f"  worth    being on is worth {part}{worth}, by {_METHODS[told['method']]}")
 
 
 def _paid(earnings: Mapping[str, Any]) -> str:
@@ -105,6 +143,7 @@ def plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
             "yellow",
         )
     yield from prices(report)
+    yield from _real_time(report)
     if report["units"]:
         yield Text(f"Now        {_summary(report['units'])}")
     yield from _limits(report.get("limits"))
@@ -192,11 +231,11 @@ def _alike(units: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
     """Units that would read the same but for their names, in the order of the first of each."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for unit in units:
-        groups.setdefault(repr([unit[key] for key in _TOLD]), []).append(unit)
+        groups.setdefault(repr([unit.get(key) for key in _TOLD]), []).append(unit)
     yield from groups.values()
 
 
-_TOLD: Final = ("from_mode", "to_mode", "reason", "flip", "next", "modes")
+_TOLD: Final = ("from_mode", "to_mode", "reason", "flip", "standing", "next", "modes")
 
 
 def _units(alike: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -205,6 +244,7 @@ def _units(alike: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     yield Text(f"  why      {unit['why']} ({unit['reason']})")
     if unit["flip"]:
         yield Text(f"  changes  {unit['flip']}")
+    yield from _standing(unit)
     yield Text(f"  later    {_path(unit['next'])}")
     yield _modes(unit)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from controller.decisions import REASON_TEXT
+from miner.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "operating.md").read_text()
@@ -74,3 +75,11 @@ def test_every_event_an_operator_should_look_at_is_explained_with_its_level() ->
 def test_nothing_is_explained_that_does_not_exist() -> None:
     known = {reason.value for reason in REASON_TEXT} | {event for _, event in loud_events()}
     assert [name for name, _, _ in ROW.findall(TEXT) if name not in known] == []
+
+
+def test_alert_rules_ask_for_metrics_that_exist() -> None:
+    rules = (ROOT / "deploy" / "alerts.yml").read_text()
+    expressions = [line for line in rules.splitlines() if line.strip().startswith("expr:")]
+    asked = set(re.findall(r"hashmill_\w+", "\n".join(expressions)))
+    assert asked - {info.name for info in Metrics("", "").catalogue} == set()
+    assert rules.count("- alert: ") == len(expressions) == rules.count("summary: ")

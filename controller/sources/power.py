@@ -34,6 +34,9 @@ DEFAULT_HORIZON_S: Final = 2 * DAY_S
 FEED_LIMIT_S: Final = 9.0
 """A feed is waited for this long: a little less than the controller waits for the source."""
 
+_Told: TypeAlias = tuple[list[Piece], list[Piece]]
+"""What a feed tells: settled prices, and what follows from that of the moment."""
+
 Rate: TypeAlias = Callable[[str, float], Awaitable[float]]
 """USD per unit of a currency (ISO 4217) at a time; raises SourceError where it is not known, or too old."""
 
@@ -93,11 +96,12 @@ class PowerSource:
     """Gives the power price of `feeds`, the first of them that knows at each instant; the others where it is silent.
 
     `rate` tells what other currencies are worth; each time it moves all coming prices are news, so it had better move in steps
-    (`Rates.steady`). `max_age_s` is how long a price without an interval counts. A feed that fails is logged once, and again when it is
-    well; only when no feed gives anything does `read` raise.
+    (`Rates.steady`). `max_age_s` is how long a price without an interval counts; `series` what the ticks tell, the price that is paid unless
+    said otherwise. Where prices by interval are told when they are over, they are given for another `late_s`. A feed that fails is logged
+    once, and again when it is well; only when no feed gives anything does `read` raise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         feeds: Sequence[PowerFeed],
         *,
@@ -106,18 +110,22 @@ class PowerSource:
         adder: Adder | None = None,
         max_age_s: float = 1800.0,
         horizon_s: float = DEFAULT_HORIZON_S,
+        late_s: float = 0.0,
         name: str = "power",
+        series: str = POWER,
     ) -> None:
         self.name = name
+        self._series = series
         self._feeds = tuple(feeds)
         self._rate = rate
         self._terms = terms or Terms()
         self._adder = adder or Adder()
         self._max_age_s = max_age_s
         self._horizon_s = horizon_s
-        self._memory = TickMemory()
+        self._late_s = late_s
+        self._memory = TickMemory(series)
         self._track: _AdderTrack | None = None
-        self._before: dict[str, tuple[list[Piece], list[Piece]]] = {}
+        self._before: dict[str, _Told] = {}
         """By feed what an earlier run knew of it, until it was heard; of one that adds to what it said, for longer."""
         self._problems: dict[str, str] = {}
 
@@ -129,7 +137,7 @@ class PowerSource:
     def restore(self, ticks: Iterable[Tick]) -> None:
         """Go on from what an earlier run gave: it stands for each feed until that is heard, or until it ends."""
         names = {feed.name for feed in self._feeds}
-        mine = [tick for tick in ticks if tick.series == POWER and tick.source in names]
+        mine = [tick for tick in ticks if tick.series == self._series and tick.source in names]
         self._before = restored(mine, self._max_age_s)
         self._memory.restore(mine)
 
@@ -138,10 +146,22 @@ class PowerSource:
         track = self._adders(now)
         heard = await asyncio.gather(*(self._hear(feed, track, now) for feed in self._feeds))
         good = [pieces for pieces in heard if pieces is not None]
-        merged = ranked(good, now, self._max_age_s)
+        is_whole = len(good) == len(heard)
+        good, at = self._as_of(good, now)
+        merged = ranked(good, at, self._max_age_s)
         if not merged and self._problems:
             raise SourceError("; ".join(f"{name}: {why}" for name, why in self._problems.items()))
-        return self._memory.ticks(merged, now, whole=len(good) == len(heard))
+        return self._memory.ticks(merged, at, whole=is_whole)
+
+    def _as_of(self, feeds: list[_Told], now: float) -> tuple[list[_Told], float]:
+        """The feeds and the time they are read as of: `late_s` ago where one tells prices when they are over, and then it alone."""
+        at = now - self._late_s
+        for settled, present in feeds if self._late_s else ():
+            if any(piece.start <= at < piece.end for piece in settled):
+                return [(settled, [])], at
+            if present:
+                break
+        return feeds, now
 
     async def close(self) -> None:
         """End the connections that feeds keep open."""
@@ -155,9 +175,7 @@ class PowerSource:
             self._track = _AdderTrack(self._adder, until - self._horizon_s - 3 * DAY_S, until)
         return self._track
 
-    async def _hear(
-        self, feed: PowerFeed, track: _AdderTrack, now: float
-    ) -> tuple[list[Piece], list[Piece]] | None:
+    async def _hear(self, feed: PowerFeed, track: _AdderTrack, now: float) -> _Told | None:
         """A feed's prices as they are paid; None where it failed and nothing of it is known from before."""
         before = self._known_before(feed.name, now)
         try:
@@ -185,11 +203,14 @@ class PowerSource:
         self._before[feed.name] = (before[0], [])
         return [*before[0], *settled], present
 
-    def _known_before(self, name: str, now: float) -> tuple[list[Piece], list[Piece]] | None:
+    def _known_before(self, name: str, now: float) -> _Told | None:
         """What an earlier run knew of a feed and still holds, or will."""
         if name not in self._before:
             return None
-        settled, present = ([piece for piece in kind if piece.end > now] for kind in self._before.pop(name))
+        told_from = now - self._late_s
+        settled, present = (
+            [piece for piece in kind if piece.end > told_from] for kind in self._before.pop(name)
+        )
         if not settled and not present:
             return None
         self._before[name] = (settled, present)
@@ -197,7 +218,7 @@ class PowerSource:
 
     def _paid(
         self, quotes: Quotes, name: str, energy_rate: float, adder_rate: float, track: _AdderTrack
-    ) -> tuple[list[Piece], list[Piece]]:
+    ) -> _Told:
         """A feed's prices with all that comes on top, in USD."""
         if quotes.complete:
             terms = Terms(overhead_ratio=self._terms.overhead_ratio)

@@ -27,12 +27,20 @@ class FileFeed:
     """Prices from a CSV or JSON file (see `power_table`); what was last read well stays while the file is not.
 
     A file is read once it was not written to for `QUIET_S`: one that grows line by line is whole at no moment that it shows.
+    Prices of intervals that ended less than `late_s` ago are given too, for whoever pays them before they are known.
     """
 
     def __init__(
-        self, path: Path, *, unit: PriceUnit | None = None, complete: bool = False, name: str = "file"
+        self,
+        path: Path,
+        *,
+        unit: PriceUnit | None = None,
+        complete: bool = False,
+        late_s: float = 0.0,
+        name: str = "file",
     ) -> None:
         self.name = name
+        self._late_s = late_s
         self._path = path
         self._unit = unit
         self._complete = complete
@@ -50,11 +58,12 @@ class FileFeed:
         if self._table is None:
             raise SourceError(f"{self._path}: {fault}")
         problem = fault and f"{self._path}: {fault}; what it said before still counts"
-        coming = tuple(each for each in self._table.intervals if each.end > now)
+        told_from = now - self._late_s
+        coming = tuple(each for each in self._table.intervals if each.end > told_from)
         if not problem and not coming:
             problem = f"{self._path}: all of its prices are of the past"
         if not problem:
-            problem = holes_text(holes(coming, now))
+            problem = holes_text(holes(coming, told_from))
         return Quotes(self._table.currency, coming, complete=self._complete, problem=problem)
 
     def _look(self, now: float) -> str:

@@ -38,9 +38,10 @@ class PowerHttpFeed:
 
     Later answers stand over earlier ones, interval by interval; one that no longer has an interval takes nothing away. An exact zero
     of a price of the moment, or of all prices at once, is a fault and no price unless `accept_zero`.
+    Prices of intervals that ended less than `late_s` ago are given too, for whoever pays them before they are known.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         requests: Requests,
         shape: Shape,
@@ -50,9 +51,11 @@ class PowerHttpFeed:
         accept_zero: bool = False,
         complete: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        late_s: float = 0.0,
         name: str,
     ) -> None:
         self.name = name
+        self._late_s = late_s
         self._timeout_s = timeout_s
         self._requests = requests
         self._shape = shape
@@ -74,7 +77,7 @@ class PowerHttpFeed:
             await self._refresh(now)
         if not self._known and self._present is None:
             raise SourceError(self._fault or "it knows no price of now or later")
-        coming = tuple(each for each in self._known if each.end > now)
+        coming = tuple(each for each in self._known if each.end > now - self._late_s)
         return Quotes(
             self._currency,
             coming,
@@ -96,7 +99,7 @@ class PowerHttpFeed:
             return f"its price is of {utc(self._present.seen_at)}, not of now"
         if self._known and not coming and self._present is None:
             return f"its prices ended at {utc(self._known[-1].end)}"
-        return holes_text(holes(coming, now)) if self._present is None else ""
+        return holes_text(holes(coming, now - self._late_s)) if self._present is None else ""
 
     async def _refresh(self, now: float) -> None:
         if now < self._asked_at and self._present is not None:

@@ -176,7 +176,8 @@ class TickMemory:
     from an earlier run began before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, series: str = POWER) -> None:
+        self._series = series
         self._given: dict[float, Tick] = {}
 
     def restore(self, ticks: Iterable[Tick]) -> None:
@@ -218,7 +219,7 @@ class TickMemory:
 
     def _tick(self, piece: Piece, start: float, end: float, now: float) -> Tick:
         seen_at = now if piece.seen_at is None else piece.seen_at
-        tick = Tick(POWER, piece.value, UNITS[POWER], start, end, seen_at, piece.source)
+        tick = Tick(self._series, piece.value, UNITS[self._series], start, end, seen_at, piece.source)
         known = self._given.get(start)
         if piece.seen_at is None and start > now and known is not None and tick.same_fact(known):
             return known

@@ -3,6 +3,8 @@
 The file names its columns. One of them is the time of each row: `start_utc` (ISO 8601 with its offset, which must be zero),
 `date` (a UTC day) or `offset_s` (seconds on the tape). The others are any of `COLUMNS`. An empty cell says that the value is
 not known then: the series gives no tick and grows old, as a feed that fell silent would.
+
+Day-ahead prices are the one thing a tape tells of the time to come, as far as they would have been published: ten hours of tape.
 """
 
 from __future__ import annotations
@@ -17,14 +19,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from controller.ticks import BTC_USD, DIFFICULTY, FEES, HASHPRICE, POWER, SUBSIDY, UNITS, Tick
+from controller.ticks import (
+    BTC_USD,
+    DIFFICULTY,
+    FEES,
+    HASHPRICE,
+    POWER,
+    POWER_DAY_AHEAD,
+    SUBSIDY,
+    UNITS,
+    Tick,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 COLUMNS: Final[Mapping[str, tuple[str, float]]] = {
     "usd_per_mwh": (POWER, 0.001),
     "usd_per_kwh": (POWER, 1.0),
+    "day_ahead_usd_per_mwh": (POWER_DAY_AHEAD, 0.001),
     "btc_usd": (BTC_USD, 1.0),
     "difficulty": (DIFFICULTY, 1.0),
     "subsidy_sat": (SUBSIDY, 1.0),
@@ -34,6 +47,11 @@ COLUMNS: Final[Mapping[str, tuple[str, float]]] = {
 """Columns of a tape: the series each gives, and the factor to its unit."""
 
 TIME_COLUMNS: Final = ("start_utc", "date", "offset_s")
+
+PUBLISHED_S: Final = 10 * 3600.0
+"""Day-ahead prices are known so far ahead at any time: auctions publish before 14:00 the day before."""
+MOST_AHEAD: Final = 600
+"""Rows told ahead at most: ten hours of minutes."""
 
 
 class TapeError(ValueError):
@@ -86,7 +104,8 @@ class Tape:
 class TapeSource:
     """Plays a tape: tape time is `start_at_s` at `started` (unix seconds), and passes `speed` times as fast as the clock.
 
-    At the end it holds the last row for ever, or begins again if `loop`. It never shows what is yet to come.
+    At the end it holds the last row for ever, or begins again if `loop`. It never shows what is yet to come but for day-ahead prices
+    that are published, which come as intervals.
     """
 
     def __init__(
@@ -120,19 +139,50 @@ class TapeSource:
         return self._start_at_s + (now - self._started) * self._speed
 
     async def read(self, now: float) -> list[Tick]:
-        """The values of the row in force, observed now."""
+        """The values of the row in force, observed now, and the day-ahead prices of the rows to come."""
         played = self.tape_time(now)
         length_s = self._tape.length_s
-        origin = math.floor(played / length_s) * length_s if self._loop else 0.0
+        turn = math.floor(played / length_s) if self._loop else 0
         over = not self._loop and played >= length_s
-        row = self._tape.rows[-1] if over else self._tape.row_at(played - origin)
-        if row is None:
-            return []
-        valid_from = self._started + (origin + row.start_s - self._start_at_s) / self._speed
-        return [
-            Tick(series, value, UNITS[series], min(valid_from, now), math.inf, now, self.name)
-            for series, value in row.values.items()
-        ]
+        found: list[Tick] = []
+        row = self._tape.rows[-1] if over else self._tape.row_at(played - self._origin(turn))
+        if row is not None:
+            begun = min(self._at(turn, row.start_s), now)
+            end = math.inf if over else self._at(turn, row.end_s)
+            found = [
+                self._tick(series, value, begun, end if series == POWER_DAY_AHEAD else math.inf, now)
+                for series, value in row.values.items()
+            ]
+        if POWER_DAY_AHEAD in self._tape.series and not over:
+            found += self._ahead(turn, played, now)
+        return found
+
+    def _ahead(self, turn: int, played: float, now: float) -> Iterator[Tick]:
+        """The day-ahead prices of the rows that begin within `PUBLISHED_S` of tape, each as known since it was published."""
+        rows = self._tape.rows
+        first = bisect_right(rows, played - self._origin(turn), key=lambda row: row.start_s)
+        for number in range(first, first + MOST_AHEAD):
+            laps, index = divmod(number, len(rows))
+            if laps and not self._loop:
+                return
+            row, start = rows[index], self._at(turn + laps, rows[index].start_s)
+            known_at = start - PUBLISHED_S / self._speed
+            if known_at > now:
+                return
+            if POWER_DAY_AHEAD in row.values:
+                value, end = row.values[POWER_DAY_AHEAD], self._at(turn + laps, row.end_s)
+                yield self._tick(POWER_DAY_AHEAD, value, start, end, max(known_at, self._started))
+
+    def _origin(self, turn: int) -> float:
+        """The tape time at which that turn of a loop begins."""
+        return turn * self._tape.length_s if turn else 0.0
+
+    def _at(self, turn: int, tape_s: float) -> float:
+        """When that second of the tape is played in that turn."""
+        return self._started + (self._origin(turn) + tape_s - self._start_at_s) / self._speed
+
+    def _tick(self, series: str, value: float, start: float, end: float, seen_at: float) -> Tick:
+        return Tick(series, value, UNITS[series], start, end, seen_at, self.name)
 
 
 def load_tape(path: Path | str) -> Tape:

@@ -164,8 +164,7 @@ class Reader:
             found = inputs.newest_inputs(connection, self._site, until)
             if found is None:
                 return None
-            digests = (found.config_digest, found.series_digest)
-            return found, inputs.parts(connection, self._site, digests)
+            return found, inputs.parts(connection, self._site, found.part_digests)
 
     def inputs_after(self, at: float, until: float, limit: int) -> list[InputsRow]:
         """What the decisions of at < time <= until (unix seconds) were made from, oldest first, `limit` ticks of them."""

@@ -129,8 +129,8 @@ class InputPartRow:
 class InputsRow:
     """What the decisions made at `at` (UTC unix seconds, as theirs) were made from; the digests are those of its parts.
 
-    `format` numbers the layout of `body`, which is compressed; `program` names the code that decided. `series_digest` is empty
-    where it has no such part.
+    `format` numbers the layout of `body`, which is compressed; `program` names the code that decided. `config_digest` may be several,
+    with spaces between: a fitted model's comes after that of the configuration. `series_digest` is empty where it has no such part.
     """
 
     at: float
@@ -139,6 +139,11 @@ class InputsRow:
     config_digest: str
     series_digest: str
     body: bytes
+
+    @property
+    def part_digests(self) -> frozenset[str]:
+        """The digests of all its parts."""
+        return frozenset((*self.config_digest.split(), *self.series_digest.split()))
 
 
 @dataclass(frozen=True, slots=True)

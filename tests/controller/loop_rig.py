@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from controller.inputs import Inputs
     from controller.overrides import Override
     from controller.sources.base import Source
+    from controller.standing import RealTime
 
 START = 1_700_000_000.0
 CURVE = PowerCurve([Mode("off", 0, 12), Mode("full", 100, 2000)])  # 20 J/TH: at $48 it breaks even at 10 ct
@@ -135,6 +136,7 @@ def house(
     overrides: Mapping[str, Override] | None = None,
     sources: Sequence[Source] = (),
     site: SiteConfig | None = None,
+    real_time: RealTime | None = None,
     **unit: float,
 ) -> House:
     file = tmp_path / "tape.csv"
@@ -151,6 +153,7 @@ def house(
         actuation=ActuationConfig(confirm_s=1.0, attempts=2, retry_after_s=100),
         tick_s=10,
         horizon_hours=1,
+        real_time=real_time,
     )
     loop = ControllerLoop(
         units=[Unit("cpu", CURVE, safe_mode="pause", **unit)],  # type: ignore[arg-type] # by name

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.book import CAPACITY, SIGNAL_MEMORY_S, TickBook, current
-from controller.ticks import BTC_USD, POWER, UNITS, Tick, signal_series
+from controller.ticks import BTC_USD, POWER, POWER_DAY_AHEAD, UNITS, Tick, signal_series
 from controller.validate import MAINNET_RULES
 
 
@@ -86,6 +86,18 @@ def test_prices_to_come_are_kept_and_of_past_ones_only_the_newest() -> None:
     assert values(book) == [0.0, 0.01, 0.02, 0.03]
     book.admit(day_ahead, 0, 2 * 3600 + 1)
     assert values(book) == [0.02, 0.03]
+
+
+def test_what_the_market_expected_a_day_ahead_is_remembered_for_an_hour() -> None:
+    book = TickBook(MAINNET_RULES)
+    expected = [
+        replace(tick(0.01 * hour, 3600.0 * hour, 3600.0 * (hour + 1)), series=POWER_DAY_AHEAD)
+        for hour in range(5)
+    ]
+    book.admit(expected, 0, 0)
+    for now, first in ((3600, 0.0), (7199, 0.0), (7200, 0.01), (10_800, 0.02)):
+        book.admit(expected[3:], 0, now)
+        assert book.ticks()[POWER_DAY_AHEAD][0].value == first
 
 
 def test_an_older_price_that_arrives_late_does_not_come_back() -> None:

@@ -11,10 +11,12 @@ import pytest
 from controller.deciding import (
     LASTING,
     DecidingConfig,
+    Memory,
     cannot_wait,
     decide_tick,
+    learned,
     limits_since,
-    next_typical_day,
+    next_memory,
 )
 from controller.decisions import Reason
 from controller.forecast import TypicalDay
@@ -148,14 +150,31 @@ def test_the_one_price_of_the_configuration_is_known_to_hold_and_what_stands_in_
     assert FALLBACK not in LASTING
 
 
-def test_the_next_tick_knows_a_typical_day_that_learned_the_price_in_force_and_none_that_is_stale() -> None:
-    policy = replace(LIVE, site=SiteConfig(zone="Europe/Berlin"))
+def test_the_next_tick_knows_the_price_in_force_and_none_that_is_stale() -> None:
+    config = DecidingConfig(replace(LIVE, site=SiteConfig(zone="Europe/Berlin")))
     ticks = {POWER: (tick(POWER, 0.04, NOW),)}
-    day = next_typical_day(TypicalDay(), ticks, NOW, policy)
-    assert (day.zone, day.price_usd_per_kwh) == ("Europe/Berlin", 0.04)
-    assert next_typical_day(day, {POWER: (tick(POWER, 0.9, NOW, 3600),)}, NOW + 900, policy) is day
-    assert next_typical_day(day, {}, NOW + 900, policy) is day
-    assert next_typical_day(day, ticks, NOW + 30, policy) is day
+    memory = learned(Memory(), ticks, NOW, config)
+    assert (memory.typical_day.zone, memory.typical_day.price_usd_per_kwh) == ("Europe/Berlin", 0.04)
+    assert memory.recent.prices_usd_per_kwh == (0.04,)
+    assert learned(memory, {POWER: (tick(POWER, 0.9, NOW, 3600),)}, NOW + 900, config) is memory
+    assert learned(memory, {}, NOW + 900, config) is memory
+    same = learned(memory, ticks, NOW + 10, config)
+    assert same.typical_day is memory.typical_day
+    assert same.recent is memory.recent
+
+
+def test_the_next_plan_starts_from_the_prices_of_the_last_one_and_keeps_them_where_there_is_none() -> None:
+    made = fleet()
+    config = DecidingConfig(SITE, 2.0)
+    view = decide_tick(made.snapshot(NOW, 0.02, 40.0, 0.0), {}, config)
+    assert view.plan is not None
+    memory = next_memory(Memory(), view, config)
+    starts = [slot.start for slot in view.plan.slots]
+    assert memory.starting_prices == tuple(zip(starts, view.plan.prices_usd_per_kwh, strict=True))
+    unknown = decide_tick(made.snapshot(NOW + 60, None, 40.0, 0.0), {}, config)
+    assert next_memory(memory, unknown, config) == memory
+    free = decide_tick(Fleet().snapshot(NOW, 0.02, 40.0, 0.0), {}, DecidingConfig(LIVE))
+    assert next_memory(memory, free, config).starting_prices == ()
 
 
 # --- what cannot wait after a restart -----------------------------------------------------------------

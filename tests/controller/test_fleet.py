@@ -76,8 +76,8 @@ def test_the_planner_learns_the_mode_the_dwell_and_the_starts_that_are_left() ->
     (member,) = members_of([each], SLOTS, read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000))
     assert member.standing == Standing("full", 40.0, 1)
     yesterday = case("full", "full", limited, numbers={STARTS: 3.0, DAY: today - 1})
-    assert yesterday.starts_left("UTC") == 3
-    assert case().starts_left("UTC") is None
+    assert yesterday.starts_left == 3
+    assert case().starts_left is None
 
 
 def test_a_unit_that_stands_still_although_it_should_run_need_not_be_started_to_serve_its_time() -> None:
@@ -93,7 +93,7 @@ def test_units_that_do_not_answer_are_not_planned_and_their_power_is_taken() -> 
     gone, here = case("eco", "full", reachable=False), case("eco")
     limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(), 1000)
     assert len(members_of([gone, here], SLOTS, limits)) == 1
-    assert taken_kw([gone, here], LIVE) == 2.97, "of all that is known of it the most"
+    assert taken_kw([gone, here]) == 2.97, "of all that is known of it the most"
 
 
 def test_units_bound_alike_share_their_obligations() -> None:
@@ -167,18 +167,18 @@ def test_what_a_unit_certainly_may_draw(
     mode: str | None, intended: str | None, power_w: float | None, watts: float, *, told: bool
 ) -> None:
     numbers = {TOLD: NOW} if told else {}
-    assert case(mode, intended, power_w=power_w, numbers=numbers).drawn_w(LIVE) == watts
+    assert case(mode, intended, power_w=power_w, numbers=numbers).drawn_w == watts
 
 
 def test_measured_power_counts_when_the_unit_has_been_in_its_mode_for_long_enough() -> None:
     fresh = case("eco", "eco", power_w=2500.0, numbers={CHANGED: NOW - 10})
     settled = case("eco", "eco", power_w=2500.0, numbers={CHANGED: NOW - 1000})
-    assert (fresh.steady_w("eco", LIVE), settled.steady_w("eco", LIVE)) == (1850, 2500)
+    assert (fresh.steady_w("eco"), settled.steady_w("eco")) == (1850, 2500)
 
 
 def test_a_contradiction_is_counted_from_its_first_sight_and_ends_with_the_first_share() -> None:
     assert case("full", th_s=0.0).contradicts_since == NOW
-    assert case("full", "full", th_s=0.0, numbers={CONTRADICTS: NOW - 2000}).contradicts(LIVE)
+    assert case("full", "full", th_s=0.0, numbers={CONTRADICTS: NOW - 2000}).contradicts
     assert case("full", "full", th_s=1.0, numbers={CONTRADICTS: NOW - 2000}).contradicts_since is None
     assert case("full", th_s=None).contradicts_since is None, "who does not say is not doubted"
     assert case(OFF, th_s=5.0).contradicts_since == NOW
@@ -201,7 +201,7 @@ def test_a_ratio_rises_with_a_reading_at_once_and_fades_in_the_mode_it_was_measu
     assert 1.09 < faded.ratio < 1.1
     in_eco = case("eco", "eco", power_w=1850.0, numbers=kept)
     assert 1.0999 < in_eco.ratio < 1.1, "eco says little of full"
-    assert in_eco.ratio_w == 2970
+    assert in_eco.measured[1] == 2970
     assert case(OFF, OFF, power_w=5.0, numbers=kept).ratio == 1.1, "and off nothing"
 
 
@@ -222,15 +222,15 @@ def test_no_ratio_comes_of_a_reading_that_is_not_of_a_mode_it_is_steadily_in(sai
 
 def test_a_reading_beyond_what_a_machine_can_draw_is_not_believed() -> None:
     each = case("full", "full", power_w=65_535.0)
-    assert (each.ratio, each.drawn_w(LIVE), each.steady_w("full", LIVE)) == (1.5, 4455.0, 4455.0)
+    assert (each.ratio, each.drawn_w, each.steady_w("full")) == (1.5, 4455.0, 4455.0)
 
 
 def test_what_a_unit_draws_beyond_its_modes_counts_wherever_its_power_is_reckoned() -> None:
     each = case("eco", "eco", numbers={RATIO: 1.1, RATIO_W: 1850.0})
-    assert each.drawn_w(LIVE) == each.steady_w("eco", LIVE) == 2035
-    assert each.steady_w("full", LIVE) == 3267
+    assert each.drawn_w == each.steady_w("eco") == 2035
+    assert each.steady_w("full") == 3267
     gone = case("eco", "eco", reachable=False, numbers={RATIO: 1.1, RATIO_W: 1850.0})
-    assert gone.drawn_w(LIVE) == 3267
+    assert gone.drawn_w == 3267
 
 
 def test_the_plan_has_so_much_less_as_units_that_run_draw_more() -> None:
@@ -240,4 +240,4 @@ def test_the_plan_has_so_much_less_as_units_that_run_draw_more() -> None:
     assert draws_ratio([stands, case(OFF, OFF)]) == pytest.approx(1.05), "nobody runs: all of them"
     assert draws_ratio([full]) == draws_ratio([]) == 1.0
     limits = read_limits(Snapshot(NOW, {}, (), {}), SiteConfig(5.0), 1000)
-    assert limits.limited(SLOTS, 0.6, 1.1)[0].cap_kw == pytest.approx(4.0)
+    assert limits.rooms([(NOW, NOW + 100)], 0.6, 1.1)[0][0] == pytest.approx(4.0)

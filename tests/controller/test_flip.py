@@ -4,14 +4,14 @@ import pytest
 
 from controller.decisions import Decision, Reason
 from controller.flip import (
+    Between,
+    FlipPoint,
     StartCost,
     flip_point,
     flips_text,
     hashprice_text,
     paused_text,
     power_text,
-    step_above,
-    step_below,
     time_text,
 )
 from controller.market import Market
@@ -23,13 +23,6 @@ OFF, ECO, FULL = CURVE.modes
 
 def market(hashprice: float = 40.0, power: float = 0.05) -> Market:
     return Market(0.0, hashprice, hashprice, None, power, (), None)
-
-
-def test_neighbours_are_those_of_the_hull() -> None:
-    assert step_above(CURVE, OFF) == Step(OFF, ECO)
-    assert step_below(CURVE, FULL) == Step(ECO, FULL)
-    assert step_above(CURVE, FULL) is None
-    assert step_below(CURVE, OFF) is None
 
 
 def test_a_flip_point_is_breakeven_moved_by_the_band() -> None:
@@ -170,3 +163,19 @@ def test_a_start_that_is_paid_for_by_a_negative_price_needs_no_hashprice() -> No
 def test_who_is_paused_for_another_reason_than_prices_is_told_that_one(reason: Reason, why: str) -> None:
     decision = Decision("1", 0.0, "u", "on", "off", reason, {"hashprice_usd_per_ph_day": 44.0})
     assert paused_text(decision) == f"paused: {why}; comes back by itself"
+
+
+def test_where_the_coming_prices_are_not_known_the_prices_between_which_a_unit_stays_are_told() -> None:
+    down, up = (OFF, FlipPoint(31.2, 0.083)), (FULL, FlipPoint(None, -0.012))
+    assert Between(down, up).text(ECO) == (
+        "pauses below $31.20/PH/day or above 8.3 ct/kWh; up to full below -1.2 ct/kWh, by what is expected now"
+    )
+    assert Between(None, (ECO, FlipPoint(41.2, 0.059)), is_seen=False).text(OFF) == (
+        "runs again above $41.20/PH/day or below 5.9 ct/kWh, by the last known price and what is expected now"
+    )
+    assert Between((ECO, FlipPoint(31.2, 0.083)), None).text(FULL).startswith("down to eco below $31.20")
+
+
+def test_a_step_up_pays_the_shadow_price_of_power_too() -> None:
+    between = Between(None, (ECO, FlipPoint(41.2, 0.059)))
+    assert between.text(OFF, 0.02) == "runs again below 3.9 ct/kWh, by what is expected now"

@@ -23,7 +23,7 @@ from controller.forecast import (
     learn,
     power_ahead,
 )
-from controller.ticks import POWER, UNITS, Tick
+from controller.ticks import POWER, POWER_DAY_AHEAD, UNITS, Tick
 from controller.validate import SeriesRule
 
 if TYPE_CHECKING:
@@ -342,3 +342,48 @@ def test_one_real_spike_makes_no_typical_spike() -> None:
         usual = day.at(70 * QUARTER_S)
         assert usual is None or usual < 0.13
     assert day.at(70 * QUARTER_S) < 0.07
+
+
+# --- the market's own day-ahead prices ----------------------------------------------------------------
+
+
+def hours(*prices: float, first: float = NOW) -> tuple[Tick, ...]:
+    unit = UNITS[POWER_DAY_AHEAD]
+    return tuple(
+        Tick(POWER_DAY_AHEAD, price, unit, first + 3600 * n, first + 3600 * (n + 1), first - 9e4, "market")
+        for n, price in enumerate(prices)
+    )
+
+
+def informed(day_ahead: Sequence[Tick], day: TypicalDay = USUAL) -> PowerAhead:
+    ticks = {POWER: [told(0.11, NOW, NOW + 900)], POWER_DAY_AHEAD: day_ahead}
+    return power_ahead(NOW, 0.11, ticks, NOW + 5 * 3600, day)
+
+
+def test_the_last_price_fades_into_the_day_ahead_price_and_after_it_into_the_typical_day() -> None:
+    power = informed(hours(0.07, 0.08))
+    for quarters in range(1, 20):
+        at = NOW + 900 * quarters
+        usual = (0.07, 0.08)[quarters // 4] if quarters < 8 else by_hour(at)
+        assert price_at(power, at) == pytest.approx(usual + 0.04 * DECAY**quarters)
+    assert (power.typical, power.day_ahead) == (True, True)
+
+
+def test_without_a_typical_day_the_day_ahead_price_is_all_there_is_and_beyond_it_the_last_price_stays() -> (
+    None
+):
+    power = informed(hours(0.07, 0.08), TypicalDay())
+    assert price_at(power, NOW + 4500) == pytest.approx(0.08 + 0.04 * DECAY**5)
+    assert price_at(power, NOW + 3 * 3600) == 0.11
+    assert (power.typical, power.day_ahead) == (False, True)
+
+
+def test_day_ahead_prices_that_are_over_or_were_withdrawn_say_nothing() -> None:
+    withdrawn = replace(hours(0.5)[0], valid_to=NOW)
+    assert informed((*hours(0.5, first=NOW - 7200), withdrawn)) == informed(())
+    assert not informed(()).day_ahead
+
+
+def test_day_ahead_prices_are_never_paid() -> None:
+    assert informed(hours(0.5)).steps[0] == (NOW, 0.11)
+    assert informed(hours(0.5)).known_until == NOW + 900

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from controller import inputs as module
+from controller.deciding import DecidingConfig, RealTime, Sees
 from controller.decisions import Decision, Reason
 from controller.earnings import Earnings, Scheme
 from controller.forecast import QUARTERS, TypicalDay, learn
@@ -23,8 +24,10 @@ from controller.inputs import (
     recall,
 )
 from controller.inputs_example import EXAMPLE
+from controller.model import Model
 from controller.overrides import Override
 from controller.policy import PolicyConfig
+from controller.recent import Recent, remember
 from controller.snapshot import Snapshot
 from controller.ticks import BTC_USD, POWER, UNITS, Tick
 from controller.units import Mode, PowerCurve, Unit, UnitState
@@ -41,6 +44,7 @@ A_DAY = TypicalDay(
     1_888_888,
     0.055,
 )
+LATELY = Recent(1_888_888, (0.05, None, -0.0, *(0.01 * n for n in range(90))))
 
 
 def price(value: float, start: float, end: float = math.inf, seen: float = NOW) -> Tick:
@@ -99,6 +103,8 @@ def recorded(seen: Snapshot, last: dict[str, Decision] | None = None, scribe: Sc
         {"typical_day": A_DAY},
         {"typical_day": TypicalDay("UTC", quarter=1_888_888, price_usd_per_kwh=-0.01)},
         {"typical_day": A_DAY, "ticks": {POWER: day_ahead(200)}},
+        {"recent": LATELY},
+        {"recent": LATELY, "typical_day": A_DAY, "ticks": {POWER: day_ahead(200)}},
     ],
 )
 def test_what_was_seen_is_read_back_as_it_was(changes: dict[str, Any]) -> None:
@@ -162,12 +168,70 @@ def test_a_typical_day_stands_beside_long_series_and_each_may_change() -> None:
         assert (recall(inputs).ticks, recall(inputs).typical_day) == (seen.ticks, day)
 
 
+def test_the_last_prices_are_kept_once_until_a_quarter_hour_begins() -> None:
+    scribe, reader = Scribe(), InputsReader()
+    later = remember(LATELY, 0.07, 1_888_889 * 900.0)
+    steps = (Recent(), LATELY, LATELY, later, later)
+    kept = [recorded(snapshot(at=NOW + n, recent=each), scribe=scribe) for n, each in enumerate(steps)]
+    assert [repr(reader.read(each).snapshot.recent) for each in kept] == list(map(repr, steps))
+    assert [recall(each).recent for each in kept] == list(steps)
+    assert kept[0].series is None
+    assert kept[1].series is kept[2].series
+    assert kept[3].series is kept[4].series
+    assert kept[2].series != kept[3].series
+    assert len(kept[4].series.body) < 700  # type: ignore[union-attr] # there is one
+
+
+def test_a_fitted_model_is_a_part_of_its_own_kept_once() -> None:
+    model, other = Model(b"many numbers" * 1000), Model(b"others")
+    scribe, reader = Scribe(), InputsReader()
+    configs = [
+        DecidingConfig(CONFIG),
+        DecidingConfig(CONFIG, real_time=RealTime(Sees.B)),
+        DecidingConfig(CONFIG, real_time=RealTime(Sees.A, model)),
+        DecidingConfig(CONFIG, 12.0, real_time=RealTime(Sees.B, Model(model.data))),
+        DecidingConfig(CONFIG, real_time=RealTime(Sees.A, other)),
+        DecidingConfig(CONFIG, real_time=RealTime()),
+    ]
+    kept = [scribe.record(snapshot(), {}, config, OWNERS) for config in configs]
+    assert [reader.read(each).config for each in kept] == configs
+    parts = [each.model for each in kept]
+    assert parts[0] is parts[1] is parts[5] is None
+    assert parts[2] is parts[3]
+    assert parts[4] not in {None, parts[2]}
+    assert len(kept[2].config.body) < 2000
+    assert recall(kept[2]).ticks == snapshot().ticks
+    for damaged_part in (Part(parts[2].digest, b""), Part(parts[2].digest, parts[4].body)):  # type: ignore[union-attr] # there are
+        with pytest.raises(InputsError, match="cannot be read"):
+            InputsReader().read(replace(kept[2], model=damaged_part))
+
+
+def test_without_a_real_time_market_a_configuration_is_told_as_before_there_was_any() -> None:
+    told = msgspec.msgpack.decode(
+        zlib.decompress(Scribe().record(snapshot(), {}, DecidingConfig(CONFIG), {}).config.body)
+    )
+    assert told["config"][:3] == [
+        "o",
+        "deciding.DecidingConfig",
+        ["policy", "horizon_hours", "slot_s", "lasting"],
+    ]
+
+
+def test_a_part_whose_last_prices_are_something_else_is_damaged() -> None:
+    raw = msgspec.msgpack.encode({"recent": 7})
+    part = Part(blake2b(raw, digest_size=8).hexdigest(), zlib.compress(raw))
+    inputs = replace(recorded(snapshot()), series=part)
+    for read in (InputsReader().read, recall):
+        with pytest.raises(InputsError, match="its recent is no Recent"):
+            read(inputs)
+
+
 def test_a_part_whose_typical_day_is_something_else_is_damaged() -> None:
     raw = msgspec.msgpack.encode({"typical_day": 7})
     part = Part(blake2b(raw, digest_size=8).hexdigest(), zlib.compress(raw))
     inputs = replace(recorded(snapshot()), series=part)
     for read in (InputsReader().read, recall):
-        with pytest.raises(InputsError, match="its typical day is none"):
+        with pytest.raises(InputsError, match="its typical_day is no TypicalDay"):
             read(inputs)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -210,3 +210,29 @@ def test_a_new_field_of_a_class_is_kept_without_any_change_here() -> None:
     names = inputs_codec.field_names(UnitState)
     assert pack(state) == ["o", "units.UnitState", names, ["a", "full", 1.0, None, None, 5.0, True]]
     assert there_and_back(replace(state, reachable=False)).reachable is False
+
+
+@dataclass(frozen=True)
+class _Older:
+    low: float
+
+
+@dataclass(frozen=True)
+class _Newer:
+    low: float
+    real: Any = field(default=None, metadata={inputs_codec.LATER: True})
+
+
+def test_a_field_that_came_later_is_not_told_at_its_default_and_is_at_it_where_it_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inputs_codec, "_name_of", lambda _kind: "thing")
+    monkeypatch.setattr(inputs_codec, "_class", lambda _name: _Newer)
+    assert pack(_Newer(1.5)) == pack(_Older(1.5))
+    assert there_and_back(_Older(1.5)) == _Newer(1.5)
+    for value in (_Newer(1.5), _Newer(1.5, "x"), _Newer(1.5, 0.0)):
+        assert there_and_back(value) == value
+    assert column_there_and_back([_Newer(1.5), _Newer(2.5, "x")]) == [_Newer(1.5), _Newer(2.5, "x")]
+    monkeypatch.setattr(inputs_codec, "_class", lambda _name: _Older)
+    with pytest.raises(CodecError, match="other fields in this version: real"):
+        unpack(pack(_Newer(1.5, "x")))

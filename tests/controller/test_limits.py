@@ -2,10 +2,22 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from itertools import accumulate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from controller.limits import MOST_CUTS, Limits, SiteConfig, local_day, midnights, obliged_slots, read_limits
+from controller.limits import (
+    MOST_CUTS,
+    Limits,
+    SiteConfig,
+    local_day,
+    local_days,
+    midnights,
+    obliged_slots,
+    read_limits,
+)
 from controller.overrides import Override
 from controller.plan import Slot
 from controller.signals import Action, SignalRule
@@ -47,10 +59,19 @@ def test_a_ramp_after_a_signal_is_a_limit_of_its_own() -> None:
 
 def test_what_units_that_cannot_be_told_anything_draw_is_taken_from_the_limit() -> None:
     limits = read_limits(snapshot(), SiteConfig(5.0, zone="Europe/Berlin"), 1000)
-    slots = limits.limited([Slot(0, 60, 40, 0.05), Slot(86_400, 60, 40, 0.05)], 2.0)
-    assert [slot.cap_kw for slot in slots] == [3.0, 3.0]
-    assert slots[1].day - slots[0].day == 1
-    assert limits.limited(slots, 9.0)[0].cap_kw == 0
+    stretches = [(0.0, 60.0), (86_400.0, 86_460.0)]
+    (cap_kw, day), (next_kw, next_day) = limits.rooms(stretches, 2.0)
+    assert (cap_kw, next_kw) == (3.0, 3.0)
+    assert next_day - day == 1
+    assert limits.rooms(stretches, 9.0)[0][0] == 0
+    assert limits.rooms(stretches, 2.0, 1.5)[0][0] == 2.0
+
+
+def test_room_under_a_signal_is_what_is_left_of_it_and_infinite_without_any_limit() -> None:
+    caps = {"signal:limit": (window("limit", 100, 200, 2.5, "kW"),)}
+    limits = read_limits(Snapshot(0.0, caps, UNITS, {}), SiteConfig(None, (CAP,)), 1000)
+    stretches = [(0.0, 100.0), (100.0, 150.0), (150.0, 300.0), (300.0, 400.0)]
+    assert [kw for kw, _ in limits.rooms(stretches, 1.0)] == [math.inf, 1.5, 1.5, math.inf]
 
 
 def test_a_signal_binds_a_unit_before_a_person_does_slot_by_slot() -> None:
@@ -87,6 +108,26 @@ def test_days_are_those_of_the_sites_zone_also_when_they_have_23_or_25_hours() -
     assert local_day(at("2026-03-29T21:59"), "Europe/Berlin") + 1 == local_day(
         at("2026-03-29T22:00"), "Europe/Berlin"
     )
+
+
+ZONES = ("UTC", "Europe/Berlin", "America/Santiago", "Africa/Cairo", "America/Havana", "Asia/Kathmandu")
+
+
+@given(
+    st.sampled_from(ZONES),
+    st.floats(1_735_689_600, 1_798_761_600),
+    st.lists(st.floats(1e-7, 30_000), max_size=100),
+)
+def test_days_of_many_times_are_those_of_each(zone: str, start: float, waits_s: list[float]) -> None:
+    times = list(accumulate(waits_s, initial=start))
+    assert local_days(times, zone) == [local_day(each, zone) for each in times]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_days_change_at_midnight_to_the_rounding_of_the_wall_clock(zone: str) -> None:
+    for midnight in midnights(1_735_689_600, 1_767_225_600, zone):
+        times = [midnight + each for each in (-3600.0, -2e-6, -4e-7, 0.0, 1800.0, 3600.0)]
+        assert local_days(times, zone) == [local_day(each, zone) for each in times]
 
 
 @pytest.mark.parametrize("cap_kw", [0.0, -1.0, math.nan, math.inf])

@@ -33,6 +33,8 @@ from controller.ticks import (
 from controller.validate import MAINNET_RULES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from controller.plan import Slot
 
 NOW = 1_768_176_000.0  # 2026-01-12
@@ -147,6 +149,21 @@ def test_a_live_price_is_confirmed_by_being_seen_again_and_a_scheduled_one_by_it
     assert scheduled.confirmed_since(NOW)
 
 
+def test_a_power_price_told_by_the_time_it_begins_and_another_that_held_before_are_known_in_time() -> None:
+    def known(since: float, observed_at: float = NOW - 60) -> bool:
+        book = ticks(hashprice_usd_per_ph_day=50.0)
+        book[POWER] = (replace(book[POWER][0], valid_from=NOW - 60, observed_at=observed_at),)
+        book[HASHPRICE] = (replace(book[HASHPRICE][0], valid_from=NOW - 900, observed_at=NOW),)
+        market = read(book)
+        assert isinstance(market, Market)
+        return market.known_in_time(since)
+
+    assert known(NOW - 60)
+    assert not known(NOW - 60, NOW - 59)
+    assert known(NOW - 60, NOW - 61)
+    assert not known(NOW - 900)  # the hashprice is new since then, and no schedule's
+
+
 def test_the_retarget_is_projected_only_from_one_and_the_same_source() -> None:
     book = ticks()
     assert read_retarget(book, MAINNET_RULES, NOW) is not None
@@ -188,6 +205,20 @@ def test_slots_are_cut_at_the_grid_and_the_horizon() -> None:
     slots = horizon_slots(replace(market, at=NOW + 100), [(NOW + 100, 0.05)], 2000, 900)
     assert [slot.duration_s for slot in slots] == [800, 900, 300]
     assert all(one.stop == other.start for one, other in pairwise(slots))
+
+
+def test_slots_have_the_rooms_and_the_days_that_are_told_for_them() -> None:
+    market = read(ticks())
+    assert isinstance(market, Market)
+    asked: list[tuple[float, float]] = []
+
+    def rooms(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, int]]:
+        asked.extend(stretches)
+        return [(float(index), 7) for index, _ in enumerate(stretches)]
+
+    slots = horizon_slots(replace(market, at=NOW + 100), [(NOW + 100, 0.05)], 2000, 900, (), rooms)
+    assert [(slot.cap_kw, slot.day) for slot in slots] == [(0.0, 7), (1.0, 7), (2.0, 7)]
+    assert asked == [(slot.start, slot.stop) for slot in slots]
 
 
 def test_a_pool_without_fees_pays_the_subsidys_part_of_hashprice() -> None:

@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from controller import standing
 from controller.policy import CHANGED, CONTRADICTS, TOLD, SiteConfig
+from controller.units import Unit
 from tests.controller.fleet_rig import LIVE, NOW, TICK, UNIT, Fleet
+from tests.controller.real_time_rig import LADDER, Market, pinned
+from tests.controller.real_time_rig import NOW as QUARTER_AT
 
 
 def test_numbers_are_finite_and_zero_has_no_sign() -> None:
@@ -44,3 +48,24 @@ def test_a_contradiction_is_remembered_as_long_as_it_lasts() -> None:
 def test_the_next_watt_decides_and_its_margin_is_told() -> None:
     numbers = Fleet(mode="eco").one(NOW, 0.05).numbers
     assert numbers["marginal_margin_usd_per_hour"] == pytest.approx(40 / 24e3 * 76 - 0.05 * 1.85)
+
+
+def test_where_the_next_prices_are_not_known_the_worth_of_the_block_at_stake_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing, "expected", pinned(lambda at: 0.5 - at / 10, "markov"))
+    unit = Unit("u", LADDER, restart_s=120.0, change_s=120.0)
+    numbers = Market([unit], (0.05,) * 9, mode="1850 W").decide(QUARTER_AT).decisions["u"].numbers
+    assert (numbers["worth_ratio"], numbers["by_markov"]) == (0.5, 1.0)
+    assert numbers["change_cost_usd_per_kw"] == pytest.approx(40 / 24e3 * 76 / 30 / 1.83)
+    even = 40 / 24e3 * 76 / 1.83
+    assert numbers["worth_now_ratio"] == pytest.approx(
+        0.5 + (even - 0.05) / 4 / numbers["change_cost_usd_per_kw"]
+    )
+    plain = Market([unit], (0.05,) * 9, None, mode="1850 W").decide(QUARTER_AT).decisions["u"].numbers
+    assert numbers.keys() - plain.keys() == {
+        "worth_ratio",
+        "worth_now_ratio",
+        "change_cost_usd_per_kw",
+        "by_markov",
+    }

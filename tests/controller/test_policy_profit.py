@@ -7,10 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from controller import standing
+from controller.deciding import RealTime, Sees, decide_tick
 from controller.decisions import Reason
 from controller.policy import DAY, SINCE, STARTS, WANTED, PolicyConfig, SiteConfig
+from controller.signals import Action, SignalRule
+from controller.ticks import POWER, Tick
 from controller.units import OFF, Mode, PowerCurve, Unit
 from tests.controller.fleet_rig import CURVE, LIVE, NOW, TICK, Fleet, reasons
+from tests.controller.real_time_rig import NOW as QUARTER_AT
+from tests.controller.real_time_rig import SINGLE, Market, pinned
 
 SLOW = Unit("u1", CURVE, restart_s=600, change_s=600, wear_usd=0.2, safe_mode="pause")
 FREE = Unit("u1", CURVE)
@@ -154,3 +160,78 @@ def test_under_a_limit_of_power_a_unit_pauses_at_the_hashprice_it_was_told() -> 
     assert told.flip.startswith("pauses below $18.82/PH/day")
     assert fleet.decide(NOW + TICK, 0.04, 19.0)[0].to_mode == "on"
     assert fleet.decide(NOW + 2 * TICK, 0.04, 18.6)[0].to_mode == OFF
+
+
+# --- where the next prices are not known --------------------------------------------------------------
+
+
+def spot(
+    monkeypatch: pytest.MonkeyPatch, price: float, ratio: float, mode: str, sees: Sees = Sees.A
+) -> Market:
+    monkeypatch.setattr(standing, "expected", pinned(lambda _: ratio))
+    unit = Unit("u", SINGLE, restart_s=600.0, safe_mode="pause")
+    return Market([unit], (price,) * 99, RealTime(sees), mode)
+
+
+def test_a_unit_that_runs_on_at_a_loss_for_what_may_come_says_at_which_prices_it_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = spot(monkeypatch, 0.09, 0.4, "full").decide(QUARTER_AT).decisions["u"]
+    assert (held.reason, held.to_mode) == (Reason.HOLD_CHANGE_COST, "full")
+    stop = (
+        40 / 480 + 0.4 * (40 / 480 / 6) * 4
+    )  # breakeven, and what being on is worth spread over a quarter hour
+    assert held.flip == (
+        f"pauses below ${40 * 0.09 / stop:.2f}/PH/day or above {100 * stop:.3g} ct/kWh, by what is expected now"
+    )
+
+
+def test_a_unit_that_waits_with_a_start_says_at_which_prices_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = spot(monkeypatch, 0.08, 0.4, OFF).decide(QUARTER_AT).decisions["u"]
+    assert (held.reason, held.to_mode) == (Reason.HOLD_CHANGE_COST, OFF)
+    start = 40 / 480 - 0.6 * (40 / 480 / 6) * 4
+    assert f"or below {100 * start:.3g} ct/kWh, by what is expected now" in held.flip
+
+
+def test_who_sees_only_earlier_prices_acts_for_the_one_that_is_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = spot(monkeypatch, 0.05, -0.2, "full", Sees.B).decide(QUARTER_AT).decisions["u"]
+    assert (gone.reason, gone.to_mode) == (Reason.PLAN_AHEAD, OFF)
+    assert gone.flip.endswith("by the last known price and what is expected now")
+
+
+def test_a_signal_to_come_is_named_by_its_time_not_by_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = spot(monkeypatch, 0.05, 0.9, OFF)
+    rule = SignalRule("grid", Action.PAUSE)
+    policy = replace(market.policy, site=SiteConfig(signals=(rule,)))
+    window = Tick("signal:grid", 1.0, "1", QUARTER_AT + 900, QUARTER_AT + 9000, QUARTER_AT, "grid")
+    held = market.but(policy=policy, signals=[window]).decide(QUARTER_AT).decisions["u"]
+    assert held.reason is Reason.HOLD_CHANGE_COST
+    assert held.flip.endswith("by the plan")
+
+
+@pytest.mark.parametrize(
+    ("sees", "late_s", "reason"),
+    [
+        (Sees.A, 0.0, Reason.RESUME),
+        (Sees.A, 1.0, Reason.CONFIRMING),
+        (Sees.B, 0.0, Reason.RESUME),
+        (Sees.B, 1.0, Reason.CONFIRMING),
+    ],
+)
+def test_a_price_told_in_time_starts_a_unit_at_once_and_a_later_one_is_seen_twice(
+    monkeypatch: pytest.MonkeyPatch, sees: Sees, late_s: float, reason: Reason
+) -> None:
+    market = spot(monkeypatch, 0.5, 0.0, OFF, sees)
+    market.live(QUARTER_AT)
+    monkeypatch.setattr(standing, "expected", pinned(lambda _: 1.0 if sees is Sees.A else 1.1))
+    market.prices = (0.02,) * 99
+    snapshot = market.snapshot(QUARTER_AT + 900)
+    (price,) = snapshot.ticks[POWER]
+    price = replace(price, observed_at=QUARTER_AT + 900 + late_s)
+    snapshot = replace(snapshot, ticks={**snapshot.ticks, POWER: (price,)})
+    view = decide_tick(snapshot, market.last, market.config)
+    assert view.decisions["u"].reason is reason

@@ -102,6 +102,30 @@ def test_no_mode_ever_beats_the_best_of_the_hull(curve: PowerCurve, hashprice: f
         assert margin_usd_per_hour(mode, hashprice, power) <= best + 1e-9 * (1 + abs(best))
 
 
+def test_neighbours_are_those_of_the_hull_also_for_a_mode_beside_it() -> None:
+    curve = ladder()
+    beside = next(mode for mode in curve.modes if mode not in curve.hull())
+    off, second, third = curve.off, curve.mode("1850 W"), curve.mode("2000 W")
+    assert curve.step_above(off) == Step(off, second)
+    assert curve.step_below(third) == Step(second, third)
+    assert (curve.step_below(off), curve.step_above(curve.full)) == (None, None)
+    below, above = curve.step_below(beside), curve.step_above(beside)
+    assert below is not None
+    assert above is not None
+    assert below.lower.watts < beside.watts < above.upper.watts
+    assert {below.lower, above.upper} <= set(curve.hull())
+
+
+def test_a_unit_that_is_off_may_start_in_any_mode_of_the_hull() -> None:
+    curve = ladder()
+    assert [step.upper for step in curve.starts] == list(curve.hull()[1:])
+    assert {step.lower for step in curve.starts} == {curve.off}
+
+
+def test_a_curve_names_its_modes_in_their_order() -> None:
+    assert ladder().names == tuple(mode.name for mode in ladder().modes)
+
+
 @given(curves())
 def test_steps_of_the_hull_get_dearer(curve: PowerCurve) -> None:
     prices = [step.th_s / step.watts for step in curve.steps()]

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from controller.deciding import DecidingConfig, decide_tick
+from controller import standing
+from controller.deciding import DecidingConfig, RealTime, Sees, decide_tick
 from controller.earnings import Earnings, Scheme
 from controller.forecast import TypicalDay
+from controller.model import Model
 from controller.overrides import Override
 from controller.policy import SiteConfig
 from controller.signals import Action, SignalRule
@@ -32,6 +34,8 @@ from controller.units import Mode, PowerCurve, Unit, UnitState
 from controller.view import View, faults, hashprice_report, plan_report
 from tests.controller.fleet_rig import LIVE, Fleet, window
 from tests.controller.fleet_rig import NOW as FLEET_NOW
+from tests.controller.real_time_rig import NOW as QUARTER_AT
+from tests.controller.real_time_rig import SINGLE, Market, pinned
 
 NOW = 1_768_176_000.0
 VALUES = {
@@ -210,3 +214,32 @@ def test_a_meter_that_says_nonsense_is_named() -> None:
     fleet.power_w = {"u1": 4_000.0}
     assert "power_refused_w" not in fleet.one(FLEET_NOW + 10, 0.02).numbers
     assert not faults(fleet.view)
+
+
+def test_where_the_next_prices_are_not_known_the_plan_says_by_what_units_are_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing, "expected", pinned(lambda _: 0.5))
+    unit = Unit("u", SINGLE, restart_s=600.0)
+    free = Unit("free", SINGLE)
+    market = Market([unit, free], (0.05,) * 9, RealTime(Sees.B, Model(b"x")), "full", day_ahead=[0.06] * 9)
+    report = plain(plan_report(market.decide(QUARTER_AT)))
+    digest = Model(b"x").digest[:12]
+    assert report["real_time"] == {
+        "sees": "B",
+        "method": "band",
+        "why": "nothing was fitted",
+        "model": digest,
+    }
+    assert report["power_expected"] == "day_ahead"
+    told = {each["unit"]: each["standing"] for each in report["units"]}
+    cost = 40 / 24e3 * 100 / 6
+    assert told["u"] == {
+        "method": "band",
+        "why": "nothing was fitted",
+        "ratio": 0.5,
+        "worth_usd": pytest.approx(cost * 0.5),
+    }
+    assert (told["free"]["method"], told["free"]["ratio"]) == (None, None)
+    known = plain(plan_report(market.but(real_time=None).decide(QUARTER_AT)))
+    assert (known["real_time"], known["units"][0]["standing"]) == (None, None)

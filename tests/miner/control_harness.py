@@ -4,8 +4,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
+
+from controller.market import Market
+from controller.model import write_model
+from controller.view import View
+from controller.worth import Sees
+from controller.worth_features import NAMES, Span
+from controller.worth_trees import Tree, grown
 from miner.config import Config
 from miner.control import Control
 from miner.control_settings import played_tape
@@ -94,3 +103,44 @@ async def room_of(config: Config, recorder: Recorder, **told: Any) -> AsyncItera
 
 
 LIVE = {"dry_run": False, "min_on_s": 0.0, "min_off_s": 0.0}
+
+FACTS = {
+    "market": "North hub",
+    "from": "2024-01-01T00:00:00Z",
+    "until": "2025-01-01T00:00:00Z",
+    "day_ahead": False,
+    "checks": {"A": [{"regret": {"fitted": 0.001, "band": 0.004}}, {"regret": {"fitted": 0.004}}], "B": []},
+}
+
+
+def a_model(
+    low: float = 0.5, high: float | None = None, sees: tuple[Sees, ...] = (Sees.A, Sees.B), **facts: Any
+) -> bytes:
+    """The bytes of a model that says `low` where the last price was above breakeven, and `high` (the same, unless given) below.
+
+    With day-ahead prices it goes by that of the quarter hour to come instead.
+    """
+    trees = {}
+    for day_ahead, asked in ((False, 0), (True, NAMES.index("day ahead, in 1"))):
+        tree = Tree(
+            feature=np.array([asked, 0, 0]),
+            threshold=np.zeros(3),
+            left=np.array([1, 0, 0]),
+            right=np.array([2, 0, 0]),
+            value=np.array([0.0, low, low if high is None else high]),
+            leaf=np.array([False, True, True]),
+        )
+        trees |= {(each, day_ahead): grown([tree], 0.0) for each in sees}
+    anything = Span((0.0, 1e9), (-1e9, 1e9))
+    return write_model(trees, {False: anything, True: anything}, {}, {**FACTS, **facts})
+
+
+def view_of(told: dict[str, str], why: str = "", *, asked: bool = True) -> View:
+    """A tick on which the worth of these units was known by these methods."""
+    decisions = {
+        unit: SimpleNamespace(numbers={f"by_{method}": 1.0} if method else {})
+        for unit, method in told.items()
+    }
+    worth = SimpleNamespace(why=why) if asked else None
+    market = Market(0.0, 40.0, 40.0, None, 0.05, (), None)
+    return cast("View", SimpleNamespace(decisions=decisions, worth=worth, market=market))

@@ -1,22 +1,27 @@
 """What the controller does is heard: alerts come and go."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from controller.deciding import RealTime
 from controller.decisions import Outcome, OutcomeKind
-from miner.control_ears import Ears
+from controller.model import read_model
+from miner.control_ears import Ears, WorthEar
 from miner.control_gates import Gates
 from miner.hashing.station import UNIT_ID
 from miner.ledger.recorder import Recorder
 from miner.metrics import Metrics
 from tests.miner.control_harness import (
     CHEAP,
+    a_model,
     config_of,
     nobody,
     room_of,
+    view_of,
 )
 from tests.miner.harness import NOW
 
@@ -53,3 +58,58 @@ class TestAlerts:
             assert room.alerts["controller"] == "tick failed: ledger"
             await room.tick()
             assert room.alerts["controller"] == ""
+
+
+class TestModel:
+    """When the fitted model is left is told once, and once when it is back."""
+
+    @staticmethod
+    def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, Any]]]:
+        return [
+            (
+                record.levelname,
+                record.message,
+                {"method": getattr(record, "method", ""), "why": getattr(record, "why", "")},
+            )
+            for record in caplog.records
+        ]
+
+    def test_leaving_and_coming_back_are_told_once_each(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        ear = WorthEar(Metrics("0", "portable"), RealTime(model=read_model(a_model())))
+        for method, why in (
+            ("fitted", ""),
+            ("band", "too few prices"),
+            ("markov", "a spike"),
+            ("fitted", ""),
+            ("fitted", ""),
+        ):
+            ear.hear(view_of({"a": method}, why))
+        assert self.told(caplog) == [
+            ("WARNING", "model_left", {"method": "band", "why": "too few prices"}),
+            ("INFO", "model_back", {"method": "", "why": ""}),
+        ]
+
+    def test_ticks_that_do_not_ask_it_say_nothing_of_the_model(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        ear = WorthEar(Metrics("0", "portable"), RealTime(model=read_model(a_model())))
+        ear.hear(view_of({"a": "band"}, asked=False))
+        ear.hear(view_of({"a": ""}))
+        assert caplog.records == []
+
+    def test_without_a_model_the_band_is_no_news(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        metrics = Metrics("0", "portable")
+        WorthEar(metrics, RealTime()).hear(view_of({"a": "band", "b": "band"}))
+        assert caplog.records == []
+        text = metrics.render().decode()
+        assert 'hashmill_worth_method{method="band"} 2.0' in text
+        assert 'hashmill_worth_method{method="fitted"} 0.0' in text
+        assert "\nhashmill_worth_model_age_seconds" not in text
+
+    def test_the_model_s_age_is_a_metric(self) -> None:
+        metrics = Metrics("0", "portable", clock=lambda: 1_735_689_600.0 + 60)
+        WorthEar(metrics, RealTime(model=read_model(a_model())))
+        assert "hashmill_worth_model_age_seconds 60.0" in metrics.render().decode()

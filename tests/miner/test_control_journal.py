@@ -11,8 +11,10 @@ from unittest.mock import AsyncMock
 import pytest
 
 import controller
+from controller.deciding import DecidingConfig, RealTime
 from controller.decisions import Outcome, OutcomeKind
 from controller.inputs import Inputs, InputsReader, Scribe, recall
+from controller.model import read_model
 from controller.overrides import Override
 from controller.policy import PolicyConfig
 from controller.ports import AlreadyDecidedError
@@ -32,6 +34,7 @@ from miner.hashing.station import OFF, UNIT_ID
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import LedgerUnavailableError
 from miner.ledger.store import Store
+from tests.miner.control_harness import a_model
 from tests.miner.harness import DECISION, NOW
 
 
@@ -160,6 +163,32 @@ class TestInputs:
         found = store.last_inputs()
         assert found is not None
         assert set(found[1]) == {found[0].config_digest}
+
+    async def test_a_fitted_model_is_kept_once_beside_the_configuration_that_names_it(
+        self, recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: list[list[int]] = []
+        plain = recorder.add_decisions
+
+        async def noted(rows: Any, inputs: Any = None, parts: Any = ()) -> None:
+            written.append([len(part.body) for part in parts])
+            await plain(rows, inputs, parts)
+
+        monkeypatch.setattr(recorder, "add_decisions", noted)
+        first, second = (RealTime(model=read_model(a_model(ratio))) for ratio in (0.25, 0.75))
+        journal, scribe = LedgerJournal(recorder), Scribe()
+        for number, real_time in enumerate((first, first, second, None)):
+            config = DecidingConfig(real_time=real_time)
+            for step in (0.0, 0.1):
+                await journal.record_decisions(
+                    [], scribe.record(seen_at(NOW + number + step), {}, config, {})
+                )
+            found = await journal.last_inputs()
+            assert found is not None
+            assert InputsReader().read(found).config == config
+        assert [len(parts) for parts in written] == [2, 0, 0, 0, 2, 0, 1, 0]
+        row, parts = store.last_inputs() or pytest.fail("nothing is kept")
+        assert set(parts) == row.part_digests
 
     async def test_inputs_whose_parts_are_gone_are_found_but_cannot_be_read(
         self, recorder: Recorder, store: Store

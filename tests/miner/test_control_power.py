@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.sources.base import SourceError
+from controller.ticks import POWER, POWER_DAY_AHEAD
 from miner.config_power import PowerConfig
 from miner.config_toml import parse
-from miner.control_power import power_bounds, power_source
+from miner.control_power import day_ahead_source, power_bounds, power_source
 from tests import power_servers as feeds
 from tests.price_servers import PriceServer, down, says, text
 
@@ -216,10 +217,76 @@ name = "now"
 
 
 def test_bounds_are_those_of_the_market_or_of_all_presets() -> None:
-    assert power_bounds(config("market = 'ercot'")) == (-0.3, 9.5)
-    assert power_bounds(config("")) is None
+    assert power_bounds(config("market = 'ercot'")) == {POWER: (-0.3, 9.5), POWER_DAY_AHEAD: (-0.3, 9.5)}
+    assert power_bounds(config("")) == {}
     both = "[[http]]\npreset = 'awattar-de'\n[[http]]\npreset = 'aemo'\narea = 'NSW1'\n"
-    assert power_bounds(config(both)) == (-1.0, 20.0)
+    assert power_bounds(config(both)) == {POWER: (-1.0, 20.0)}
     other = "[[http]]\nurl = 'https://x.example/'\nprice = 'p'\nunit = 'usd_per_kwh'\n"
-    assert power_bounds(config(both + other)) is None
-    assert power_bounds(config("usd_per_kwh = 0.1")) is None
+    assert power_bounds(config(both + other)) == {}
+    assert power_bounds(config("usd_per_kwh = 0.1")) == {}
+    ahead = "[[day_ahead.http]]\npreset = 'ercot-day-ahead'\narea = 'HB_NORTH'\n"
+    assert power_bounds(config(other + ahead)) == {POWER_DAY_AHEAD: (-0.3, 9.5)}
+
+
+def day_ahead(toml: str, folder: Path = Path("/nowhere")) -> PowerSource | None:
+    return day_ahead_source(config(toml, folder), rate, max_age_s=7200, horizon_hours=36)
+
+
+def test_without_its_table_there_is_no_day_ahead_source() -> None:
+    assert day_ahead("usd_per_kwh = 0.1") is None
+
+
+async def test_day_ahead_prices_come_with_the_adders_taxes_and_currency_of_what_is_paid(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "ahead.csv").write_text(
+        "start_utc,end_utc,eur_per_mwh\n2026-06-01T10:00Z,2026-06-01T11:00Z,40\n2026-06-01T11:00Z,2026-06-01T12:00Z,-10\n"
+    )
+    made = day_ahead(
+        """
+zone = "Europe/Berlin"
+currency = "EUR"
+adder_per_kwh = 0.1
+tax_ratio = 0.5
+[[adder]]
+price_per_kwh = 0.02
+hours = ["13:00-14:00"]
+[day_ahead.file]
+path = "ahead.csv"
+""",
+        tmp_path,
+    )
+    assert made is not None
+    ticks = await made.read(NOW)
+    assert {tick.series for tick in ticks} == {POWER_DAY_AHEAD}
+    assert [price(ticks, NOW + at * HOUR) for at in (0, 1, 2)] == [
+        round(0.14 * 1.1 * 1.5, 9),
+        round(0.11 * 1.1 * 1.5, 9),
+        None,
+    ]
+
+
+async def test_a_day_ahead_feed_over_http_comes_before_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ahead.csv").write_text(
+        "start_utc,end_utc,usd_per_mwh\n2026-06-01T10:00Z,2026-06-01T11:00Z,70\n2026-06-01T11:00Z,2026-06-01T12:00Z,80\n"
+    )
+    hour = {"price": 0.05, "from": "2026-06-01T10:00:00Z", "to": "2026-06-01T11:00:00Z"}
+    async with PriceServer() as server:
+        server.serve("/ahead", says([hour]))
+        made = day_ahead(
+            f"""
+[day_ahead.file]
+path = "ahead.csv"
+[[day_ahead.http]]
+url = "{server.url}/ahead"
+price = "[*].price"
+start = "[*].from"
+end = "[*].to"
+unit = "usd_per_kwh"
+""",
+            tmp_path,
+        )
+        assert made is not None
+        ticks = await made.read(NOW)
+        await made.close()
+    assert [price(ticks, NOW + at * HOUR) for at in (0, 1)] == [0.05, 0.08]

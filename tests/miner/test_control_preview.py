@@ -18,7 +18,7 @@ from miner.hashing.station import OFF, StationMode
 from miner.ledger.recorder import Recorder
 from miner.ledger.rows import PoolShareRow, PoolShareVerdict, TickRow
 from miner.ledger.store import Store
-from tests.miner.control_harness import CHEAP, MODES, config_of, silent_nodes
+from tests.miner.control_harness import CHEAP, MODES, a_model, config_of, silent_nodes
 from tests.miner.harness import DECISION
 
 
@@ -102,6 +102,24 @@ class TestPreview:
         preview = await self.look(config, ())
         assert preview.plan()["units"] == []
         assert preview.price_rows()[0].ok
+
+
+async def test_how_prices_that_are_not_known_are_reckoned_with_is_part_of_the_look(
+    tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "market").write_bytes(a_model())
+    config = config_of(
+        tape=tape_of(usd_per_kwh=CHEAP),
+        ledger={"url": f"sqlite:///{tmp_path / 'none.db'}"},
+        controller={"real_time": {"model": str(tmp_path / "market")}},
+        unit=[{"id": "cpu", "restart_s": 600.0}],
+    )
+    preview = await Preview.make(config, silent_nodes(config), MODES)
+    known, *others = preview.real_time_rows(config)
+    assert (known.subject, known.ok) == ("real time", True)
+    assert known.detail.startswith("model of North hub")
+    assert any(row.detail.startswith("not by the model yet: ") for row in others)
+    assert {row.exit_code for row in others} == {0}
 
 
 async def test_a_signal_said_over_mqtt_before_is_in_force_also_while_the_broker_is_away(

@@ -58,6 +58,7 @@ class TestConfiguration:
     def test_no_key_is_left_out(self) -> None:
         elsewhere = {
             "enabled",  # whether there is a controller at all
+            "real_time",  # see test_control_real_time
         }
         assert set(self.READ) | elsewhere == set(ControllerConfig.model_fields)
 

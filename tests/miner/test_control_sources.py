@@ -43,6 +43,22 @@ def test_the_tape_is_asked_before_the_configuration_and_that_before_the_node(tap
     assert [source.name for source in found] == ["tape", "configuration", "node"]
 
 
+AHEAD = {"http": [{"preset": "ercot-day-ahead", "area": "HB_NORTH"}]}
+
+
+def test_day_ahead_prices_are_a_source_of_their_own_unless_the_tape_brings_them(tmp_path: Path) -> None:
+    config = config_of(market={"btc_usd": 1e5}, power={"usd_per_kwh": 0.1, "day_ahead": AHEAD})
+    found = sources(config, node_set(config), None)
+    assert [source.name for source in found] == ["configuration", "power", "power_day_ahead", "node"]
+    file = tmp_path / "tape.csv"
+    file.write_text("offset_s,usd_per_kwh,day_ahead_usd_per_mwh\n0,0.1,90\n")
+    config = config_of(
+        tape={"file": str(file)}, market={"btc_usd": 1e5}, power={"usd_per_kwh": 0.1, "day_ahead": AHEAD}
+    )
+    found = sources(config, node_set(config), played_tape(config, NOW))
+    assert [source.name for source in found] == ["tape", "configuration", "node"]
+
+
 async def test_a_price_that_is_not_written_down_is_not_made_up() -> None:
     config = config_of(power={"usd_per_kwh": -0.02})
     fixed, node = sources(config, node_set(config), None)

@@ -212,6 +212,7 @@ def test_the_catalogue_holds_every_metric_there_is(metrics: Metrics) -> None:
     )
     metrics.plan_made(0.1, 0.0)
     metrics.series_observed("btc_usd", NOW)
+    metrics.model_fitted(NOW)
     metrics.template_taken(7, NOW)
     metrics.follow_units(lambda: [counts("cpu", 1)], 1)
     metrics.follow_server(lambda: ServerCounts(3, {("came", ""): 4}))

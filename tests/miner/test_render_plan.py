@@ -292,3 +292,60 @@ def test_units_to_which_the_same_happens_stand_together(capsys: pytest.CaptureFi
     assert "rack1, rack2, rack3 ... rack7 (7 units): goes from full to off" in text
     assert text.count("pause_unprofitable") == 1
     assert "other: stays full" in text
+
+
+def told(report: dict[str, Any]) -> str:
+    return "\n".join(str(line) for line in render_plan.plan(report))
+
+
+REAL_TIME = {"sees": "A", "method": "fitted", "why": "", "model": "0123456789ab"}
+STANDING = {"method": "fitted", "why": "", "ratio": 0.62, "worth_usd": 0.31}
+
+
+def with_standing(standing: dict[str, Any] | None, **changes: Any) -> dict[str, Any]:
+    (unit,) = PLAN["units"]
+    return {**PLAN, "real_time": REAL_TIME, "units": [{**unit, "standing": standing, **changes}]}
+
+
+def test_where_prices_are_not_known_it_is_told_by_what_being_on_is_reckoned() -> None:
+    text = told(with_standing(STANDING, from_mode="full", to_mode="full"))
+    assert (
+        "To come    reckoned by the fitted model (0123456789ab), from the price of this quarter hour\n"
+        in text
+    )
+    assert (
+        "  worth    being on is worth 62% of what stopping and starting again costs, $0.31 in all, by the fitted model\n"
+        in text
+    )
+    off = told(with_standing({**STANDING, "ratio": -1.5}))
+    assert "being on is worth -150% of what stopping and starting again costs, by the fitted model\n" in off
+
+
+def test_a_fallback_is_told_with_why() -> None:
+    left = {
+        "sees": "B",
+        "method": "band",
+        "why": "5 prices of the last day were seen",
+        "model": "0123456789ab",
+    }
+    text = told({**with_standing({**STANDING, "method": "band"}), "real_time": left})
+    assert (
+        "To come    reckoned by the band, from prices up to the last quarter hour; not by the model: 5 prices of the last day were seen\n"
+        in text
+    )
+    assert "not by the model" not in told({**with_standing(None), "real_time": {**left, "model": None}})
+
+
+def test_units_that_start_for_nothing_have_nothing_reckoned() -> None:
+    free = {**REAL_TIME, "method": None}
+    text = told({**with_standing({**STANDING, "method": None, "ratio": None}), "real_time": free})
+    assert "To come    nothing to reckon with: starts are free, from the price of this quarter hour\n" in text
+    assert "being on is worth" not in text
+
+
+def test_without_real_time_nothing_is_said_of_it() -> None:
+    assert "To come" not in told(PLAN)
+    assert "To come" not in told({**PLAN, "real_time": None})
+    assert "expected as the market said a day ahead" in told(
+        {**PLAN, "power_known_until_s": NOON, "power_expected": "day_ahead"}
+    )

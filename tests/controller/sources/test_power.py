@@ -19,7 +19,7 @@ from controller.sources.power_schedule import FixedFeed, ScheduleFeed
 from controller.sources.power_tariff import Hours, Tariff, TariffRule
 from controller.sources.power_terms import Terms
 from controller.sources.power_timeline import Present, Quotes
-from controller.ticks import POWER, UNITS, Tick
+from controller.ticks import POWER, POWER_DAY_AHEAD, UNITS, Tick
 from controller.validate import MAINNET_RULES
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -251,3 +251,57 @@ async def test_a_schedule_over_the_day_clocks_change_stays_right_look_by_look() 
         assert tick is not None
         assert tick.holds_at(now)
         assert tick.value == tariff.price_at(now)
+
+
+async def test_a_source_of_another_series_tells_that_and_remembers_only_its_own() -> None:
+    feed = Feed(Quotes("USD", hours(0.1, 0.2)))
+    source = power(feed, series=POWER_DAY_AHEAD, name="power_day_ahead")
+    ticks = await source.read(NOW)
+    assert {(tick.series, tick.unit) for tick in ticks} == {(POWER_DAY_AHEAD, "USD/kWh")}
+    feed.said = SourceError("down")
+    again = power(feed, series=POWER_DAY_AHEAD)
+    again.restore([*ticks, Tick(POWER, 9.0, "USD/kWh", NOW + 2 * HOUR, NOW + 3 * HOUR, NOW, "feed")])
+    assert [tick.value for tick in await again.read(NOW + 60)] == [0.1, 0.2]
+
+
+LATE = 900.0
+
+
+def quarter(number: int, price: float) -> Interval:
+    return Interval(NOW + number * 900, NOW + (number + 1) * 900, price)
+
+
+async def test_a_price_told_when_it_is_over_is_given_for_as_long_as_it_may_be_the_last_one() -> None:
+    feed = Feed(Quotes("USD", (quarter(-1, 0.1),)))
+    source = power(feed, late_s=LATE)
+    (tick,) = await source.read(NOW)
+    assert (tick.value, tick.valid_from, tick.valid_to) == (0.1, NOW - 900, NOW)
+    assert [each.value for each in await source.read(NOW + 890)] == [0.1]
+    feed.said = Quotes("USD", (quarter(-1, 0.1), quarter(0, 0.3)))
+    book = TickBook(MAINNET_RULES)
+    for at in (NOW + 890, NOW + 900):
+        book.admit(await source.read(at), 0, at)
+        assert current(book.ticks()[POWER], at) == current(book.ticks()[POWER], NOW + 900)
+    held = current(book.ticks()[POWER], NOW + 900)
+    assert held is not None
+    assert (held.value, held.valid_to) == (0.3, NOW + 900)
+    feed.said = Quotes("USD", (quarter(0, 0.3),))
+    assert await source.read(NOW + 1800) == []
+
+
+async def test_without_that_a_price_that_is_over_is_none() -> None:
+    assert await power(Feed(Quotes("USD", (quarter(-1, 0.1),)))).read(NOW) == []
+
+
+async def test_a_fallback_does_not_take_the_place_of_a_price_that_was_told_late() -> None:
+    late, fallback = Feed(Quotes("USD", (quarter(-1, 0.1),))), FixedFeed(0.5, name="fallback")
+    source = power(late, fallback, late_s=LATE)
+    assert [tick.value for tick in await source.read(NOW)] == [0.1]
+    late.said = SourceError("down")
+    now = NOW + 3600
+    assert price_at(await source.read(now), now) == 0.5
+    moment = Feed(Quotes("USD", present=Present(0.2, NOW, NOW)), name="moment")
+    assert (
+        price_at(await power(moment, Feed(Quotes("USD", (quarter(-1, 0.1),))), late_s=LATE).read(NOW), NOW)
+        == 0.2
+    )

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from controller.sources.tape import Tape, TapeError, TapeSource, load_tape
-from controller.ticks import BTC_USD, DIFFICULTY, FEES, HASHPRICE, POWER, SUBSIDY
+from controller.ticks import BTC_USD, DIFFICULTY, FEES, HASHPRICE, POWER, POWER_DAY_AHEAD, SUBSIDY
+
+if TYPE_CHECKING:
+    from controller.ticks import Tick
 
 START = 1_700_000_000.0
 
@@ -176,3 +180,51 @@ async def test_recorded_market_prices_load_as_they_are() -> None:
     made = load_tape(ERCOT)
     assert len(made.rows) > 50_000
     assert await read(TapeSource(made, START), 0) == {POWER: pytest.approx(0.02855)}
+
+
+HOURS = "offset_s,usd_per_kwh,day_ahead_usd_per_mwh\n" + "".join(
+    f"{hour * 3600},0.05,{hour + 1}\n" for hour in range(24)
+)
+
+
+def ahead(ticks: list[Tick]) -> list[tuple[float, float, float]]:
+    """Start and end in hours of the tape, and price in USD/MWh, of what is told of the day ahead."""
+    return [
+        ((tick.valid_from - START) / 3600, (tick.valid_to - START) / 3600, round(tick.value * 1000, 9))
+        for tick in ticks
+        if tick.series == POWER_DAY_AHEAD
+    ]
+
+
+async def test_day_ahead_prices_are_told_ten_hours_ahead_and_no_others(tmp_path: Path) -> None:
+    source = TapeSource(tape(tmp_path, HOURS), START)
+    ticks = await source.read(START + 1800)
+    assert ahead(ticks) == [(hour, hour + 1, hour + 1) for hour in range(11)]
+    assert [tick.series for tick in ticks].count(POWER) == 1
+    assert (await read(source, 1800))[POWER] == 0.05
+
+
+async def test_a_day_ahead_price_stays_the_same_fact_until_its_hour_is_over(tmp_path: Path) -> None:
+    source = TapeSource(tape(tmp_path, HOURS), START, speed=3)
+    told: dict[float, Tick] = {}
+    for second in range(0, 24 * 1200, 100):
+        for tick in await source.read(START + second):
+            if tick.series == POWER_DAY_AHEAD:
+                assert tick.same_fact(told.setdefault(tick.valid_from, tick))
+                assert tick.observed_at <= START + second
+    assert len(told) == 24
+
+
+async def test_the_last_day_ahead_price_holds_with_the_last_row_and_a_loop_goes_on_with_the_first(
+    tmp_path: Path,
+) -> None:
+    made = tape(tmp_path, HOURS)
+    assert ahead(await TapeSource(made, START).read(START + 30 * 3600)) == [(23, float("inf"), 24)]
+    looped = ahead(await TapeSource(made, START, loop=True).read(START + 22 * 3600))
+    assert looped[:4] == [(22, 23, 23), (23, 24, 24), (24, 25, 1), (25, 26, 2)]
+    assert len(looped) == 11
+
+
+async def test_hours_without_a_day_ahead_price_are_left_out(tmp_path: Path) -> None:
+    source = TapeSource(tape(tmp_path, "offset_s,day_ahead_usd_per_mwh\n0,10\n3600,\n7200,30\n"), START)
+    assert ahead(await source.read(START)) == [(0, 1, 10), (2, 3, 30)]

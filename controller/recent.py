@@ -1,0 +1,62 @@
+"""The power prices of the last day, one for each quarter hour: what tells where a market stands; pure.
+
+Markets settle by quarter hours, so a price seen several times within one is one price: the latest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+QUARTER_S: Final = 900.0
+A_DAY: Final = 96
+"""Quarter hours of a day."""
+KEPT: Final = A_DAY + 1
+"""So many are kept: the last one, and those of the day before it back to the same quarter hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last prices, USD/kWh, newest last, None where nothing was known; `quarter` numbers the newest one's (since 1970, UTC).
+
+    Empty before anything was seen. Raises ValueError for more than `KEPT`, or prices without a quarter hour.
+    """
+
+    quarter: int | None = None
+    prices_usd_per_kwh: tuple[float | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing remembers."""
+        if len(self.prices_usd_per_kwh) > KEPT or (self.quarter is None) != (not self.prices_usd_per_kwh):
+            raise ValueError(f"prices of up to {KEPT} quarter hours are kept, and of which ones")
+
+
+def quarter_of(at: float) -> int:
+    """The number of the quarter hour that holds that time (UTC unix seconds)."""
+    return math.floor(at / QUARTER_S)
+
+
+def remember(recent: Recent, usd_per_kwh: float, at: float) -> Recent:
+    """The last prices after a look at the one in force at `at`; the same object where that says nothing new.
+
+    A clock that was set back by less than a day is waited for.
+    """
+    quarter = quarter_of(at)
+    prices = recent.prices_usd_per_kwh
+    if recent.quarter is None or recent.quarter >= quarter + A_DAY:
+        return Recent(quarter, (usd_per_kwh,))
+    passed = quarter - recent.quarter
+    if passed < 0 or (passed == 0 and _same(prices[-1], usd_per_kwh)):
+        return recent
+    if passed == 0:
+        return Recent(quarter, (*prices[:-1], usd_per_kwh))
+    if passed >= KEPT:
+        return Recent(quarter, (usd_per_kwh,))
+    gap = (None,) * (passed - 1)
+    return Recent(quarter, (*prices, *gap, usd_per_kwh)[-KEPT:])
+
+
+def _same(one: float | None, other: float) -> bool:
+    """Whether two prices are the same to the bit: zeros of either sign are not, as recorded inputs tell them apart."""
+    return one is not None and one == other and math.copysign(1.0, one) == math.copysign(1.0, other)

@@ -1,0 +1,138 @@
+"""The command `hashmill fit`: its arguments, progress on standard error, and what it tells of the model."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+POLICIES: Final = ("fitted", "band", "threshold", "always_on")
+
+
+def fit(
+    *,
+    power: Annotated[
+        Path, typer.Option("--power", metavar="CSV", help="Prices: start_utc or date, usd_per_mwh.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the model goes.")],
+    day_ahead: Annotated[
+        Path | None,
+        typer.Option("--day-ahead", metavar="CSV", help="What was expected a day ahead, same columns."),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The market's; else the file's.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another gives another draw.")] = 1,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="Only from that UTC day.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="Only before that UTC day.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Learn how a market's price moves, from its history."""
+    from miner import control_fit, render  # noqa: PLC0415 - slow to import
+
+    try:
+        with _progress() as progress:
+            report = control_fit.fit_files(
+                power, day_ahead, out, name=name, seed=seed, since=since, until=until, progress=progress
+            )
+    except control_fit.FileRefusedError as error:
+        _fail(error, WRONG_USE)
+    except control_fit.NothingLearnedError as error:
+        _fail(error, FAILED)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        render.show(*_told(report, power, day_ahead))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    """A bar on standard error, and what is being done; without a terminal a line for each thing that is."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    if not console.is_terminal:
+        last: list[str] = []
+
+        def tell(_: float, doing: str) -> None:
+            if last[-1:] != [doing]:
+                last.append(doing)
+                typer.echo(f"fit: {doing}", err=True)
+
+        yield tell
+        return
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def move(part: float, doing: str) -> None:
+            bar.update(task, completed=part, description=doing)
+
+        yield move
+
+
+def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Iterator[Any]:
+    """What was learned, how well it does, and what to do next."""
+    low, high = report["breakevens_usd_per_mwh"]
+    yield (
+        f"Learned {report['market']} from {report['quarters']:,} quarter hours, {report['from'][:10]} to {report['until'][:10]}, "
+        f"{'with' if report['day_ahead'] else 'without'} day-ahead prices."
+    )
+    yield f"It serves breakevens from ${low:,.2f} to ${high:,.2f} per MWh at the market's price, and any cost of restarting."
+    yield from (f"Note: {note}." for note in report["notes"])
+    checks = report["checks"]
+    if any(checks.values()):
+        yield ""
+        yield (
+            f"Checked on prices it had not seen, from {report['held_out_from'][:10]} on: what each rule loses of what hindsight could earn,"
+        )
+        yield "with a restart that costs ten minutes. A: the price of the quarter hour that begins is known. B: only earlier ones are."
+        yield _table(checks)
+        yield from _verdict(checks)
+    more = f" --day-ahead {day_ahead}" if day_ahead else ""
+    yield f"Wrote {report['file']} ({report['bytes']:,} bytes). Next:"
+    yield f"  hashmill backtest --power {power}{more} --hashprice CSV --model {report['file']}"
+    yield f'  and in the configuration, under [controller.real_time]: model = "{report["file"]}"'
+
+
+def _table(checks: Mapping[str, Any]) -> Any:
+    from miner.render import new_table  # noqa: PLC0415 - slow to import
+
+    table = new_table(
+        "sees", "breakeven", "model", "band", "threshold", "always on", "starts", right=range(1, 7)
+    )
+    for sees, rows in checks.items():
+        for row in rows:
+            table.add_row(
+                sees,
+                f"${row['breakeven_usd_per_mwh']:,.2f}/MWh",
+                *(f"{100 * row['regret'][policy]:.2f} %" for policy in POLICIES),
+                str(row["starts"]["fitted"]),
+            )
+    return table
+
+
+def _verdict(checks: Mapping[str, Any]) -> Iterator[str]:
+    """Where the model does not beat the bare threshold."""
+    for sees, rows in checks.items():
+        lost = [row for row in rows if row["regret"]["fitted"] > row["regret"]["threshold"]]
+        if lost:
+            at = ", ".join(f"${row['breakeven_usd_per_mwh']:,.2f}/MWh" for row in lost)
+            yield f"Warning: seeing {sees} the model lost to the bare threshold at {at}: do not use it before a longer history helps."
+
+
+def _fail(error: Exception, code: int) -> Any:
+    typer.echo(str(error), err=True)
+    raise typer.Exit(code)

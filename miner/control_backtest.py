@@ -1,0 +1,293 @@
+"""`hashmill backtest` behind its command line: histories, model and modes from files, the controller over them, the report into its file."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from controller.backtest import POLICY_TEXT, Asked, BacktestResult, Fleet, Recorded, Settles
+from controller.backtest_document import document
+from controller.backtest_html import report_html
+from controller.backtest_live import BacktestError
+from controller.backtest_parallel import WorkerError, backtest_in_parallel
+from controller.backtest_tape import PeriodError, recorded
+from controller.model import ModelError, read_model
+from controller.plots import PlotError
+from controller.recorded import (
+    HASHPRICE_USD_PER_PH_DAY,
+    USD_PER_MWH,
+    RecordedError,
+    Series,
+    modes_of,
+    parse_moment,
+    prices_of,
+)
+from controller.synthetic import synthetic_market
+from controller.units import Mode, PowerCurve, Unit
+from controller.worth import Sees
+from miner.control_fit import FileRefusedError, read_text
+
+EFFICIENCIES: Final = (17.5, 21.5, 29.5)
+"""J/TH where nothing else is asked for."""
+CLASS_W: Final = 1e6
+"""What all machines of one efficiency draw together, W."""
+SYNTHETIC: Final = "synthetic"
+POLICIES: Final = {policy.value: text for policy, text in POLICY_TEXT.items()}
+
+
+class BacktestFailedError(Exception):
+    """The backtest, or its report, could not be made; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked on the command line, by the option's name; files are None where they are not given."""
+
+    power: Path | None
+    day_ahead: Path | None
+    hashprice: Path | None
+    model: Path | None = None
+    synthetic: bool = False
+    sees: str = "A"
+    settles: str = "real-time"
+    since: str | None = None
+    until: str | None = None
+    j_per_th: tuple[float, ...] = ()
+    modes: Path | None = None
+    modes_model: str | None = None
+    units: int = 1
+    restart_minutes: float = 10.0
+    change_minutes: float = 2.0
+    min_on_minutes: float = 0.0
+    min_off_minutes: float = 0.0
+    adder_usd_per_mwh: float = 0.0
+    fee: float = 0.0
+    dead_band: float = 0.0
+    cap_kw: float | None = None
+    horizon_hours: float = 36.0
+    published: str = "13:30"
+    time_zone: str = "America/Chicago"
+    seed: int = 1
+
+    def settings(self) -> dict[str, Any]:
+        """What was asked, as plain data by the option's name."""
+        named = {"since": "--from", "until": "--to"}
+        return {
+            named.get(each.name, "--" + each.name.replace("_", "-")): _plain(getattr(self, each.name))
+            for each in fields(self)
+        }
+
+
+def backtest_files(
+    options: Options, report: Path | None, processes: int, progress: Callable[[float, str], None]
+) -> dict[str, Any]:
+    """Run the backtest and write its page to `report`, if one is wanted: the result, as plain values.
+
+    Raises FileRefusedError for what cannot be used, and BacktestFailedError.
+    """
+    _check_report(report)
+    fleets = _fleets(options)
+    asked, tape = _asked(options), _recorded(options)
+    settings = options.settings()
+    if asked.model is not None:
+        settings["model_digest"] = asked.model.digest
+    try:
+        result = backtest_in_parallel(tape, fleets, asked, settings, progress, processes)
+        if report is not None:
+            _write(report, report_html(result))
+    except (BacktestError, WorkerError, PlotError) as error:
+        raise BacktestFailedError(str(error)) from error
+    return {**document(result), "notes": _notes(result)}
+
+
+def _asked(options: Options) -> Asked:
+    model = None
+    if options.model is not None:
+        try:
+            model = read_model(options.model.read_bytes())
+        except ModelError as error:
+            raise FileRefusedError(f"{options.model}: {error}") from error
+        except OSError as error:
+            raise FileRefusedError(f"{options.model} cannot be read: {error.strerror}") from error
+    if options.settles == Settles.DAY_AHEAD.value and options.sees == Sees.B.value:
+        raise FileRefusedError(
+            "--sees B: where day-ahead prices settle, all are known before their time; leave it out"
+        )
+    return Asked(
+        sees=Sees(options.sees),
+        model=model,
+        fee=options.fee,
+        dead_band=options.dead_band,
+        cap_kw=options.cap_kw,
+        horizon_hours=options.horizon_hours,
+        zone=_zone(options.time_zone),
+        seed=options.seed,
+    )
+
+
+def _recorded(options: Options) -> Recorded:
+    power, day_ahead, hashprice = _histories(options)
+    start, stop = _moment("--from", options.since), _moment("--to", options.until)
+    try:
+        published = time.fromisoformat(options.published)
+    except ValueError as error:
+        raise FileRefusedError(
+            f"--published {options.published}: write a time of the day as 13:30"
+        ) from error
+    try:
+        return recorded(
+            power,
+            day_ahead,
+            hashprice,
+            adder_usd_per_mwh=options.adder_usd_per_mwh,
+            start=start,
+            stop=stop,
+            settles=Settles(options.settles),
+            published=published,
+            zone=_zone(options.time_zone),
+        )
+    except PeriodError as error:
+        raise FileRefusedError(f"--from and --to: {error}") from error
+
+
+def _histories(options: Options) -> tuple[Series, Series | None, Series]:
+    """Power, day ahead and hashprice; of the synthetic market those that no file gives."""
+    if options.synthetic:
+        if options.power is not None or options.day_ahead is not None:
+            raise FileRefusedError(
+                "--synthetic: makes its own prices of power, leave out --power and --day-ahead"
+            )
+        market = synthetic_market(seed=options.seed)
+        hashprice = market.hashprice if options.hashprice is None else _hashprice(options.hashprice)
+        return market.real_time, market.day_ahead, hashprice
+    if options.power is None or options.hashprice is None:
+        raise FileRefusedError(
+            "give --power and --hashprice, or --synthetic for a market that needs no files"
+        )
+    ahead = None if options.day_ahead is None else _series(options.day_ahead, USD_PER_MWH)
+    return _series(options.power, USD_PER_MWH), ahead, _hashprice(options.hashprice)
+
+
+def _hashprice(file: Path) -> Series:
+    return _series(file, HASHPRICE_USD_PER_PH_DAY)
+
+
+def _series(file: Path, column: str) -> Series:
+    try:
+        return prices_of(read_text(file), column, str(file))
+    except RecordedError as error:
+        raise FileRefusedError(str(error)) from error
+
+
+def _fleets(options: Options) -> tuple[Fleet, ...]:
+    """A fleet of 1 MW for each efficiency, or machines with the modes of a file."""
+    if options.modes is not None:
+        if options.j_per_th:
+            raise FileRefusedError("give --j-per-th or --modes, not both")
+        return (_ladder(options, options.modes),)
+    if options.modes_model is not None:
+        raise FileRefusedError("--modes-model chooses a model of the file that --modes names: give that too")
+    efficiencies = options.j_per_th or EFFICIENCIES
+    twice = [f"{one:g}" for one, count in Counter(efficiencies).items() if count > 1]
+    if twice:
+        raise FileRefusedError(f"--j-per-th {twice[0]} is given more than once")
+    watts = CLASS_W / options.units
+    return tuple(
+        Fleet(
+            key=f"{one:g}",
+            title=f"{one:g} J/TH",
+            unit=_unit(options, f"{one:g}", PowerCurve([Mode("full", watts / one, watts)])),
+            count=options.units,
+        )
+        for one in efficiencies
+    )
+
+
+def _ladder(options: Options, file: Path) -> Fleet:
+    try:
+        curve = modes_of(read_text(file), str(file), options.modes_model)
+    except RecordedError as error:
+        raise FileRefusedError(f"{error}{_HOW_TO_CHOOSE if options.modes_model is None else ''}") from error
+    name = options.modes_model or file.stem
+    return Fleet(name, name, _unit(options, name, curve), options.units)
+
+
+_HOW_TO_CHOOSE: Final = "\n--modes-model chooses one of several models"
+
+
+def _unit(options: Options, name: str, curve: PowerCurve) -> Unit:
+    return Unit(
+        name,
+        curve,
+        min_on_s=options.min_on_minutes * 60,
+        min_off_s=options.min_off_minutes * 60,
+        restart_s=options.restart_minutes * 60,
+        change_s=options.change_minutes * 60,
+    )
+
+
+def _notes(result: BacktestResult) -> list[str]:
+    """What a person should know of the result."""
+    notes = []
+    left_out = int((~result.counts).sum())
+    if left_out:
+        notes.append(f"{left_out} quarter hours do not count: a price is missing; see the gaps")
+    fallback = Counter(
+        {
+            method: sum(each.methods.get(method, 0) for each in result.fleets)
+            for method in ("fitted", "markov", "band")
+        }
+    )
+    if result.settings.get("--model") is not None and fallback["fitted"] < fallback.total():
+        share = 1 - fallback["fitted"] / fallback.total()
+        notes.append(
+            f"{100 * share:.1f} % of decisions fell back from the model: prices outside what it was fitted on, or too few"
+        )
+    return notes
+
+
+def _moment(option: str, written: str | None) -> float | None:
+    if written is None:
+        return None
+    try:
+        return parse_moment(written)
+    except ValueError as error:
+        raise FileRefusedError(f"{option}: {error}; write a UTC day as 2024-01-31") from error
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise FileRefusedError(f"--time-zone {name}: no such zone, write it as America/Chicago") from error
+    return name
+
+
+def _check_report(report: Path | None) -> None:
+    """Refuse a page that cannot be written or drawn before anything takes minutes."""
+    if report is None:
+        return
+    if report.is_dir() or not report.parent.is_dir():
+        raise FileRefusedError(f"{report}: is no file's name in a directory that exists")
+    if not os.access(report if report.exists() else report.parent, os.W_OK):
+        raise FileRefusedError(f"{report} cannot be written: it is not ours to write to")
+    if find_spec("matplotlib") is None:
+        raise BacktestFailedError("--report needs matplotlib: install hashmill with the extra `report`")
+
+
+def _write(report: Path, page: str) -> None:
+    try:
+        report.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise BacktestFailedError(f"{report} cannot be written: {error.strerror}") from error
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
