@@ -1,6 +1,7 @@
 """What the controller earns with whole fleets: with all their modes, and with each mode alone; pure.
 
-Where no cap binds them, one unit stands for all of its kind, and everything is decided in one go.
+Where no cap binds them, one unit stands for all of its kind, and everything is decided in one go. Whoever has one mode alone comes from full
+hashrate too, and pays for that change.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from controller.units import PowerCurve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from controller.backtest import Asked, Fleet, Recorded
     from controller.backtest_live import Decided
@@ -57,11 +60,7 @@ def each_alone(
         methods.append(decided.methods[places[""]])
         found.append(
             {
-                name: earned(
-                    kind[name],
-                    np.broadcast_to(decided.modes[row], (fleet.count, len(prices.starts))),
-                    prices,
-                )
+                name: _earned(fleet, kind[name], decided.modes[row : row + 1], prices)
                 for name, row in places.items()
             }
         )
@@ -117,6 +116,13 @@ def _decided(recorded: Recorded, units: Sequence[Unit], asked: Asked, progress: 
 
 def _step(progress: Progress, number: int, count: int, done: float) -> None:
     progress((number + done) / count)
+
+
+def _earned(fleet: Fleet, decided: Unit, modes: NDArray[np.uint8], prices: Prices) -> Earned:
+    """What a fleet earns whose units, [1, T] or [count, T], were decided on as such a unit, with one of their modes or all."""
+    if decided.curve != fleet.unit.curve:
+        modes = modes * np.uint8(fleet.unit.curve.modes.index(decided.curve.full))
+    return earned(fleet.unit, np.broadcast_to(modes, (fleet.count, modes.shape[1])), prices)
 
 
 def _kinds(unit: Unit) -> dict[str, Unit]:

@@ -70,7 +70,7 @@ def recorded(  # noqa: PLR0913 - each by its name
         raise PeriodError(
             f"nothing to judge: power and hashprice are both known from {utc(begins)} to {utc(ends)}"
         )
-    warm_up = int(min(max(first - begins // QUARTER_S, 0), WARM_UP))
+    warm_up = int(min(max(first - paid.starts[0] // QUARTER_S, 0), WARM_UP))
     first, count = first - warm_up, last - first + warm_up
     gross = on_quarters(hashprice).over(first, count)
     return Recorded(

@@ -36,7 +36,7 @@ def power_usd_per_hour(watts: float, power_price: float) -> float:
 
 def margin_usd_per_hour(mode: Mode, hashprice: float, power_price: float) -> float:
     """Revenue less power of a mode; for `off` its standby power, as a loss."""
-    return revenue_usd_per_hour(mode.th_s, hashprice) - power_usd_per_hour(mode.watts, power_price)
+    return hashprice / TH_PER_PH / HOURS_PER_DAY * mode.th_s - power_price * mode.watts / W_PER_KW
 
 
 def breakeven_hashprice(j_per_th: float, power_price: float) -> float:
@@ -53,7 +53,7 @@ def breakeven_power_price(j_per_th: float, hashprice: float) -> float:
 
 def step_margin_usd_per_hour(step: Step, hashprice: float, power_price: float) -> float:
     """What taking the step adds to the margin: the next watt decides, not the average."""
-    return revenue_usd_per_hour(step.th_s, hashprice) - power_usd_per_hour(step.watts, power_price)
+    return hashprice / TH_PER_PH / HOURS_PER_DAY * step.th_s - power_price * step.watts / W_PER_KW
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from controller.fit_rows import History, Reach
     from controller.worth_trees import Trees
 
-TYPICAL: Final = (60.0, 85.0, 95.0)
+TYPICAL: Final = (75.0, 90.0, 97.0)
 """Percentiles of the prices at which breakevens are tried."""
 RESTART_H: Final = 1 / 6
 
@@ -77,7 +77,7 @@ def check(of: History, start: int, between: Reach, sees: Sees, trees: Trees) -> 
                 percentile,
                 breakeven,
                 cost,
-                {name: (most - earned) / most for name, (earned, _) in lived.items()},
+                {name: max(most - earned, 0.0) / most for name, (earned, _) in lived.items()},
                 {name: starts for name, (_, starts) in lived.items()},
             )
         )

@@ -63,7 +63,7 @@ class Settings:
 
 
 SETTINGS: Final = Settings(
-    rows=300_000,
+    rows=200_000,
     rounds=6,
     trees=150,
     early_trees=60,
@@ -71,7 +71,7 @@ SETTINGS: Final = Settings(
     leaves=31,
     least_leaf=100,
     smoothing=1.0,
-    fits=1,
+    fits=2,
 )
 """Chosen by cross validation on thirds of ERCOT's hub average of 2024, see docs/real-time-prices.md."""
 

@@ -7,8 +7,7 @@ memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from controller.hashprice import Earned
@@ -105,14 +104,15 @@ class PolicyConfig:
             raise ValueError("max_changes_per_minute must be one or more")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One unit on one tick, which is on the local day numbered `day`.
 
     `last` is its last decision, None where that means nothing now, and `numbers` are what it keeps. `intended` is the mode it is meant to be in: the one last decided,
     else the one it was found in. `found` is the mode read from it; `actual` the one it is in: in a dry run, and where it does not say, the one
     it is meant to be in, unless it should long have said so. Each of them is "unknown" where nobody knows. `answers` is false for a unit that cannot be told anything.
-    What follows from that is reckoned once.
+    `contradicts_since` is since when its work has contradicted the mode it says it is in, None while the two agree: it runs and hands in
+    nothing, or it is off and hands in work. `ratio`, one at least, is how much more than its modes' watts it draws, and `ratio_w` the watts of the mode in which that was measured.
     """
 
     unit: Unit
@@ -126,6 +126,9 @@ class Case:
     found: str
     actual: str
     numbers: Mapping[str, float]
+    contradicts_since: float | None = None
+    ratio: float = 1.0
+    ratio_w: float = 0.0
 
     def remembered(self, key: str) -> float | None:
         """A time in the last decision, now at the latest: a clock that was set back makes no wait longer."""
@@ -155,17 +158,6 @@ class Case:
             return 0.0
         needs_s = self.unit.restart_s if self.actual == OFF else self.unit.change_s
         return max(changed + needs_s - self.now, 0.0)
-
-    @cached_property
-    def contradicts_since(self) -> float | None:
-        """Since when its work has contradicted the mode it says it is in: it runs and hands in nothing, or it is off and hands in work."""
-        state = self.state
-        if self.config.dry_run or not self.answers or state is None or state.hashrate_th_s is None:
-            return None
-        if self.found == UNKNOWN or (self.found == OFF) == (state.hashrate_th_s == 0):
-            return None
-        since = self.remembered(CONTRADICTS)
-        return self.now if since is None else since
 
     @property
     def contradicts(self) -> bool:
@@ -216,7 +208,7 @@ class Case:
         most_c = self.unit.max_temp_c or 0.0
         return f"is turned up again below {most_c - COOL_C:g} °C; it has {self._temp_c() or 0:.1f} of {most_c:g} °C"
 
-    @cached_property
+    @property
     def drawn_w(self) -> float:
         """What the unit certainly may draw now, W: what it is in, what it was told and may be going to, what was measured.
 
@@ -256,12 +248,6 @@ class Case:
         settled = changed is None or self.now - changed > self.unit.restart_s + STEADY_S
         return settled and not self.astray and not self.config.dry_run and self.state is not None
 
-    @property
-    def ratio(self) -> float:
-        """How much more than its modes' watts it draws, one at least."""
-        return self.measured[0]
-
-    @cached_property
     def measured(self) -> tuple[float, float]:
         """How much more than its modes' watts it draws, one at least, and the watts of the mode in which that was measured.
 
@@ -342,7 +328,18 @@ def _case(
         actual = intended
     answers = state is not None and state.reachable and now - state.observed_at <= config.unit_max_age_s
     numbers = {} if known is None else known.numbers
-    return Case(unit, state, known, now, day, config, answers, intended, found, actual, numbers)
+    since: float | None = None
+    if answers and not config.dry_run and _contradicts(found, state):
+        since = min(numbers.get(CONTRADICTS, now), now)
+    case = Case(unit, state, known, now, day, config, answers, intended, found, actual, numbers, since)
+    ratio, ratio_w = case.measured()
+    return case if ratio == 1.0 else replace(case, ratio=ratio, ratio_w=ratio_w)
+
+
+def _contradicts(found: str, state: UnitState | None) -> bool:
+    """Whether the work a unit hands in is none although it runs, or some although it is off."""
+    th_s = None if state is None else state.hashrate_th_s
+    return th_s is not None and found != UNKNOWN and (found == OFF) != (th_s == 0)
 
 
 def _is_overdue(unit: Unit, last: Decision | None, now: float) -> bool:

@@ -159,7 +159,7 @@ def flips_text(
             if dear is None or cheap is None:
                 return f"a start costs more than it could earn within {start.hours:.3g} h"
             earning = _stricter(plain, cheap)
-            if earning != plain:
+            if earning is not plain:
                 earned = f", to earn a start within {start.hours:.3g} h"
             short, plain = _stricter(short, dear) if is_short else earning, earning
         ways = [] if short.is_reached(market) else _ways(short, "above", "below")
@@ -172,14 +172,14 @@ def flips_text(
 
 
 def _stricter(one: FlipPoint, other: FlipPoint) -> FlipPoint:
-    """Where both are reached by a step up; no hashprice is needed where there is none."""
+    """Where both are reached by a step up, the first itself where the other asks for no more; no hashprice is needed where there is none."""
     hashprice, power = one.hashprice_usd_per_ph_day, one.power_usd_per_kwh
     more, less = other.hashprice_usd_per_ph_day, other.power_usd_per_kwh
-    if hashprice is None or (more is not None and more > hashprice):
-        hashprice = more
-    if power is None or (less is not None and less < power):
-        power = less
-    return FlipPoint(hashprice, power)
+    is_dearer = more is not None and (hashprice is None or more > hashprice)
+    is_cheaper = less is not None and (power is None or less < power)
+    if not (is_dearer or is_cheaper):
+        return one
+    return FlipPoint(more if is_dearer else hashprice, less if is_cheaper else power)
 
 
 def verb_up(present: Mode, upper: Mode) -> str:

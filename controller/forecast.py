@@ -127,6 +127,7 @@ def power_ahead(
     known_until = math.inf
     usual = _Usual(day, ticks.get(POWER_DAY_AHEAD, ()), now, end)
     typical = day_ahead = False
+    low, high = (-math.inf, math.inf) if rule is None else (rule.low, rule.high)
     for (start, stop), later in zip(spans, [*(span[0] for span in spans[1:]), math.inf], strict=True):
         following = min(later, end)
         if stop >= following:
@@ -141,17 +142,17 @@ def power_ahead(
         price = _price_at(told, start if is_moment else math.nextafter(stop, start))
         gap = price - usual_then
         steps = {at: value for at, value in steps.items() if not stop <= at < following}
-        for at in _quarters(stop, following):
-            by_market = usual.of_market(at)
-            expected = usual.at(at) if by_market is None else by_market
+        quarters = list(_quarters(stop, following))
+        by_market = usual.of_market(quarters)
+        for at, market, habit in zip(quarters, by_market, usual.of_habit(quarters, by_market), strict=True):
+            expected = habit if market is None else market
             if expected is None:
                 steps[at] = _price_at(told, at)
                 continue
             since_s = at - last_at
-            steps[at] = _within(
-                rule, expected + gap * DECAY ** (since_s / QUARTER_S) if since_s > 0 else price
-            )
-            typical, day_ahead = typical or by_market is None, day_ahead or by_market is not None
+            value = expected + gap * DECAY ** (since_s / QUARTER_S) if since_s > 0 else price
+            steps[at] = low if value < low else high if value > high else value  # noqa: FURB136 - half the time
+            typical, day_ahead = typical or market is None, day_ahead or market is not None
     merged = _merged(sorted(step for step in steps.items() if step[0] < end))
     return PowerAhead(merged, known_until, typical, day_ahead)
 
@@ -161,7 +162,6 @@ class _Usual:
 
     def __init__(self, day: TypicalDay, day_ahead: Sequence[Tick], start: float, end: float) -> None:
         self._ahead = [each for each in day_ahead if _is_told(each)]
-        self._place = -1
         self._day = day
         self._low, self._high = _reach(day)
         self._offset_s: float | None = None
@@ -173,26 +173,39 @@ class _Usual:
 
     def at(self, at: float) -> float | None:
         """The usual price at that time, USD/kWh; None where nobody knows one."""
-        told = self.of_market(at)
-        if told is not None or not self._day.days:
-            return told
-        if self._offset_s is None or at % QUARTER_S:
-            index = _index(at, self._day.zone)
-        else:
-            index = int((at + self._offset_s) // QUARTER_S) % QUARTERS
-        if not self._day.days[index]:
-            return None
-        return min(max(self._day.prices_usd_per_kwh[index], self._low), self._high)
+        (market,) = self.of_market([at])
+        return self.of_habit([at], [None])[0] if market is None else market
 
-    def of_market(self, at: float) -> float | None:
-        """The market's day-ahead price of that time, USD/kWh; None where it is not known."""
+    def of_market(self, times: Sequence[float]) -> list[float | None]:
+        """The market's day-ahead price at each of these times (rising), USD/kWh; None where it is not known."""
         if not self._ahead:
-            return None
-        held = self._ahead[self._place]
-        if not held.valid_from <= at < held.valid_to:
-            self._place = bisect_right(self._ahead, at, key=lambda tick: tick.valid_from) - 1
-            held = self._ahead[self._place]
-        return held.value if held.valid_from <= at < held.valid_to else None
+            return [None] * len(times)
+        found: list[float | None] = []
+        place = bisect_right(self._ahead, times[0], key=lambda tick: tick.valid_from) - 1
+        for at in times:
+            while place + 1 < len(self._ahead) and self._ahead[place + 1].valid_from <= at:
+                place += 1
+            is_told = place >= 0 and at < self._ahead[place].valid_to
+            found.append(self._ahead[place].value if is_told else None)
+        return found
+
+    def of_habit(self, times: Sequence[float], known: Sequence[float | None]) -> list[float | None]:
+        """The typical day's price at each of these times, USD/kWh, but where another is `known`; None where it has none."""
+        day, low, high, offset_s = self._day, self._low, self._high, self._offset_s
+        if not day.days:
+            return [None] * len(times)
+        found: list[float | None] = []
+        for at, other in zip(times, known, strict=True):
+            if other is not None:
+                found.append(None)
+                continue
+            if offset_s is None or at % QUARTER_S:
+                index = _index(at, day.zone)
+            else:
+                index = int((at + offset_s) // QUARTER_S) % QUARTERS
+            price = day.prices_usd_per_kwh[index] if day.days[index] else None
+            found.append(price if price is None or low <= price <= high else low if price < low else high)
+        return found
 
 
 def _is_told(tick: Tick) -> bool:
@@ -270,10 +283,6 @@ def _reach(day: TypicalDay) -> tuple[float, float]:
 def _nearer(old: float, new: float, weight: float) -> float:
     """The old value moved towards the new one, never beyond either."""
     return min(max(old + weight * (new - old), min(old, new)), max(old, new))
-
-
-def _within(rule: SeriesRule | None, price: float) -> float:
-    return price if rule is None else min(max(price, rule.low), rule.high)
 
 
 def _merged(steps: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -213,15 +213,18 @@ def horizon_slots(
     own = power[1][0] if len(power) > 1 else market.at + horizon_s
     stretches = _cut(market.at, market.at + horizon_s, slot_s, sorted([*cuts, own]))
     limits = [(math.inf, 0)] * len(stretches) if rooms is None else rooms(stretches)
-    hashprice_now = market.hashprice_usd_per_ph_day
+    hashprice, retarget = market.hashprice_usd_per_ph_day, market.retarget
+    later, later_from = (
+        (hashprice, math.inf) if retarget is None else (hashprice * (1.0 / retarget.ratio), retarget.at)
+    )
     slots: list[Slot] = []
     piece = 0
     for (start, stop), (cap_kw, day) in zip(stretches, limits, strict=True):
         while piece + 1 < len(power) and power[piece + 1][0] <= start:
             piece += 1
         usd_per_kwh = _mean_power(power, piece, start, stop) if slots else market.power_usd_per_kwh
-        hashprice = hashprice_now * _after_retarget(market, start)
-        slots.append(Slot(start, stop - start, hashprice, usd_per_kwh, cap_kw, day))
+        earned = hashprice if start < later_from else later
+        slots.append(Slot(start, stop - start, earned, usd_per_kwh, cap_kw, day))
     return tuple(slots)
 
 
@@ -233,11 +236,12 @@ def _cut(start: float, end: float, slot_s: float, cuts: Sequence[float]) -> list
         least = start + SHORTEST_SLOT_S
         while index < len(cuts) and cuts[index] < least:
             index += 1
-        stop = min((math.floor(start / slot_s) + 1) * slot_s, end)
+        stop = (math.floor(start / slot_s) + 1) * slot_s
         if index < len(cuts) and cuts[index] < stop:
             stop = cuts[index]
         if stop - start < SHORTEST_SLOT_S:
-            stop = min(least, end)
+            stop = least
+        stop = min(stop, end)
         found.append((start, stop))
         start = stop
     return found
@@ -284,12 +288,6 @@ def _subsidy_ratio(usable: Mapping[str, Tick]) -> float:
         return 1.0
     subsidy, fees = (usable[series].value for series in REWARD)
     return subsidy / (subsidy + fees) if fees > 0 else 1.0
-
-
-def _after_retarget(market: Market, at: float) -> float:
-    if market.retarget is None or at < market.retarget.at:
-        return 1.0
-    return 1.0 / market.retarget.ratio
 
 
 def _mean_power(power: Sequence[tuple[float, float]], piece: int, start: float, stop: float) -> float:

@@ -62,12 +62,13 @@ def decide(scene: Scene, cases: Sequence[Case]) -> tuple[Decision, ...]:
 
     Prices are those of the scene's market and not the plan's: a plan made of stale prices changes nothing.
     """
-    proposals = guard(scene, cases, [_propose(scene, case) for case in cases])
+    drawn_w = [case.drawn_w for case in cases]
+    proposals = guard(scene, cases, [_propose(scene, case) for case in cases], drawn_w)
     proposals = [
         _believed(case, proposal) if case.contradicts else proposal
         for case, proposal in zip(cases, proposals, strict=True)
     ]
-    drawn_kw = math.fsum([case.drawn_w for case in cases]) / 1000
+    drawn_kw = math.fsum(drawn_w) / 1000
     number = f"{round(scene.now * 1e6):016d}"
     return tuple(
         [

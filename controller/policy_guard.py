@@ -32,9 +32,10 @@ _URGENT: Final = frozenset({Reason.SIGNAL, Reason.OVERRIDE, Reason.THERMAL, Reas
 """Reasons for which a unit is told a lower mode than the one it was told before, though it may not be there yet."""
 
 
-def guard(scene: Scene, cases: Sequence[Case], proposals: Sequence[Proposal]) -> list[Proposal]:
-    """The proposals that may be carried out now; the other units hold."""
-    drawn_w = [case.drawn_w for case in cases]
+def guard(
+    scene: Scene, cases: Sequence[Case], proposals: Sequence[Proposal], drawn_w: Sequence[float]
+) -> list[Proposal]:
+    """The proposals that may be carried out now, where the units certainly draw `drawn_w`; the other units hold."""
     cap_w = scene.cap_kw * 1000
     limited = list(proposals)
     if math.isfinite(cap_w):

@@ -41,6 +41,8 @@ from controller.policy_guard import (
 from controller.units import OFF, UNKNOWN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.fleet import Case
     from controller.policy_scene import Proposal, Scene
     from controller.units import PowerCurve, Unit
@@ -51,12 +53,14 @@ _SLACK_KW: Final = 1e-6
 
 def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> dict[str, float]:
     """All numbers of a decision, finite; `drawn_kw` is what all units certainly draw."""
+    economics: Mapping[str, float] = {}
+    numbers: dict[str, float] = {}
     if isinstance(scene.market, Market):
         planned = scene.planned(case.unit.id)
-        numbers = dict(_economics(scene, scene.market, case.unit.curve, proposal, planned))
+        economics = _economics(scene, scene.market, case.unit.curve, proposal, planned)
         numbers.update(_expected(scene, case.unit, proposal))
     else:
-        numbers = {STALE: stale_since(case, scene.market)}
+        numbers[STALE] = stale_since(case, scene.market)
     if math.isfinite(scene.cap_kw):
         numbers["cap_kw"] = scene.cap_kw
         numbers["drawn_kw"] = drawn_kw
@@ -64,7 +68,7 @@ def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) ->
     numbers.update(proposal.numbers)
     numbers.update(_memory(case, proposal))
     if case.ratio > 1.0:
-        numbers[RATIO], numbers[RATIO_W] = case.measured
+        numbers[RATIO], numbers[RATIO_W] = case.ratio, case.ratio_w
     if case.power_refused_w is not None:
         numbers[REFUSED_W] = case.power_refused_w
     planless = planless_since(scene, case)
@@ -74,7 +78,11 @@ def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) ->
         numbers[SHED] = case.now
     elif settles_until(scene, case) is not None:
         numbers[SHED] = case.remembered(SHED) or 0.0
-    # Zero has a sign that not every database keeps; a decision made again must have the very same numbers.
+    return {**economics, **_stored(numbers)}
+
+
+def _stored(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The numbers as a ledger keeps them: finite, and zero without a sign, which not every database keeps."""
     return {name: value + 0.0 for name, value in numbers.items() if math.isfinite(value)}
 
 
@@ -118,17 +126,14 @@ def _economics(
 ) -> dict[str, float]:
     """Prices and what the mode makes of them; the same for all units of a curve in one mode."""
     is_silent = proposal.reason is Reason.SILENT
-    key = ("economics", curve, proposal.to_mode, planned, is_silent)
-    known = scene.known.get(key)
-    if known is None:
+    known, key = scene.known_of(curve), ("economics", proposal.to_mode, planned, is_silent)
+    found: dict[str, float] | None = known.get(key)
+    if found is None:
         prices = scene.known.get("prices")
         if prices is None:
-            prices = scene.known["prices"] = _prices(market)
-        known = scene.known[key] = {
-            **prices,
-            **_margins(market, curve, proposal.to_mode, planned, is_silent=is_silent),
-        }
-    found: dict[str, float] = known
+            prices = scene.known["prices"] = _stored(_prices(market))
+        margins = _margins(market, curve, proposal.to_mode, planned, is_silent=is_silent)
+        found = known[key] = {**prices, **_stored(margins)}
     return found
 
 
@@ -173,33 +178,31 @@ def _expected(scene: Scene, unit: Unit, proposal: Proposal) -> dict[str, float]:
     worth = scene.worth_of(unit)
     if worth is None or proposal.to_mode not in unit.curve:
         return {}
-    key = ("expected", worth.kind, proposal.to_mode)
-    known = scene.known.get(key)
-    if known is None:
-        block = worth.at_stake(unit.curve.mode(proposal.to_mode))
-        known = scene.known[key] = block.numbers()
-    found: dict[str, float] = known
+    known, key = scene.known_of(unit.curve), ("expected", worth.kind[1:], proposal.to_mode)
+    found: dict[str, float] | None = known.get(key)
+    if found is None:
+        found = known[key] = worth.at_stake(unit.curve.mode(proposal.to_mode)).numbers()
     return found
 
 
 def _memory(case: Case, proposal: Proposal) -> dict[str, float]:
     """What the next decision must know: kept from the last one, or now if this one changes it."""
     memory = {key: value for key in (SINCE, CHANGED, TOLD) if (value := case.remembered(key)) is not None}
+    moves = proposal.moves(case)
     if TOLD in memory and case.actual == case.intended and UNKNOWN not in {case.found, case.intended}:
         # It took its mode when it was last told, which may have been long after it was decided.
         memory[CHANGED] = max(memory.pop(TOLD), memory.get(CHANGED, 0.0))
-    if proposal.moves(case):
+    if moves:
         if not is_repeated(case, proposal):
             memory[CHANGED] = case.now
         memory[TOLD] = case.now
-    raised = case.now if proposal.moves(case) and raises(case, proposal) else raised_lately(case)
+    raised = case.now if moves and raises(case, proposal) else raised_lately(case)
     if raised is not None:
         memory[RAISED] = raised
     if proposal.reason.acts and not same_side(case.intended, proposal.to_mode):
         memory[SINCE] = case.now
-    contradicts = case.contradicts_since
-    if contradicts is not None:
-        memory[CONTRADICTS] = contradicts
+    if case.contradicts_since is not None:
+        memory[CONTRADICTS] = case.contradicts_since
     if case.unit.starts_per_day is not None:
         started = proposal.reason.acts and is_start(case, proposal)
         memory[STARTS] = case.starts_today + started

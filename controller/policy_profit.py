@@ -60,7 +60,7 @@ def _without_plan(scene: Scene, case: Case, market: Market) -> Proposal:
 
 def _toward(scene: Scene, case: Case, market: Market, target: Mode) -> Proposal:
     present = case.unit.curve.mode(case.intended)
-    if target == present:
+    if target.name == present.name:
         return _stay(scene, case, market, present)
     if target.name == OFF:
         return _pause(scene, case, market, present)
@@ -73,12 +73,12 @@ def _toward(scene: Scene, case: Case, market: Market, target: Mode) -> Proposal:
 def _stay(scene: Scene, case: Case, market: Market, present: Mode) -> Proposal:
     """Name why the plan leaves the unit where it is."""
     curve = case.unit.curve
-    flips = scene.flips(case.unit, present, market)
-    if scene.best(curve, present, market, 0.0) == present:
-        return Proposal(present.name, Reason.HOLD_OFF if present.name == OFF else Reason.HOLD_ON, flips)
+    if scene.best(curve, present, market, 0.0).name == present.name:
+        reason = Reason.HOLD_OFF if present.name == OFF else Reason.HOLD_ON
+        return Proposal(present.name, reason, scene.flips(case.unit, present, market))
     best = scene.best(curve, present, market, scene.config.dead_band)
-    if best == present:
-        return Proposal(present.name, Reason.DEAD_BAND, flips)
+    if best.name == present.name:
+        return Proposal(present.name, Reason.DEAD_BAND, scene.flips(case.unit, present, market))
     reason, flip = _waits(scene, case, market, present, best)
     return Proposal(present.name, reason, flip, _wanted(case) if present.name == OFF else {})
 

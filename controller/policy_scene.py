@@ -103,10 +103,11 @@ class Scene:
     def flips(self, unit: Unit, mode: Mode, market: Market) -> str:
         """In words, at which prices a unit leaves this mode."""
         worth = self.worth_of(unit)
-        is_off = mode.name == OFF
-        costs = (unit.restart_s, unit.wear_usd) if is_off and self.plan is not None else (0.0, 0.0)
-        key = ("flips", unit.curve if worth is None else worth.kind, mode.name, costs)
-        text: str | None = self.known.get(key)
+        starts = mode.name == OFF and self.plan is not None
+        costs = (unit.restart_s, unit.wear_usd) if starts else (0.0, 0.0)
+        known = self.known_of(unit.curve)
+        key = ("flips", mode.name, costs if worth is None else worth.kind[1:])
+        text: str | None = known.get(key)
         if text is None:
             shadow = self.shadow_usd_per_kwh
             if worth is not None:
@@ -114,7 +115,7 @@ class Scene:
             else:
                 start = StartCost(*costs, self._hours_left) if any(costs) else None
                 text = flips_text(unit.curve, mode, market, self.config.dead_band, shadow, start)
-            self.known[key] = text
+            known[key] = text
         return text
 
     @cached_property
@@ -138,10 +139,17 @@ class Scene:
 
     def best(self, curve: PowerCurve, present: Mode, market: Market, dead_band: float) -> Mode:
         """The mode that pays best now for a unit in `present`, which stays in doubt; nothing but prices counts."""
-        key = ("best", curve, present.name, dead_band)
-        mode: Mode | None = self.known.get(key)
+        known, key = self.known_of(curve), ("best", present.name, dead_band)
+        mode: Mode | None = known.get(key)
         if mode is None:
             prices = (market.hashprice_usd_per_ph_day, market.power_usd_per_kwh)
             mode = best_of([present, *curve.hull()], *prices, away_from=present, dead_band=dead_band)
-            self.known[key] = mode
+            known[key] = mode
         return mode
+
+    def known_of(self, curve: PowerCurve) -> dict[object, Any]:
+        """What was reckoned for the units of one curve."""
+        known: dict[object, Any] | None = self.known.get(curve)
+        if known is None:
+            known = self.known[curve] = {}
+        return known

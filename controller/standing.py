@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -58,14 +58,13 @@ class RealTime:
     model: Model | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The watts between two neighbours of a hull, and what their being on is expected to be worth.
 
     `ratio` is that as a share of `cost_usd_per_kw`, what stopping and starting them costs: beyond the known prices for `Sees.A`, with the
     margin of the quarter hour that begins for `Sees.B`. `on_ratio` counts all of it from now on: they stay on above 0 and are turned on
-    above 1. `stop` and `start` are the prices at which that is so for a quarter hour; `method` is what told the ratio: "fitted", "markov"
-    or "band", and empty where changes cost nothing.
+    above 1. At `stop_usd_per_kwh` and `start_usd_per_kwh` that is so for a quarter hour; `method` is what told the ratio: "fitted", "markov"
+    or "band", and empty where changes cost nothing. `price_product` is the hashprice times the power price of now.
     """
 
     lower: Mode
@@ -74,9 +73,25 @@ class Block:
     cost_usd_per_kw: float
     ratio: float
     on_ratio: float
+    stop_usd_per_kwh: float
+    start_usd_per_kwh: float
     method: str
-    stop: FlipPoint
-    start: FlipPoint
+    price_product: float
+
+    @property
+    def stop(self) -> FlipPoint:
+        """The prices at which it is turned off."""
+        return self._point(self.stop_usd_per_kwh)
+
+    @property
+    def start(self) -> FlipPoint:
+        """The prices at which it is turned on."""
+        return self._point(self.start_usd_per_kwh)
+
+    def _point(self, usd_per_kwh: float) -> FlipPoint:
+        """That power price, and the hashprice that does as well at the power price of now: it scales all that a block earns and costs."""
+        does = usd_per_kwh > 0 and self.price_product > 0
+        return FlipPoint(self.price_product / usd_per_kwh if does else None, usd_per_kwh)
 
     def numbers(self) -> dict[str, float]:
         """The numbers of a decision in which it is at stake."""
@@ -167,7 +182,7 @@ class Worths:
     @property
     def methods(self) -> Mapping[str, int]:
         """How many blocks of the kinds of units each method told the worth of."""
-        told = [method for method in self._reckoned.methods if method]
+        told = [method for method in self._reckoned.columns[-1] if method]
         return {method: told.count(method) for method in sorted(set(told))}
 
 
@@ -208,24 +223,26 @@ def worth_of(
     Units that can do the same share one tuple of numbers. A mode off the hull is worth what lies between its neighbours on it.
     """
     kinds: dict[Kind, Unit] = {}
-    for member in members:
-        kinds.setdefault(kind_of(member.unit), member.unit)
+    of_each = [kind_of(member.unit) for member in members]
+    for kind, member in zip(of_each, members, strict=True):
+        kinds.setdefault(kind, member.unit)
     ladders = ladders_of(tuple(kinds))
     at = known_slots - 1
     reckoned = _reckon(ladders, slots[: at + 1], seen, real_time)
     model = None if real_time.model is None else real_time.model.digest[:_DIGITS]
     worths = Worths(real_time.sees, reckoned.why, model, ladders, reckoned)
     expects = _by_plan(ladders, list(kinds.values()), slots, at, real_time.sees)
-    table = (reckoned.worth_usd - expects).tolist()
     bonus = {
-        kind: tuple(row[: len(kind.curve.modes)]) if blocks else ()
-        for kind, blocks, row in zip(kinds, ladders.blocks, table, strict=True)
+        kind: tuple(row[:modes]) if blocks else ()
+        for kind, blocks, modes, row in zip(
+            kinds, ladders.blocks, ladders.modes, (reckoned.worth_usd - expects).tolist(), strict=True
+        )
     }
-    given = tuple(
-        Member(member.unit, member.standing, member.allowed, bonus[kind_of(member.unit)])
-        for member in members
-    )
-    return given, worths
+    given = [
+        Member(member.unit, member.standing, member.allowed, bonus[kind])
+        for kind, member in zip(of_each, members, strict=True)
+    ]
+    return tuple(given), worths
 
 
 def _price(power: PowerAhead, quarter: int) -> float:
@@ -235,48 +252,22 @@ def _price(power: PowerAhead, quarter: int) -> float:
 
 @dataclass(frozen=True)
 class _Reckoned:
-    """What was reckoned of ladders on one tick, a number per block, and `worth_usd` [kinds, modes]."""
+    """What was reckoned of ladders on one tick: `columns` [7, blocks] are the numbers of a `Block` and its method, `worth_usd` is [kinds, modes]."""
 
-    breakeven: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    ratio: NDArray[np.float64]
-    on_ratio: NDArray[np.float64]
-    stop: NDArray[np.float64]
-    start: NDArray[np.float64]
-    methods: tuple[str, ...]
+    columns: tuple[Sequence[Any], ...]
     worth_usd: NDArray[np.float64]
-    hashprice_usd_per_ph_day: float
-    usd_per_kwh: float
+    price_product: float
     why: str
 
     def unit(self, ladders: Ladders, kind: Kind, *, is_seen: bool) -> UnitWorth:
         """One kind's blocks and the worth of its modes."""
         row = ladders.rows[kind]
-        first = ladders.first[row]
-        blocks = []
-        for at, (lower, upper) in enumerate(ladders.blocks[row], first):
-            stop, start = (self._point(float(price)) for price in (self.stop[at], self.start[at]))
-            blocks.append(
-                Block(
-                    lower=lower,
-                    upper=upper,
-                    breakeven_usd_per_kwh=float(self.breakeven[at]),
-                    cost_usd_per_kw=float(self.cost[at]),
-                    ratio=float(self.ratio[at]),
-                    on_ratio=float(self.on_ratio[at]),
-                    method=self.methods[at],
-                    stop=stop,
-                    start=start,
-                )
-            )
-        return UnitWorth(
-            kind, tuple(blocks), tuple(self.worth_usd[row, : ladders.modes[row]].tolist()), is_seen
-        )
-
-    def _point(self, usd_per_kwh: float) -> FlipPoint:
-        """That power price, and the hashprice that does as well at the power price of now: it scales all that a block earns and costs."""
-        h, now = self.hashprice_usd_per_ph_day, self.usd_per_kwh
-        return FlipPoint(h * now / usd_per_kwh if usd_per_kwh > 0 and now > 0 else None, usd_per_kwh)
+        blocks = [
+            Block(lower, upper, *[column[at] for column in self.columns], self.price_product)
+            for at, (lower, upper) in enumerate(ladders.blocks[row], ladders.first[row])
+        ]
+        worth_usd = tuple(self.worth_usd[row, : ladders.modes[row]].tolist())
+        return UnitWorth(kind, tuple(blocks), worth_usd, is_seen)
 
 
 def _reckon(ladders: Ladders, known: Sequence[Slot], seen: Seen, real_time: RealTime) -> _Reckoned:
@@ -295,26 +286,24 @@ def _reckon(ladders: Ladders, known: Sequence[Slot], seen: Seen, real_time: Real
         ratio[costly], why = found.ratio, found.why
         for at, method in zip(np.flatnonzero(costly).tolist(), found.methods, strict=True):
             methods[at] = method
-    # What costs nothing to change is worth nothing later; where this slot is not known, it earns what the last price says.
-    free = (breakeven - slot.power_usd_per_kwh) * (slot.duration_s / SECONDS_PER_HOUR)
-    kept = ladders.kw * np.where(costly, cost * ratio - down, free if real_time.sees is Sees.B else 0.0)
-    on_ratio, stop, start = _from_now(ladders, known, ratio, np.where(costly, cost, np.nan), real_time.sees)
+    kept = ladders.kw * (cost * ratio - down)
+    if not costly.all():
+        # What costs nothing to change is worth nothing later; where this slot is not known, it earns what the last price says.
+        is_open = real_time.sees is Sees.B
+        free = ladders.kw * _earned(ladders, slot) if is_open else np.zeros(len(cost))
+        kept = np.where(costly, kept, free)
+        cost = np.where(costly, cost, 0.0)
+    now = _from_now(ladders, known, ratio, cost, real_time.sees)
+    columns = [each.tolist() for each in (breakeven, cost, ratio, *now)]
     table = np.zeros(ladders.shape)
     table[ladders.place] = kept
-    hull = np.concatenate([np.zeros((ladders.shape[0], 1)), np.cumsum(table, axis=1)], axis=1)
-    low = np.take_along_axis(hull, ladders.low, axis=1)
-    high = np.take_along_axis(hull, ladders.high, axis=1)
+    hull = np.zeros((len(table), table.shape[1] + 1))
+    np.cumsum(table, axis=1, out=hull[:, 1:])
+    low, high = hull[ladders.low], hull[ladders.high]
     return _Reckoned(
-        breakeven=breakeven,
-        cost=np.where(costly, cost, 0.0),
-        ratio=ratio,
-        on_ratio=on_ratio,
-        stop=stop,
-        start=start,
-        methods=tuple(methods),
+        columns=(*columns, methods),
         worth_usd=np.where(ladders.part == 1.0, high, low + ladders.part * (high - low)),
-        hashprice_usd_per_ph_day=known[0].hashprice_usd_per_ph_day,
-        usd_per_kwh=known[0].power_usd_per_kwh,
+        price_product=known[0].hashprice_usd_per_ph_day * known[0].power_usd_per_kwh,
         why=why,
     )
 
@@ -328,26 +317,29 @@ def _from_now(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """What being on is worth now, as a share of its cost, and the prices of a quarter hour at which a block stops and starts.
 
-    Through the slots whose prices are known it is reckoned back. Blocks that cost nothing (not a number) go by the price alone.
+    Through the slots whose prices are known it is reckoned back. Blocks that cost nothing go by the price alone.
     """
     first, is_open = known[0], sees is Sees.B
     breakeven = _usd_per_th_hour(first) * ladders.th_s / ladders.kw
-    is_free = np.isnan(cost)
+    is_free = cost == 0.0
+    each = np.where(is_free, math.nan, cost)
     if is_open and len(known) == 1:
         on_ratio = ratio
-        stop = first.power_usd_per_kwh + cost * ratio / _HOURS
+        stop = first.power_usd_per_kwh + each * ratio / _HOURS
     else:
         later = ratio.clip(0.0, 1.0)
         for slot in reversed(known[1 : len(known) - is_open]):
-            later = (_earned(ladders, slot) / cost + later).clip(0.0, 1.0)
-        on_ratio = _earned(ladders, first) / cost + later
-        stop = breakeven + cost * later / _HOURS
-    pays = np.where(breakeven > first.power_usd_per_kwh, math.inf, -math.inf)
-    return (
-        np.where(is_free, pays, on_ratio),
-        np.where(is_free, breakeven, stop),
-        np.where(is_free, breakeven, stop - cost / _HOURS),
-    )
+            later = (_earned(ladders, slot) / each + later).clip(0.0, 1.0)
+        on_ratio = _earned(ladders, first) / each + later
+        stop = breakeven + each * later / _HOURS
+    start = stop - each / _HOURS
+    if is_free.any():
+        pays = np.where(breakeven > first.power_usd_per_kwh, math.inf, -math.inf)
+        on_ratio, stop, start = (
+            np.where(is_free, free, found)
+            for free, found in ((pays, on_ratio), (breakeven, stop), (breakeven, start))
+        )
+    return on_ratio, stop, start
 
 
 def _earned(ladders: Ladders, slot: Slot) -> NDArray[np.float64]:

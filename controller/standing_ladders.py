@@ -52,8 +52,8 @@ class Ladders:
     wear_usd: NDArray[np.float64]
     mode_th_s: NDArray[np.float64]
     mode_kw: NDArray[np.float64]
-    low: NDArray[np.intp]
-    high: NDArray[np.intp]
+    low: tuple[NDArray[np.intp], NDArray[np.intp]]
+    high: tuple[NDArray[np.intp], NDArray[np.intp]]
     part: NDArray[np.float64]
 
 
@@ -97,8 +97,8 @@ def ladders_of(kinds: tuple[Kind, ...]) -> Ladders:
         wear_usd=np.array([0.0 if at else kind.wear_usd for kind, at, _, _ in flat]),
         mode_th_s=mode_th_s,
         mode_kw=mode_kw,
-        low=low,
-        high=high,
+        low=(np.arange(len(kinds))[:, None], low),
+        high=(np.arange(len(kinds))[:, None], high),
         part=part,
     )
 

@@ -44,7 +44,18 @@ DISTANCES: Final = (
     *(f"day ahead, in {lead}" for lead in LEADS),
 )
 """Those of which the breakeven is subtracted."""
-SPREADS: Final = ("step of 8", "step of 96", "real time less day ahead")
+SPREADS: Final = (
+    "step of 3",
+    "step of 8",
+    "step of 96",
+    "change of 1",
+    "change before",
+    "change of 3",
+    "real time less day ahead",
+    "real time less day ahead, in 1",
+    "change of day ahead, in 1",
+    "change of day ahead, in 4",
+)
 """Differences of prices already."""
 CLOCK: Final = ("quarter of the hour", "hour (UTC)")
 NAMES: Final = DISTANCES + SPREADS + CLOCK
@@ -81,7 +92,6 @@ def sight(recent: NDArray[np.float64], day_ahead: NDArray[np.float64], quarter: 
             f"{KEPT} recent and {1 + AHEAD} day-ahead prices are looked at, not {recent.shape} and {day_ahead.shape}"
         )
     prices, known = filled(recent)
-    steps = np.abs(prices[:, 1:] - prices[:, :-1])
     ahead = day_ahead[:, LEADS]
     there: NDArray[np.bool_] = np.asarray(np.isfinite(ahead).all(axis=1))
     middle = np.sort(prices[:, -MEDIAN_OF:], axis=1)
@@ -94,15 +104,42 @@ def sight(recent: NDArray[np.float64], day_ahead: NDArray[np.float64], quarter: 
     levels[:, 2] = last.max(axis=1)
     levels[:, 3] = last.min(axis=1)
     levels[:, 4] = total(prices) / KEPT
-    spreads = np.zeros((len(recent), len(SPREADS)))
-    spreads[:, 0] = total(steps[:, -8:]) / 8
-    spreads[:, 1] = total(steps) / np.maximum(known - 1, 1)
     np.copyto(levels[:, 5:], ahead, where=there[:, None])
-    np.subtract(prices[:, -1], ahead[:, 0], out=spreads[:, 2], where=there)
-    clock = np.empty((len(recent), len(CLOCK)))
-    clock[:, 0] = (quarter + 1) % QUARTERS_OF_AN_HOUR
-    clock[:, 1] = (quarter + 1) // QUARTERS_OF_AN_HOUR % HOURS_OF_A_DAY
-    return Sight(distances, spreads, clock, known >= ENOUGH, there)
+    return Sight(
+        distances, _spreads(prices, known, ahead, there), _clock(quarter + 1), known >= ENOUGH, there
+    )
+
+
+def _spreads(
+    prices: NDArray[np.float64],
+    known: NDArray[np.int64],
+    ahead: NDArray[np.float64],
+    there: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """The columns of `SPREADS`, of gapless prices and of day-ahead prices by `LEADS`, where these are there."""
+    changes = prices[:, 1:] - prices[:, :-1]
+    steps = np.abs(changes)
+    here = prices[:, -1]
+    spreads = np.zeros((len(prices), len(SPREADS)))
+    spreads[:, 0] = total(steps[:, -3:]) / 3
+    spreads[:, 1] = total(steps[:, -8:]) / 8
+    spreads[:, 2] = total(steps) / np.maximum(known - 1, 1)
+    spreads[:, 3] = changes[:, -1]
+    spreads[:, 4] = changes[:, -2]
+    spreads[:, 5] = here - prices[:, -4]
+    np.subtract(here, ahead[:, 0], out=spreads[:, 6], where=there)
+    np.subtract(here, ahead[:, 1], out=spreads[:, 7], where=there)
+    np.subtract(ahead[:, 1], ahead[:, 0], out=spreads[:, 8], where=there)
+    np.subtract(ahead[:, 3], ahead[:, 0], out=spreads[:, 9], where=there)
+    return spreads
+
+
+def _clock(quarter: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The columns of `CLOCK` of a quarter hour."""
+    clock = np.empty((len(quarter), len(CLOCK)))
+    clock[:, 0] = quarter % QUARTERS_OF_AN_HOUR
+    clock[:, 1] = quarter // QUARTERS_OF_AN_HOUR % HOURS_OF_A_DAY
+    return clock
 
 
 def scaled(seen: Sight, breakeven: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.float32]:

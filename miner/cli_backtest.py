@@ -70,7 +70,12 @@ AdderOption = Annotated[float, _option("adder-usd-per-mwh", "What comes on top o
 FeeOption = Annotated[float, _option("fee", "The pool's, a fraction: 0.02 is 2 %.", min=0, max=0.99)]
 DeadBandOption = Annotated[float, _option("dead-band", "The controller's dead_band_ratio.", min=0, max=0.99)]
 CapOption = Annotated[float | None, _option("cap-kw", "What all classes together may draw.", min=0)]
-HorizonOption = Annotated[float, _option("horizon-hours", "How far ahead it plans.", min=1, max=168)]
+HorizonOption = Annotated[
+    float | None,
+    _option(
+        "horizon-hours", "How far ahead it plans; else 36, or 2 where that cannot matter.", min=1, max=168
+    ),
+]
 PublishedOption = Annotated[
     str, _option("published", "When day-ahead prices come out the day before, local.", metavar="TIME")
 ]
@@ -108,7 +113,7 @@ def backtest(  # noqa: PLR0913 - one parameter for each option, read from the co
     fee: FeeOption = 0.0,  # noqa: ARG001
     dead_band: DeadBandOption = 0.0,  # noqa: ARG001
     cap_kw: CapOption = None,  # noqa: ARG001
-    horizon_hours: HorizonOption = 36.0,  # noqa: ARG001
+    horizon_hours: HorizonOption = None,  # noqa: ARG001
     published: PublishedOption = "13:30",  # noqa: ARG001
     time_zone: ZoneOption = "America/Chicago",  # noqa: ARG001
     seed: SeedOption = 1,  # noqa: ARG001

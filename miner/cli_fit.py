@@ -86,11 +86,14 @@ def _progress() -> Iterator[Callable[[float, str], None]]:
 def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Iterator[Any]:
     """What was learned, how well it does, and what to do next."""
     low, high = report["breakevens_usd_per_mwh"]
+    least, most = report["costs_usd_per_mw"]
     yield (
         f"Learned {report['market']} from {report['quarters']:,} quarter hours, {report['from'][:10]} to {report['until'][:10]}, "
         f"{'with' if report['day_ahead'] else 'without'} day-ahead prices."
     )
-    yield f"It serves breakevens from ${low:,.2f} to ${high:,.2f} per MWh at the market's price, and any cost of restarting."
+    yield (
+        f"It knows breakevens from ${low:,.2f} to ${high:,.2f}/MWh of the market's price, and restarts that cost ${least:,.2f} to ${most:,.2f}/MW."
+    )
     yield from (f"Note: {note}." for note in report["notes"])
     checks = report["checks"]
     if any(checks.values()):
@@ -102,9 +105,11 @@ def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Ite
         yield _table(checks)
         yield from _verdict(checks)
     more = f" --day-ahead {day_ahead}" if day_ahead else ""
-    yield f"Wrote {report['file']} ({report['bytes']:,} bytes). Next:"
-    yield f"  hashmill backtest --power {power}{more} --hashprice CSV --model {report['file']}"
-    yield f'  and in the configuration, under [controller.real_time]: model = "{report["file"]}"'
+    yield f"Wrote {report['file']} ({report['bytes']:,} bytes). Next, with months it has not seen:"
+    yield (
+        f"  hashmill backtest --power {power}{more} --hashprice CSV --model {report['file']} --from {report['until'][:10]}"
+    )
+    yield f'and in the configuration, under [controller.real_time]: model = "{report["file"]}"'
 
 
 def _table(checks: Mapping[str, Any]) -> Any:
@@ -125,12 +130,13 @@ def _table(checks: Mapping[str, Any]) -> Any:
 
 
 def _verdict(checks: Mapping[str, Any]) -> Iterator[str]:
-    """Where the model does not beat the bare threshold."""
+    """Where a simpler rule does better than the model, at most breakevens."""
     for sees, rows in checks.items():
-        lost = [row for row in rows if row["regret"]["fitted"] > row["regret"]["threshold"]]
-        if lost:
-            at = ", ".join(f"${row['breakeven_usd_per_mwh']:,.2f}/MWh" for row in lost)
-            yield f"Warning: seeing {sees} the model lost to the bare threshold at {at}: do not use it before a longer history helps."
+        for rule in ("band", "threshold"):
+            lost = [row for row in rows if row["regret"]["fitted"] > row["regret"][rule]]
+            if 2 * len(lost) > len(rows):
+                at = ", ".join(f"${row['breakeven_usd_per_mwh']:,.2f}/MWh" for row in lost)
+                yield f"Warning: seeing {sees} the model lost to the {rule} at {at}: a longer history may help; until then run without it."
 
 
 def _fail(error: Exception, code: int) -> Any:

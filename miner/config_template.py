@@ -95,6 +95,10 @@ usd_per_kwh = 0.06  # price of power; adders, tax and overhead come on top where
 # [[power.http]]
 # preset = "ercot-day-ahead"  # docs/configuration.md lists them
 # area = "HB_NORTH"
+# Where the price of the moment is paid, what was expected a day ahead is worth knowing:
+# [[power.day_ahead.http]]
+# preset = "ercot-day-ahead"
+# area = "HB_NORTH"
 
 # Recorded prices instead of the fixed ones above, replayed:
 # [tape]
@@ -111,6 +115,11 @@ min_on_s = 300  # a unit that was started runs at least this long
 min_off_s = 300  # a unit that was stopped rests at least this long
 safe_mode = "pause"  # when prices stay unknown: "run", "pause" or a mode's name
 site_cap_kw = 0  # power that all units with modes together may draw; 0: no limit
+
+# Where power is paid at prices that are known only as they come:
+# [controller.real_time]
+# model = "market.model"  # hashmill fit --power CSV --out market.model
+# sees = "B"  # a quarter hour's price is known when it is over; "A": when it begins
 
 # A unit's own times instead of those above.
 # [[unit]]

@@ -16,6 +16,7 @@ from controller.backtest_html import report_html
 from controller.backtest_live import BacktestError
 from controller.backtest_parallel import WorkerError, backtest_in_parallel
 from controller.backtest_tape import PeriodError, recorded
+from controller.loop import LoopConfig
 from controller.model import ModelError, read_model
 from controller.plots import PlotError
 from controller.recorded import (
@@ -36,7 +37,8 @@ EFFICIENCIES: Final = (17.5, 21.5, 29.5)
 """J/TH where nothing else is asked for."""
 CLASS_W: Final = 1e6
 """What all machines of one efficiency draw together, W."""
-SYNTHETIC: Final = "synthetic"
+LIVE_HOURS: Final = LoopConfig().horizon_hours
+SHORT_HOURS: Final = 2.0
 POLICIES: Final = {policy.value: text for policy, text in POLICY_TEXT.items()}
 
 
@@ -69,18 +71,30 @@ class Options:
     fee: float = 0.0
     dead_band: float = 0.0
     cap_kw: float | None = None
-    horizon_hours: float = 36.0
+    horizon_hours: float | None = None
     published: str = "13:30"
     time_zone: str = "America/Chicago"
     seed: int = 1
 
+    @property
+    def plans_ahead_hours(self) -> float:
+        """How far ahead is planned: as live, unless only the next decision is asked for and nothing later has a say in it.
+
+        Where prices are not known ahead, and neither a cap nor minimum times bind, what is worth standing in a mode decides alone.
+        """
+        if self.horizon_hours is not None:
+            return self.horizon_hours
+        is_bound = self.cap_kw is not None or self.min_on_minutes > 0 or self.min_off_minutes > 0
+        return LIVE_HOURS if is_bound or self.settles == Settles.DAY_AHEAD.value else SHORT_HOURS
+
     def settings(self) -> dict[str, Any]:
         """What was asked, as plain data by the option's name."""
         named = {"since": "--from", "until": "--to"}
-        return {
+        asked = {
             named.get(each.name, "--" + each.name.replace("_", "-")): _plain(getattr(self, each.name))
             for each in fields(self)
         }
+        return {**asked, "--horizon-hours": self.plans_ahead_hours}
 
 
 def backtest_files(
@@ -124,7 +138,7 @@ def _asked(options: Options) -> Asked:
         fee=options.fee,
         dead_band=options.dead_band,
         cap_kw=options.cap_kw,
-        horizon_hours=options.horizon_hours,
+        horizon_hours=options.plans_ahead_hours,
         zone=_zone(options.time_zone),
         seed=options.seed,
     )

@@ -21,8 +21,7 @@ LABELS: Final = {
     "unit": "the unit's id; `cpu` is this machine's own threads, a worker without a `[[unit]]` is called by its user name. Units beyond "
     "`[http] most_unit_metrics` are added up as `(others)`",
     "mode": "a mode of the unit, as `[cpu] modes` names it; `off`, `half` and `full` where it names none",
-    "method": "`fitted` (the model), `markov` (the model's chain, where the market has left what it was fitted on), `band` (no model, or not enough "
-    "prices seen yet)",
+    "method": "`fitted` (the model), `markov` (the model's chain, where its trees cannot judge), `band` (where neither can, or there is no model)",
     "series": "what was observed: `btc_usd`, `power_usd_per_kwh`, `power_day_ahead_usd_per_kwh`, `network_difficulty`, `subsidy_sat`, `fees_sat_per_block`, "
     "`hashprice_usd_per_ph_day`, `chain_height`, `epoch_start_time_s`, `tip_time_s`",
     "to": "the mode decided on",

@@ -239,6 +239,6 @@ class PowerSource:
         if problem:
             self._problems[name] = problem
         if problem and problem != before:
-            log.warning("power_feed_failed", extra={"feed": name, "error": problem})
+            log.warning("power_feed_failed", extra={"source": self.name, "feed": name, "error": problem})
         elif before and not problem:
-            log.info("power_feed_well", extra={"feed": name})
+            log.info("power_feed_well", extra={"source": self.name, "feed": name})

@@ -14,11 +14,11 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from controller.recorded import parse_number, parse_time, utc
 from controller.ticks import (
     BTC_USD,
     DIFFICULTY,
@@ -128,6 +128,7 @@ class TapeSource:
         self._speed = speed
         self._start_at_s = start_at_s
         self._loop = loop and math.isfinite(tape.length_s)
+        self._tells_ahead = POWER_DAY_AHEAD in tape.series
 
     @property
     def series(self) -> frozenset[str]:
@@ -153,7 +154,7 @@ class TapeSource:
                 self._tick(series, value, begun, end if series == POWER_DAY_AHEAD else math.inf, now)
                 for series, value in row.values.items()
             ]
-        if POWER_DAY_AHEAD in self._tape.series and not over:
+        if self._tells_ahead and not over:
             found += self._ahead(turn, played, now)
         return found
 
@@ -258,7 +259,7 @@ class _Reader:
                     at = _parse_time(column, cell)
                 elif cell:
                     series, factor = COLUMNS[column]
-                    values[series] = _parse_number(cell) * factor
+                    values[series] = parse_number(cell) * factor
             except ValueError as error:
                 self._fault(number, column, str(error))
         return None if at is None else (at, values)
@@ -275,7 +276,7 @@ class _Reader:
             ends.append(at + usual if hole else later)
             if hole:
                 gaps.append(
-                    f"{self._file}:{number}: nothing from {_utc(at + usual)} to {_utc(later)} ({later - at - usual:g} s)"
+                    f"{self._file}:{number}: nothing from {utc(at + usual)} to {utc(later)} ({later - at - usual:g} s)"
                 )
         last = rows[-1][1]
         ends.append(last + (usual if regular else (steps[-1] if steps else math.inf)))
@@ -293,32 +294,9 @@ class _Reader:
 
 
 def _parse_time(column: str, cell: str) -> float:
-    if column == "offset_s":
-        offset = _parse_number(cell)
-        if offset < 0:
-            raise ValueError(f"{cell!r} is below zero")
-        return offset
-    try:
-        if column == "date":
-            day = date.fromisoformat(cell)
-            return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-        at = datetime.fromisoformat(cell)
-    except ValueError as error:
-        raise ValueError(f"{cell!r} is not in ISO 8601") from error
-    if at.utcoffset() != timedelta(0):
-        raise ValueError(f"{cell!r} is not in UTC: write it as 2026-01-12T00:15:00Z")
-    return at.timestamp()
-
-
-def _parse_number(cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError as error:
-        raise ValueError(f"{cell!r} is not a number") from error
-    if not math.isfinite(value):
-        raise ValueError(f"{cell!r} is not a finite number")
-    return value
-
-
-def _utc(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if column != "offset_s":
+        return parse_time(column, cell)
+    offset = parse_number(cell)
+    if offset < 0:
+        raise ValueError(f"{cell!r} is below zero")
+    return offset

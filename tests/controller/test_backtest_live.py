@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from controller.deciding import Memory, decide_tick, learned, next_memory
 from controller.decisions import Reason
 from controller.snapshot import Snapshot
 from controller.units import UnitState
-from tests.controller.backtest_rig import A, B, asked, fleet, recorded, wild
+from tests.controller.backtest_rig import A, B, asked, fleet, ladder, recorded, wild
 from tests.controller.worth_rig import model
 
 if TYPE_CHECKING:
@@ -112,3 +113,13 @@ def test_a_planner_that_fails_ends_the_backtest_and_says_when(monkeypatch: pytes
     monkeypatch.setattr(backtest_live, "decide_tick", broken)
     with pytest.raises(BacktestError, match="2025-01-01T00:00:00Z: RuntimeError: out of luck"):
         run(recorded([50.0]))
+
+
+@pytest.mark.parametrize("how", [A, B])
+def test_without_limits_a_longer_horizon_decides_the_same(how: Asked) -> None:
+    told = recorded(wild(8, 70), warm_up=30)
+    for machine in (fleet(), ladder()):
+        short, _, _ = run(told, replace(how, horizon_hours=2), machine)
+        long, _, _ = run(told, replace(how, horizon_hours=36), machine)
+        assert long == short
+        assert 0 in short

@@ -201,7 +201,7 @@ def test_a_ratio_rises_with_a_reading_at_once_and_fades_in_the_mode_it_was_measu
     assert 1.09 < faded.ratio < 1.1
     in_eco = case("eco", "eco", power_w=1850.0, numbers=kept)
     assert 1.0999 < in_eco.ratio < 1.1, "eco says little of full"
-    assert in_eco.measured[1] == 2970
+    assert in_eco.ratio_w == 2970
     assert case(OFF, OFF, power_w=5.0, numbers=kept).ratio == 1.1, "and off nothing"
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from controller.forecast import TypicalDay
 from controller.inputs import FORMAT, Inputs, Part, recall
 from controller.inputs_example import EXAMPLE
+from controller.recent import Recent
 from controller.ticks import BTC_USD, POWER
 
 BODY: Final = (
@@ -29,6 +30,10 @@ DAY_SERIES: Final = (
     "R5aeuta1tCi/IFXfKbUoJzNv0sLSyQuLjgjMYpgJhysv2NtP8pAAS6VMYmI8ksBAJGAkE5xjkLlUedp+3Y7A161yOwAomkXB"
 )
 DAY_BODY: Final = "eLvnEgMAQysbHG+G/PEiUDYcID97ToAkd5AEOEIasIQ3SBLmcRAbxb9gq5C9cQAAECldjA=="
+RECENT_SERIES: Final = (
+    "eJxrXFaUmpyaVzJlYf5aCEsvCExNWl5YmlhUklq0qaAoMzm1OL60OCW+ILUoPrs8Y9I5BplLFZMWlk5emHeEhZGBkXHSwrQj"
+    "ErMYGGaiopUMG+wb7AF0bia3"
+)
 
 
 def test_the_example_never_changes_since_nothing_old_could_be_unpacked() -> None:
@@ -57,3 +62,9 @@ def test_a_typical_day_of_the_day_it_came_is_still_gone_on_from() -> None:
         "Europe/Berlin", (0.05,) * 72 + (0.25,) * 24, (2,) * 40 + (1,) * 56, 1_888_889, 0.06
     )
     assert kept.ticks == {}
+
+
+def test_last_prices_of_the_day_they_came_are_still_gone_on_from() -> None:
+    series = Part("9095dbdfbe3d8f3b", b64decode(RECENT_SERIES))
+    kept = recall(Inputs(1700000040.0, Part("", b""), series, b64decode(DAY_BODY)))
+    assert repr(kept.recent) == repr(Recent(1_888_888, (0.05, None, -0.0, 0.0625)))

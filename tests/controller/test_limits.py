@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.limits import (
@@ -113,6 +113,7 @@ def test_days_are_those_of_the_sites_zone_also_when_they_have_23_or_25_hours() -
 ZONES = ("UTC", "Europe/Berlin", "America/Santiago", "Africa/Cairo", "America/Havana", "Asia/Kathmandu")
 
 
+@settings(deadline=None)  # a zone is read from disk when it is first asked for
 @given(
     st.sampled_from(ZONES),
     st.floats(1_735_689_600, 1_798_761_600),

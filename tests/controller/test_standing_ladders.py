@@ -30,7 +30,7 @@ def test_a_curve_is_a_ladder_from_off_along_its_hull() -> None:
 def test_modes_lie_between_points_of_the_hull() -> None:
     table = ladders_of((kind(LADDER),))
     hull = np.array([mode.watts for mode in LADDER.hull()])
-    low, high = hull[table.low[0]], hull[table.high[0]]
+    low, high = hull[table.low[1][0]], hull[table.high[1][0]]
     watts = [mode.watts for mode in LADDER.modes]
     assert low + table.part[0] * (high - low) == pytest.approx(watts)
     assert (table.part >= 0).all()

@@ -80,6 +80,12 @@ def test_columns_are_what_their_names_say() -> None:
     assert row[column("day ahead, in 8")] == pytest.approx(1.0 - 2.08)
     assert row[column("step of 8")] == row[column("step of 96")] == pytest.approx(0.01)
     assert row[column("real time less day ahead")] == pytest.approx(0.96 - 2.0)
+    for name, change in (("of 1", 0.01), ("before", 0.01), ("of 3", 0.03)):
+        assert row[column(f"change {name}")] == pytest.approx(change)
+    assert row[column("step of 3")] == pytest.approx(0.01)
+    assert row[column("real time less day ahead, in 1")] == pytest.approx(0.96 - 2.01)
+    assert row[column("change of day ahead, in 1")] == pytest.approx(0.01)
+    assert row[column("change of day ahead, in 4")] == pytest.approx(0.04)
     assert row[column("quarter of the hour")] == 0
     assert row[column("hour (UTC)")] == 23
 

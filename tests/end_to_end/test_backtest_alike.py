@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from controller.backtest import Asked
 from controller.backtest_live import decide_all, deciding_config
-from controller.backtest_tape import PUBLISHED, Tape, recorded
+from controller.backtest_tape import Tape, recorded
 from controller.loop import ControllerLoop
 from controller.model import read_model
 from controller.recorded import Series, utc
@@ -100,9 +102,14 @@ def told_of_it() -> Recorded:
         HASHPRICE,
         adder_usd_per_mwh=ADDER_USD_PER_MWH,
         stop=PERIOD[1],
-        published=PUBLISHED,
         zone=ZONE,
     )
+
+
+def published_at(start: float) -> float:
+    """When the day-ahead price of that hour is published: in the afternoon of the day before its own, by the market's clock."""
+    day = datetime.fromtimestamp(start, ZoneInfo(ZONE)).date() - timedelta(days=1)
+    return datetime.combine(day, time(13, 30), ZoneInfo(ZONE)).timestamp()
 
 
 @dataclass
@@ -125,8 +132,6 @@ class Publisher:
     def __init__(self, folder: Path, sees: Sees) -> None:
         self._power, self._ahead = folder / "power.csv", folder / "ahead.csv"
         self._late = 1 if sees is Sees.B else 0
-        tape = Tape(told_of_it(), sees)
-        self._known_from = {tick.valid_from: tick.observed_at for tick in tape._ahead}
 
     def tell(self, now: float) -> None:
         """Write what is known at `now`: the price of the quarter hour that begins (A) or ended (B), and days ahead once published."""
@@ -138,8 +143,7 @@ class Publisher:
         ahead = [
             (float(start), float(value))
             for start, value in zip(DAY_AHEAD.starts, DAY_AHEAD.values, strict=True)
-            if now - 2 * HOUR_S < start < PERIOD[1] + 86_400
-            and self._known_from.get(float(start), np.inf) <= now
+            if now - 2 * HOUR_S < start < PERIOD[1] + 86_400 and published_at(float(start)) <= now
         ]
         self._write(self._ahead, ahead, HOUR_S)
 

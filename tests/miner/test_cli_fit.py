@@ -76,8 +76,13 @@ def test_it_tells_what_was_learned_how_well_and_what_is_next(given: dict[str, An
     assert "Learned hub from 35,136 quarter hours, 2024-01-01 to 2025-01-01, with day-ahead prices." in lines
     assert "Note: 1 gaps were left out, the first: p.csv: nothing [here]." in lines
     assert "A $40.00/MWh 0.21 % 1.00 % 1.30 % 40.00 % 31" in lines
-    assert any(line.startswith("Warning: seeing B the model lost to the bare threshold") for line in lines)
-    assert "hashmill backtest --power p.csv --day-ahead d.csv --hashprice CSV --model hub.model" in lines
+    assert any(
+        line.startswith("Warning: seeing B the model lost to the threshold at $40.00/MWh") for line in lines
+    )
+    assert (
+        "hashmill backtest --power p.csv --day-ahead d.csv --hashprice CSV --model hub.model --from 2025-01-01"
+        in lines
+    )
     assert any('model = "hub.model"' in line for line in lines)
 
 

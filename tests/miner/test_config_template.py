@@ -8,6 +8,7 @@ from miner.config import ARRAYS, TABLES
 from miner.config_file import load
 from miner.config_template import template
 from miner.config_values import RPC_PORTS
+from tests.miner.control_harness import a_model
 
 Said = Callable[..., list[str]]
 
@@ -46,13 +47,14 @@ def test_what_is_commented_out_is_right_too(config_file: Callable[[str], Path], 
         'payout_address = ""', 'payout_address = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7k"'
     )
     text = re.sub(r"^# (?=\[|[a-z0-9_]+ = )", "", text, flags=re.MULTILINE)
-    # What stands beside it instead: one way to log in, one price of each.
-    text = re.sub(r"^(cookie_file|btc_usd|usd_per_kwh) = .*\n", "", text, flags=re.MULTILINE).replace(
+    # What stands beside it instead: one way to log in, one price of each; no tape runs fast where prices come as they come.
+    text = re.sub(r"^(cookie_file|btc_usd|usd_per_kwh|speed) = .*\n", "", text, flags=re.MULTILINE).replace(
         "threads = 1   ", "threads = 2   ", 1
     )
     for name, content in (("rpc-password", "x"), ("prices.csv", "start_utc,btc_usd\n"), ("api-token", "x")):
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o600)
+    (tmp_path / "market.model").write_bytes(a_model())
     config = load(config_file(text), {})
     assert config.tape is not None
     assert config.unit_settings("cpu").min_on_s == 60

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +114,20 @@ class TestModel:
         metrics = Metrics("0", "portable", clock=lambda: 1_735_689_600.0 + 60)
         WorthEar(metrics, RealTime(model=read_model(a_model())))
         assert "hashmill_worth_model_age_seconds 60.0" in metrics.render().decode()
+
+    async def test_a_controller_with_a_model_tells_how_many_units_it_decides_by_it(
+        self, recorder: Recorder, tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+    ) -> None:
+        (tmp_path / "market").write_bytes(a_model())
+        config = config_of(
+            tape=tape_of(usd_per_kwh=CHEAP),
+            controller={"real_time": {"model": str(tmp_path / "market")}},
+            unit=[{"id": UNIT_ID, "restart_s": 600.0}],
+        )
+        async with room_of(config, recorder) as room:
+            await room.tick()
+            text = room.metrics.render().decode()
+        assert 'hashmill_worth_method{method="band"} 1.0' in text, (
+            "one price was seen, and a model needs those of hours"
+        )
+        assert "hashmill_worth_model_age_seconds" in text

@@ -122,6 +122,21 @@ async def test_how_prices_that_are_not_known_are_reckoned_with_is_part_of_the_lo
     assert {row.exit_code for row in others} == {0}
 
 
+async def test_day_ahead_prices_that_cannot_be_read_leave_the_market_known(
+    tape_of: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    config = config_of(
+        tape=tape_of(usd_per_kwh=CHEAP),
+        ledger={"url": f"sqlite:///{tmp_path / 'none.db'}"},
+        power={"day_ahead": {"file": {"path": str(tmp_path / "gone.csv")}}},
+        controller={"real_time": {}},
+    )
+    preview = await Preview.make(config, silent_nodes(config), MODES)
+    (row,) = preview.price_rows()
+    assert (row.subject, row.ok) == ("prices", True)
+    assert preview.plan()["units"][0]["to_mode"] == "full"
+
+
 async def test_a_signal_said_over_mqtt_before_is_in_force_also_while_the_broker_is_away(
     tape_of: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
