@@ -23,9 +23,10 @@ $(STAMP): pyproject.toml setup.py Makefile $(NATIVE)
 demo: $(STAMP) ## a private bitcoind, the node, the controller on a price tape (ARGS="--seconds 60")
 	@$(BIN)/hashmill demo $(ARGS)
 
-# Four at a time on two cores: many tests wait for a node or a pool.
+# Four at a time on two cores: many tests wait for a node or a pool. Bytecode is kept wherever the shell has that turned off: the tests start
+# hundreds of processes, and each of them would compile all it imports.
 test: $(STAMP) ## every test, against a real bitcoind
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, the C core's warnings
 	@$(BIN)/ruff check .

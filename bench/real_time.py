@@ -157,19 +157,18 @@ def regrets(what: str, policies: dict[str, Any], goal: float | None) -> list[Ser
 def single_modes(market: Market, model: Path) -> list[Series]:
     """Machines that are on or off, restarts of ten minutes: decisions see the quarter hour that begins (A) or do not (B)."""
     found: list[Series] = []
+    efficiencies = [option for j_per_th in GOALS["A"] for option in ("--j-per-th", j_per_th)]
     for sees, goals in GOALS.items():
         progress(f"backtest, sees {sees}")
-        efficiencies = [option for j_per_th in goals for option in ("--j-per-th", j_per_th)]
-        options = ("--sees", sees, "--model", str(model), "--restart-minutes", "10", *efficiencies)
-        told = backtest(market, *options)
+        told = backtest(market, "--sees", sees, "--model", str(model), *efficiencies)
         for j_per_th, goal in goals.items():
             what = f"{sees}, {j_per_th} J/TH"
-            found += regrets(what, told[j_per_th], goal if market.is_promised else None)
+            found += regrets(what, told["results"][j_per_th], goal if market.is_promised else None)
     progress("backtest, day-ahead prices settle")
-    told = backtest(market, "--settles", "day-ahead", "--restart-minutes", "10", *efficiencies)
-    for j_per_th, policies in told.items():
+    told = backtest(market, "--settles", "day-ahead", *efficiencies)
+    for j_per_th, policies in told["results"].items():
         goal = KNOWN_GOAL if market.is_promised else None
-        found.append(regrets(f"day ahead, {j_per_th} J/TH", policies, goal)[0])
+        found += regrets(f"day ahead, {j_per_th} J/TH", policies, goal)[:1]
     return found
 
 
@@ -192,28 +191,25 @@ def ladder(market: Market, model: Path, folder: Path) -> list[Series]:
         if hashprice is None:
             continue
         progress(f"backtest of a ladder{name}")
-        (told,) = backtest(market, *options, hashprice=hashprice).values()
-        found += regrets(f"ladder{name}", told, LADDER_GOAL if market.is_promised else None)
-        modes_usd = told["best_single_mode"]["single_modes_usd"]
-        earned = told["hashmill"]["usd"]
-        over = {
-            "on/off at full": modes_usd[f"{LADDER[-1][0]}"],
-            "the best single mode": max(modes_usd.values()),
-        }
-        for what, usd in over.items():
-            found.append(Series(f"ladder{name}, earned over {what}", "%", None, [100 * (earned / usd - 1)]))
+        told = backtest(market, *options, hashprice=hashprice)
+        ((key, policies),) = told["results"].items()
+        found += regrets(f"ladder{name}", policies, LADDER_GOAL if market.is_promised else None)
+        earned = policies["hashmill"]["usd"]
+        single = list(told["fleets"][key]["single_modes_usd"].values())  # by watts: the last is full power
+        for what, usd in (("on/off at full power", single[-1]), ("its best single mode", max(single))):
+            found.append(Series(f"ladder{name}: over {what}", "% earned", None, [100 * (earned / usd - 1)]))
     return found
 
 
 def backtest(market: Market, *options: str, hashprice: Path | None = None) -> dict[str, Any]:
-    """Policies by machine, on the days judged."""
+    """What the backtest of the days judged says; starts take ten minutes unless the options say otherwise."""
     of = ("--hashprice", str(hashprice or market.hashprice))
     told: dict[str, Any] = hashmill("backtest", *market.prices, *of, *market.judged, *TERMS, *options)
     return told
 
 
 def main() -> int:
-    """Fit, judge, print; the exit code is 1 when a policy that is no oracle did better than the controller."""
+    """Fit, judge, print."""
     parser = arguments(__doc__)
     parser.add_argument(
         "--data", type=Path, default=DATA, metavar="FOLDER", help="CSV files of the Texas market"

@@ -43,7 +43,7 @@ POLICY_TEXT: Final = {
     Policy.ALWAYS_ON: "at full power whatever it costs",
     Policy.THRESHOLD: "at full power while the last known price is below breakeven",
     Policy.DEBOUNCE: "the same, off after 2 quarter hours above it, on after 4 below",
-    Policy.BAND: "at full power by the band that no forecast can tell apart",
+    Policy.BAND: "at full power, in a band as wide as the price moved lately",
     Policy.BEST_SINGLE_MODE: "the controller with one mode and off, the mode chosen in hindsight",
     Policy.ORACLE: "who knew all prices from the start",
 }

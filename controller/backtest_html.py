@@ -178,12 +178,16 @@ _METHOD: Final = {
 
 
 def _machines(fleet: FleetResult) -> str:
-    """How many of which machines, with their modes."""
+    """How many of which units, with their modes."""
+    units = fleet.fleet
     modes = ", ".join(
-        f"{escape(mode.name)} {mode.watts:,g} W {mode.th_s:g} TH/s" for mode in fleet.fleet.unit.curve.modes
+        f"{escape(mode.name)} ({_amount(mode.watts)} W, {_amount(mode.th_s)} TH/s)"
+        for mode in units.unit.curve.modes
     )
-    count = f"{fleet.fleet.count:,} machines of {modes}" if fleet.fleet.count > 1 else f"One machine: {modes}"
-    return f"{count}."
+    several = f"{units.count:,} units, " if units.count > 1 else ""
+    return (
+        f"{several}{_amount(units.full_kw)} kW at full power. Modes{' of each' if several else ''}: {modes}."
+    )
 
 
 def _policies(fleet: FleetResult) -> str:
@@ -258,6 +262,11 @@ def _usd(usd: float, *, signed: bool = False) -> str:
     """Money with cents where they matter."""
     sign = "-" if usd < 0 else "+" if signed else ""
     return f"{sign}${abs(usd):,.0f}" if abs(usd) >= 10_000 else f"{sign}${abs(usd):,.2f}"  # noqa: PLR2004 - then nobody counts cents
+
+
+def _amount(value: float) -> str:
+    """Power or hashrate, with as many digits as mean something."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004
 
 
 def _percent(ratio: float | None, unit: str = " %") -> str:

@@ -17,6 +17,7 @@ from controller.hashprice import Earned
 from controller.limits import SiteConfig
 from controller.recorded import utc
 from controller.snapshot import Snapshot
+from controller.standing import BY_METHOD
 from controller.units import UnitState
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from controller.units import Unit
     from controller.view import View
 
-METHODS: Final = ("fitted", "markov", "band")
+METHODS: Final = {f"{BY_METHOD}{method}": method for method in ("fitted", "markov", "band")}
+"""By what they are called in the numbers of a decision."""
 BY_PLAN: Final = "plan"
 """Not by a worth: prices were known for long enough, or nothing was decided by them."""
 
@@ -101,9 +103,15 @@ def decide_all(
         for place, decision in enumerate(last.values()):
             modes[decision.unit_id] = decision.to_mode
             told[place, index - warm_up] = places[place][decision.to_mode]
-            numbers = decision.numbers
-            methods[place][next((each for each in METHODS if f"by_{each}" in numbers), BY_PLAN)] += 1
+            methods[place][_method(decision)] += 1
         memory = next_memory(memory, view, config)
         on_view(view)
         progress((index + 1 - warm_up) / (len(tape) - warm_up))
     return Decided(told, tuple(methods))
+
+
+def _method(decision: Decision) -> str:
+    for number, method in METHODS.items():
+        if number in decision.numbers:
+            return method
+    return BY_PLAN

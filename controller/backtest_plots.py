@@ -30,7 +30,7 @@ MWH: Final = 1000.0
 """kWh in a MWh: prices are drawn in USD/MWh."""
 _DAY: Final = 96
 _BINS: Final = 40
-_LEAST_HOURS: Final = 2.0
+_LEAST_HOURS: Final = 1.0
 """Prices seen for a shorter time are not drawn: what ran then says nothing."""
 _SMALL_PERCENT: Final = 0.1
 _USUAL_USD_PER_MWH: Final = 100.0
@@ -98,7 +98,7 @@ def regrets(fleets: Sequence[FleetResult], name: str) -> Picture:
             _draw_regrets(on, each)
         judged = [p for each in fleets for p in _judged(each)]
         axes[-1].set_xscale("symlog", linthresh=_SMALL_PERCENT)
-        highest = 100 * max(p.regret_high or p.regret or 0.0 for p in judged)
+        highest = max(_SMALL_PERCENT, *(100 * (p.regret_high or p.regret or 0.0) for p in judged))
         _ticks(axes[-1].xaxis, _PERCENTS, 0.0, highest)
         axes[-1].set_xlim(min(0.0, *(100 * (p.regret_low or 0.0) for p in judged), 0.0), 1.2 * highest)
         axes[-1].set_xlabel("regret, % of what the oracle earns (even up to 0.1, then logarithmic)")
@@ -153,12 +153,14 @@ def behind(result: BacktestResult, fleet: FleetResult, name: str) -> Picture:
 def by_price(result: BacktestResult, fleet: FleetResult, name: str) -> Picture:
     """How much ran at which price of power, and for how many hours there was that price; some quarter hours must count."""
     price = MWH * result.power_usd_per_kwh[result.counts]
+    usual = _breakevens(result, fleet)
     low, high = np.percentile(price, (0.5, 99.0)).tolist()
+    if usual:
+        high = max(high, min(1.5 * usual[2], float(price.max())))
     edges = np.linspace(low, max(high, low + 1.0), _BINS + 1)
     count = np.histogram(price, edges)[0]
     seen = count * HOURS >= _LEAST_HOURS
     middles = (edges[:-1] + edges[1:]) / 2
-    usual = _breakevens(result, fleet)
     alt = f"Share of full power drawn by price of power, from {edges[0]:.0f} to {edges[-1]:.0f} USD/MWh"
     if usual:
         alt += (
@@ -177,6 +179,7 @@ def by_price(result: BacktestResult, fleet: FleetResult, name: str) -> Picture:
                 total = np.histogram(price, edges, weights=drawn)[0]
                 share = np.where(seen, 100.0 * total / np.maximum(count, 1), np.nan)
                 _line(ran, middles, share, policy, drawstyle="steps-mid")
+        ran.set_ylim(-3, 103)
         ran.set_ylabel("% of full power")
         ran.legend(loc="best")
         hours.bar(middles, count * HOURS, width=np.diff(edges), color=_PRICE, alpha=0.6)
@@ -187,8 +190,8 @@ def by_price(result: BacktestResult, fleet: FleetResult, name: str) -> Picture:
         "What ran at which price",
         _drawn(draw, 4.2, name, alt),
         alt,
-        "A policy without restart costs would fall straight from 100 % to standby at the breakeven. Prices seen for less than two hours are "
-        "left out; so are the dearest 1 % and the cheapest 0.5 % of quarter hours. The grey stripe holds nine tenths of the breakevens.",
+        "A policy without restart costs would fall straight from 100 % to standby at the breakeven. Prices seen for less than an hour are left out, and "
+        "the far ends of both tails. The grey stripe holds nine tenths of the breakevens.",
     )
 
 

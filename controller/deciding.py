@@ -98,10 +98,13 @@ def decide_tick(
     last: Mapping[str, Decision],
     config: DecidingConfig,
     make_plan: Callable[..., Plan] = plan,
+    *,
+    explain: bool = True,
 ) -> View:
     """What a tick sees, plans and decides; `last` holds each unit's last decision, which is all that is remembered.
 
-    `make_plan` is there to be timed. A planner that fails leaves no plan: units hold, and what outranks profit goes on.
+    `make_plan` is there to be timed. Without `explain` the same is decided for the same reasons, but decisions say nothing of what would
+    change them, and of their numbers only those that the next ones remember: for a year of ticks that nobody reads. A planner that fails leaves no plan: units hold, and what outranks profit goes on.
     """
     policy, now = config.policy, snapshot.at
     ticks = _seen(snapshot.ticks, config)
@@ -126,6 +129,7 @@ def decide_tick(
         limits,
         worth,
         trusts_told=config.real_time is not None,
+        explains=explain,
     )
     decisions = decide(scene, cases)
     return View(

@@ -70,6 +70,7 @@ def fit(
     sets = [True, False] if day_ahead is not None else [False]
     start = len(market.prices) - round(len(market.prices) * HELD_OUT)
     between = _enough(market, day_ahead=sets[0])
+    facts = _facts(rt, market, between, start, name=name, seed=seed, day_ahead=day_ahead is not None)
     work = _Work(market, between, seed, settings, progress, total=2 + 2 * len(sets))
 
     checks: list[Checked] = []
@@ -89,7 +90,6 @@ def fit(
         chain = fit_markov(market.prices, market.day_ahead if each else None, market.first)
         if chain is not None:
             chains[each] = chain
-    facts = _facts(rt, market, between, start, name=name, seed=seed, day_ahead=day_ahead is not None)
     facts["checks"] = {sees.value: [_told(each) for each in checks if each.sees is sees] for sees in Sees}
     progress(1.0, "done")
     data = write_model(forests, spans, chains, facts)
@@ -168,6 +168,10 @@ def _facts(
     rt: Series, market: History, between: Reach, start: int, *, name: str, seed: int, day_ahead: bool
 ) -> dict[str, Any]:
     """What a model tells of where it comes from."""
+    try:
+        versions = {each: metadata.version(each) for each in ("hashmill", "numpy", "scikit-learn")}
+    except metadata.PackageNotFoundError as error:
+        raise FitError("this checkout is not installed: `make install` does it") from error
     return {
         "market": name,
         "from": utc(float(rt.starts[0])),
@@ -180,7 +184,7 @@ def _facts(
         "seed": seed,
         "breakevens_usd_per_mwh": [between.low / USD_PER_KWH, between.high / USD_PER_KWH],
         "costs_usd_per_mw": [between.least_cost / USD_PER_KWH, between.most_cost / USD_PER_KWH],
-        "versions": {each: metadata.version(each) for each in ("hashmill", "numpy", "scikit-learn")},
+        "versions": versions,
     }
 
 

@@ -47,6 +47,8 @@ def check(of: History, start: int, between: Reach, sees: Sees, trees: Trees) -> 
     """What the trees lose from the place `start` of the history on; and always on, the bare threshold of the last price in sight, the band."""
     places = np.arange(max(start, 1), len(of.prices))
     known = of.prices[places][np.isfinite(of.prices[places])]
+    if not len(known):
+        return ()
     breakevens = [float(np.percentile(known, percentile)) for percentile in TYPICAL]
     costs = [
         min(max(breakeven, between.high - between.low) * RESTART_H, between.most_cost)

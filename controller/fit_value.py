@@ -73,7 +73,7 @@ SETTINGS: Final = Settings(
     smoothing=1.0,
     fits=2,
 )
-"""Chosen by cross validation on thirds of ERCOT's hub average of 2024, see docs/real-time-prices.md."""
+"""Chosen by cross validation on thirds of ERCOT's hub average of 2024: bench/fit_folds.py does it again, docs/real-time-prices.md tells."""
 
 
 def learners() -> Any:

@@ -247,7 +247,7 @@ def _decision(scene: Scene, case: Case, proposal: Proposal, number: str, drawn_k
         to_mode=proposal.to_mode,
         reason=proposal.reason,
         numbers=numbers_of(scene, case, proposal, drawn_kw),
-        flip=proposal.flip,
+        flip=proposal.flip if scene.explains else "",
         dry_run=scene.config.dry_run,
     )
 

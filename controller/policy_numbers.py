@@ -52,15 +52,15 @@ _SLACK_KW: Final = 1e-6
 
 
 def numbers_of(scene: Scene, case: Case, proposal: Proposal, drawn_kw: float) -> dict[str, float]:
-    """All numbers of a decision, finite; `drawn_kw` is what all units certainly draw."""
+    """All numbers of a decision, finite; `drawn_kw` is what all units certainly draw. What explains it is left out where nobody asks."""
     economics: Mapping[str, float] = {}
     numbers: dict[str, float] = {}
-    if isinstance(scene.market, Market):
+    if not isinstance(scene.market, Market):
+        numbers[STALE] = stale_since(case, scene.market)
+    elif scene.explains:
         planned = scene.planned(case.unit.id)
         economics = _economics(scene, scene.market, case.unit.curve, proposal, planned)
         numbers.update(_expected(scene, case.unit, proposal))
-    else:
-        numbers[STALE] = stale_since(case, scene.market)
     if math.isfinite(scene.cap_kw):
         numbers["cap_kw"] = scene.cap_kw
         numbers["drawn_kw"] = drawn_kw

@@ -42,7 +42,7 @@ class Scene:
     """One tick: prices, plan, limits. What is reckoned once for all units alike is kept in `known`.
 
     `worth` is what the plan added where the coming prices are not known; `trusts_told` whether a price that was told by the time it began
-    to hold is acted on at once.
+    to hold is acted on at once; `explains` whether decisions say what would change them.
     """
 
     now: float
@@ -52,6 +52,7 @@ class Scene:
     limits: Limits
     worth: Worths | None = None
     trusts_told: bool = False
+    explains: bool = True
     known: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -90,6 +91,8 @@ class Scene:
 
     def by_plan(self, unit_id: str, mode: str) -> str:
         """In words, what the plan has for a unit after `mode`, and when."""
+        if not self.explains:
+            return ""
         index = self.slot
         path = None if self.plan is None or index is None else self.plan.units.get(unit_id)
         if self.plan is None or path is None or index is None:
@@ -102,6 +105,8 @@ class Scene:
 
     def flips(self, unit: Unit, mode: Mode, market: Market) -> str:
         """In words, at which prices a unit leaves this mode."""
+        if not self.explains:
+            return ""
         worth = self.worth_of(unit)
         starts = mode.name == OFF and self.plan is not None
         costs = (unit.restart_s, unit.wear_usd) if starts else (0.0, 0.0)
@@ -132,6 +137,8 @@ class Scene:
 
         Where the coming prices are not known and what they may bring is all there is to it, those are the prices at which it turns.
         """
+        if not self.explains:
+            return ""
         worth = self.worth_of(unit)
         if worth is not None and worth.wanted(present) == target:
             return self.flips(unit, target, market)

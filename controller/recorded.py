@@ -31,6 +31,7 @@ TIME_COLUMNS: Final = ("start_utc", "date")
 """The first of them that a file has is its time."""
 DAY_S: Final = 86_400.0
 QUARTER_S: Final = 900.0
+LONGEST_GAP_S: Final = 3653 * DAY_S
 MOST_TOLD: Final = 10
 """Faults told one by one; of more only the number is."""
 USUAL_SHARE: Final = 0.02
@@ -109,6 +110,8 @@ def prices_of(text: str, column: str, name: str) -> Series:
             continue
         if before is not None and at <= before:
             table.fault(number, time_column, "times must rise from row to row")
+        if before is not None and at - before > LONGEST_GAP_S:
+            table.fault(number, time_column, "more than ten years after the row before: a slip of the pen?")
         before = at
         rows.append((at, value))
     table.check(rows)

@@ -119,12 +119,17 @@ class UnitWorth:
 
     def at_stake(self, mode: Mode) -> Block:
         """The block last turned on in that mode; the first one not turned on for a unit that is off."""
-        below = [block for block in self.blocks if block.lower.watts < mode.watts]
-        return below[-1] if below else self.blocks[0]
+        for block in reversed(self.blocks):
+            if block.lower.watts < mode.watts:
+                return block
+        return self.blocks[0]
 
     def above(self, mode: Mode) -> Block | None:
         """The block that would be turned on next."""
-        return next((block for block in self.blocks if block.upper.watts > mode.watts), None)
+        for block in self.blocks:
+            if block.upper.watts > mode.watts:
+                return block
+        return None
 
     def wanted(self, mode: Mode) -> Mode:
         """Where the worth of each block alone would have a unit go that is in that mode."""
@@ -162,6 +167,7 @@ class Worths:
     model: str | None
     _ladders: Ladders
     _reckoned: _Reckoned
+    _kinds: Mapping[str, Kind]
     _units: dict[Kind, UnitWorth] = field(default_factory=dict, compare=False, repr=False)
     _by_id: dict[str, UnitWorth | None] = field(default_factory=dict, compare=False, repr=False)
 
@@ -169,7 +175,7 @@ class Worths:
         """That of a unit; None where no unit of the kind was planned, or its curve has no ladder."""
         if unit.id in self._by_id:
             return self._by_id[unit.id]
-        kind = kind_of(unit)
+        kind = self._kinds.get(unit.id) or kind_of(unit)
         row = self._ladders.rows.get(kind)
         found = None
         if row is not None and self._ladders.blocks[row]:
@@ -230,7 +236,8 @@ def worth_of(
     at = known_slots - 1
     reckoned = _reckon(ladders, slots[: at + 1], seen, real_time)
     model = None if real_time.model is None else real_time.model.digest[:_DIGITS]
-    worths = Worths(real_time.sees, reckoned.why, model, ladders, reckoned)
+    named = {member.unit.id: kind for kind, member in zip(of_each, members, strict=True)}
+    worths = Worths(real_time.sees, reckoned.why, model, ladders, reckoned, named)
     expects = _by_plan(ladders, list(kinds.values()), slots, at, real_time.sees)
     bonus = {
         kind: tuple(row[:modes]) if blocks else ()
@@ -263,7 +270,7 @@ class _Reckoned:
         """One kind's blocks and the worth of its modes."""
         row = ladders.rows[kind]
         blocks = [
-            Block(lower, upper, *[column[at] for column in self.columns], self.price_product)
+            Block._make((lower, upper, *[column[at] for column in self.columns], self.price_product))
             for at, (lower, upper) in enumerate(ladders.blocks[row], ladders.first[row])
         ]
         worth_usd = tuple(self.worth_usd[row, : ladders.modes[row]].tolist())
@@ -359,9 +366,14 @@ def _by_plan(
 
     Where that slot's price is not known, what it seems to earn is part of it.
     """
-    table = np.zeros_like(ladders.mode_kw)
-    for row, tail in zip(table, tail_values(units, slots[at + 1 :]), strict=True):
-        row[: len(tail)] = tail
+    tails = tail_values(units, slots[at + 1 :])
+    most = ladders.mode_kw.shape[1]
+    if tails and all(modes == most for modes in ladders.modes):
+        table = np.array(tails)
+    else:
+        table = np.zeros_like(ladders.mode_kw)
+        for row, tail in zip(table, tails, strict=True):
+            row[: len(tail)] = tail
     if sees is Sees.B:
         slot = slots[at]
         hours = slot.duration_s / SECONDS_PER_HOUR

@@ -48,7 +48,9 @@ def fit(
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
-        render.show(*_told(report, power, day_ahead))
+        render.show(*_told(report))
+        for line in _next(report, power, day_ahead):
+            typer.echo(line)  # as it is, however long: it is for copying
 
 
 @contextmanager
@@ -83,8 +85,10 @@ def _progress() -> Iterator[Callable[[float, str], None]]:
         yield move
 
 
-def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Iterator[Any]:
-    """What was learned, how well it does, and what to do next."""
+def _told(report: Mapping[str, Any]) -> Iterator[Any]:
+    """What was learned, and how well it does."""
+    from miner.render import usd_text  # noqa: PLC0415 - slow to import
+
     low, high = report["breakevens_usd_per_mwh"]
     least, most = report["costs_usd_per_mw"]
     yield (
@@ -92,7 +96,7 @@ def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Ite
         f"{'with' if report['day_ahead'] else 'without'} day-ahead prices."
     )
     yield (
-        f"It knows breakevens from ${low:,.2f} to ${high:,.2f}/MWh of the market's price, and restarts that cost ${least:,.2f} to ${most:,.2f}/MW."
+        f"It knows breakevens from {usd_text(low)} to {usd_text(high)}/MWh of the market's price, and restarts that cost {usd_text(least)} to {usd_text(most)}/MW."
     )
     yield from (f"Note: {note}." for note in report["notes"])
     checks = report["checks"]
@@ -104,6 +108,10 @@ def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Ite
         yield "with a restart that costs ten minutes. A: the price of the quarter hour that begins is known. B: only earlier ones are."
         yield _table(checks)
         yield from _verdict(checks)
+
+
+def _next(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Iterator[str]:
+    """What to do with it."""
     more = f" --day-ahead {day_ahead}" if day_ahead else ""
     yield f"Wrote {report['file']} ({report['bytes']:,} bytes). Next, with months it has not seen:"
     yield (
@@ -113,7 +121,7 @@ def _told(report: Mapping[str, Any], power: Path, day_ahead: Path | None) -> Ite
 
 
 def _table(checks: Mapping[str, Any]) -> Any:
-    from miner.render import new_table  # noqa: PLC0415 - slow to import
+    from miner.render import new_table, usd_text  # noqa: PLC0415 - slow to import
 
     table = new_table(
         "sees", "breakeven", "model", "band", "threshold", "always on", "starts", right=range(1, 7)
@@ -122,7 +130,7 @@ def _table(checks: Mapping[str, Any]) -> Any:
         for row in rows:
             table.add_row(
                 sees,
-                f"${row['breakeven_usd_per_mwh']:,.2f}/MWh",
+                f"{usd_text(row['breakeven_usd_per_mwh'])}/MWh",
                 *(f"{100 * row['regret'][policy]:.2f} %" for policy in POLICIES),
                 str(row["starts"]["fitted"]),
             )
@@ -131,11 +139,13 @@ def _table(checks: Mapping[str, Any]) -> Any:
 
 def _verdict(checks: Mapping[str, Any]) -> Iterator[str]:
     """Where a simpler rule does better than the model, at most breakevens."""
+    from miner.render import usd_text  # noqa: PLC0415 - slow to import
+
     for sees, rows in checks.items():
         for rule in ("band", "threshold"):
             lost = [row for row in rows if row["regret"]["fitted"] > row["regret"][rule]]
             if 2 * len(lost) > len(rows):
-                at = ", ".join(f"${row['breakeven_usd_per_mwh']:,.2f}/MWh" for row in lost)
+                at = ", ".join(f"{usd_text(row['breakeven_usd_per_mwh'])}/MWh" for row in lost)
                 yield f"Warning: seeing {sees} the model lost to the {rule} at {at}: a longer history may help; until then run without it."
 
 

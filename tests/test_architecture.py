@@ -1,11 +1,14 @@
 """The rules of the house, proven from the source: who may import whom, what stays pure, what is never written."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.xdist_group("architecture")
+"""One process reads all modules for all of these tests."""
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("miner", "controller", "regtest")
@@ -223,39 +226,43 @@ MODULES = modules()
 
 
 @cache
-def tree(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text())
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    """All of a module's syntax tree; read once, which takes longer than all that is asked of it."""
+    return tuple(ast.walk(ast.parse(MODULES[name].read_text())))
 
 
-def imports(name: str) -> Iterator[str]:
+@cache
+def imports(name: str) -> frozenset[str]:
     """Every module that `name` imports, wherever in the file, relative ones resolved, type-only ones left out."""
     type_only = {
         id(node)
-        for block in ast.walk(tree(name))
+        for block in nodes(name)
         if isinstance(block, ast.If) and ast.unparse(block.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
         for statement in block.body
         for node in ast.walk(statement)
     }
     package = name.split(".") if MODULES[name].name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(tree(name)):
+    found: set[str] = set()
+    for node in nodes(name):
         if id(node) in type_only:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 inner = f"{source}.{alias.name}"
-                yield inner if inner in MODULES or inner in SOLE_IMPORTERS else source
+                found.add(inner if inner in MODULES or inner in SOLE_IMPORTERS else source)
+    return frozenset(found)
 
 
 @cache
 def all_imports(name: str) -> frozenset[str]:
     """Like `imports`, with those under TYPE_CHECKING too: who knows whom, not only who loads whom."""
-    return frozenset(imports(name)) | {
+    return imports(name) | {
         f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else str(node.module)
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
@@ -273,6 +280,13 @@ def house(names: Iterable[str]) -> set[str]:
     return {name for name in names if name.split(".")[0] in PACKAGES}
 
 
+def broken(
+    names: Iterable[str], faults: Callable[[str], Collection[object]]
+) -> dict[str, Collection[object]]:
+    """The faults of each of these modules that has any."""
+    return {name: found for name in names if (found := faults(name))}
+
+
 def test_every_module_has_a_place_in_the_layers() -> None:
     homeless = [
         n for n in MODULES if "." in n and layer(n) is None and not any(within(n, free) for free in FREE)
@@ -280,19 +294,19 @@ def test_every_module_has_a_place_in_the_layers() -> None:
     assert homeless == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_run_downward_only(name: str) -> None:
-    own = layer(name)
-    if own is None:
-        return
-    above = {other for other in house(all_imports(name)) if (layer(other) or 0) > own}
-    if name == "miner.cli":
-        above -= {"regtest.demo"}
-    assert above == set()
+def test_imports_run_downward_only() -> None:
+    def above(name: str) -> set[str]:
+        own = layer(name)
+        if own is None:
+            return set()
+        found = {other for other in house(all_imports(name)) if (layer(other) or 0) > own}
+        return found - {"regtest.demo"} if name == "miner.cli" else found
+
+    assert broken(MODULES, above) == {}
 
 
 def test_there_are_no_import_circles() -> None:
-    graph = {name: house(set(imports(name))) & set(MODULES) - {name} for name in MODULES}
+    graph = {name: house(imports(name)) & set(MODULES) - {name} for name in MODULES}
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -306,55 +320,74 @@ def test_there_are_no_import_circles() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "controller")])
-def test_the_controller_knows_nothing_of_the_miner(name: str) -> None:
-    assert {other for other in all_imports(name) if other.split(".")[0] in {"miner", "regtest"}} == set()
+def of_packages(name: str, *packages: str) -> set[str]:
+    """What a module knows of these packages."""
+    return {other for other in all_imports(name) if other.split(".")[0] in packages}
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "miner") and n not in CONTROL])
-def test_in_the_miner_only_its_control_knows_the_controller(name: str) -> None:
-    assert {other for other in all_imports(name) if other.split(".")[0] == "controller"} == set()
+def test_the_controller_knows_nothing_of_the_miner() -> None:
+    names = [name for name in MODULES if within(name, "controller")]
+    assert broken(names, lambda name: of_packages(name, "miner", "regtest")) == {}
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if within(n, "miner") and not within(n, "miner.cli")])
-def test_in_the_miner_only_the_command_line_knows_the_demo(name: str) -> None:
-    assert {other for other in all_imports(name) if other.split(".")[0] == "regtest"} == set()
+def test_in_the_miner_only_its_control_knows_the_controller() -> None:
+    names = [name for name in MODULES if within(name, "miner") and name not in CONTROL]
+    assert broken(names, lambda name: of_packages(name, "controller")) == {}
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if any(within(n, pure) for pure in PURE)])
-def test_pure_modules_do_no_input_or_output_and_ask_no_clock(name: str) -> None:
-    impure = {other.split(".")[0] for other in all_imports(name)} & IMPURE
-    assert {what for what in impure if (name, what) not in IMPURE_ALLOWED} == set()
+def test_in_the_miner_only_the_command_line_knows_the_demo() -> None:
+    names = [name for name in MODULES if within(name, "miner") and not within(name, "miner.cli")]
+    assert broken(names, lambda name: of_packages(name, "regtest")) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_compiled_code_and_vendor_libraries_have_one_door_each(name: str) -> None:
-    for module, doors in SOLE_IMPORTERS.items():
-        if name not in doors:
-            assert not any(within(other, module) for other in all_imports(name)), module
+def test_pure_modules_do_no_input_or_output_and_ask_no_clock() -> None:
+    def impure(name: str) -> set[str]:
+        found = {other.split(".")[0] for other in all_imports(name)} & IMPURE
+        return {what for what in found if (name, what) not in IMPURE_ALLOWED}
+
+    assert broken([name for name in MODULES if any(within(name, pure) for pure in PURE)], impure) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_tasks_live_in_task_groups_only(name: str) -> None:
-    bare = [
-        node.lineno
-        for node in ast.walk(tree(name))
-        if isinstance(node, ast.Attribute)
-        and node.attr in {"create_task", "ensure_future"}
-        and ast.unparse(node.value)
-        in {"asyncio", "loop", "asyncio.get_running_loop()", "self._loop", "self.loop"}
-    ]
-    assert bare == []
+def test_compiled_code_and_vendor_libraries_have_one_door_each() -> None:
+    def by_another_door(name: str) -> set[str]:
+        return {
+            module
+            for module, doors in SOLE_IMPORTERS.items()
+            if name not in doors and any(within(other, module) for other in all_imports(name))
+        }
+
+    assert broken(MODULES, by_another_door) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_nothing_is_kept_in_globals_and_no_error_is_swallowed(name: str) -> None:
-    for node in ast.walk(tree(name)):
-        assert not isinstance(node, ast.Global), f"line {node.lineno}: a global"
-        if isinstance(node, ast.ExceptHandler):
-            wide = node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
-            silent = all(isinstance(s, ast.Pass | ast.Continue) or ast.unparse(s) == "..." for s in node.body)
-            assert not (wide and silent), f"line {node.lineno}: swallows every error"
+def test_tasks_live_in_task_groups_only() -> None:
+    def bare(name: str) -> list[int]:
+        return [
+            node.lineno
+            for node in nodes(name)
+            if isinstance(node, ast.Attribute)
+            and node.attr in {"create_task", "ensure_future"}
+            and ast.unparse(node.value)
+            in {"asyncio", "loop", "asyncio.get_running_loop()", "self._loop", "self.loop"}
+        ]
+
+    assert broken(MODULES, bare) == {}
+
+
+def swallows(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches every error and does nothing."""
+    wide = handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"}
+    return wide and all(
+        isinstance(s, ast.Pass | ast.Continue) or ast.unparse(s) == "..." for s in handler.body
+    )
+
+
+def test_nothing_is_kept_in_globals_and_no_error_is_swallowed() -> None:
+    def faults(name: str) -> list[str]:
+        globals_ = [f"line {node.lineno}: a global" for node in nodes(name) if isinstance(node, ast.Global)]
+        handlers = [node for node in nodes(name) if isinstance(node, ast.ExceptHandler)]
+        return globals_ + [f"line {each.lineno}: swallows every error" for each in handlers if swallows(each)]
+
+    assert broken(MODULES, faults) == {}
 
 
 def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
@@ -362,19 +395,24 @@ def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
     assert [name for name in MODULES if name.split(".")[-1] in drawers] == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_files_and_functions_stay_readable(name: str) -> None:
-    assert len(MODULES[name].read_text().splitlines()) <= LONGEST_FILE
-    for node in ast.walk(tree(name)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= LONGEST_FUNCTION, f"{node.name}: {length} lines"
+def test_files_and_functions_stay_readable() -> None:
+    def too_long(name: str) -> list[str]:
+        lines = len(MODULES[name].read_text().splitlines())
+        functions = [node for node in nodes(name) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        lengths = [(each.name, (each.end_lineno or each.lineno) - each.lineno + 1) for each in functions]
+        return ([f"{lines} lines"] if lines > LONGEST_FILE else []) + [
+            f"{function}: {length} lines" for function, length in lengths if length > LONGEST_FUNCTION
+        ]
+
+    assert broken(MODULES, too_long) == {}
 
 
-@pytest.mark.parametrize("name", [n for n, p in MODULES.items() if p.name != "__init__.py"])
-def test_every_module_has_its_mirrored_test(name: str) -> None:
-    path = MODULES[name].relative_to(ROOT)
-    if "migrations" in path.parts:
-        return  # run by the ledger's own tests, from every released schema
-    mirror = ROOT / "tests" / path.parent / f"test_{path.stem.strip('_')}.py"
-    assert mirror.is_file(), f"{mirror.relative_to(ROOT)} is missing"
+def test_every_module_has_its_mirrored_test() -> None:
+    def missing(name: str) -> list[str]:
+        path = MODULES[name].relative_to(ROOT)
+        if path.name == "__init__.py" or "migrations" in path.parts:
+            return []  # migrations are run by the ledger's own tests, from every released schema
+        mirror = ROOT / "tests" / path.parent / f"test_{path.stem.strip('_')}.py"
+        return [] if mirror.is_file() else [f"{mirror.relative_to(ROOT)} is missing"]
+
+    assert broken(MODULES, missing) == {}

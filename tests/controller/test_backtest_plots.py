@@ -52,6 +52,14 @@ def test_its_words_are_text_and_it_has_a_title_a_caption_and_an_alternative(pict
     assert picture.alt
 
 
+def test_regrets_of_nothing_can_be_drawn() -> None:
+    even = {
+        policy: replace(p, regret=0.0, regret_low=0.0, regret_high=0.0)
+        for policy, p in FLEET.policies.items()
+    }
+    assert "hashmill 0" in regrets([replace(FLEET, policies=even)], "a").alt
+
+
 def test_two_names_share_no_id() -> None:
     def ids(name: str) -> set[str]:
         return set(re.findall(r' id="([^"]*)"', by_price(RESULT, FLEET, name).svg))

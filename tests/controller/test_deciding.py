@@ -32,6 +32,7 @@ from miner.control_power import FALLBACK, FIXED
 from tests.controller.fleet_rig import CURVE, LIVE, NOW, UNIT, Fleet, no_plan, tick, window
 
 if TYPE_CHECKING:
+    from controller.decisions import Decision
     from controller.plan import Member, Plan
 
 RULE = SignalRule("grid", Action.PAUSE, ramp_s=300)
@@ -46,6 +47,23 @@ def fleet() -> Fleet:
     made.signals = [window("grid", NOW + 400, NOW + 700)]
     made.later = [(NOW + 200, 0.08)]
     return made
+
+
+def test_without_explanations_the_same_is_decided_from_what_is_remembered_alone() -> None:
+    one = fleet()
+    config = DecidingConfig(SITE, 1.0)
+    told: dict[str, Decision] = {}
+    for index in range(16):
+        now = NOW + 60.0 * index
+        power = 0.03 + 0.05 * (index % 5 > 2)
+        given, last = one.snapshot(now, power, 40.0, 0.0), dict(one.last)
+        told = dict(decide_tick(given, told, config, explain=False).decisions)
+        view = decide_tick(given, last, config)
+        for each, short in zip(view.decisions.values(), told.values(), strict=True):
+            assert replace(each, numbers={}, flip="") == replace(short, numbers={})
+            assert short.numbers.items() <= each.numbers.items()
+            assert "margin_usd_per_hour" not in short.numbers
+        one.decide(now, power)
 
 
 def test_the_same_in_gives_the_same_out_bit_for_bit_and_the_past_of_the_process_does_not_matter() -> None:

@@ -86,3 +86,4 @@ def test_in_gaps_nothing_is_earned_and_nothing_changes() -> None:
 
 def test_where_nothing_was_to_be_earned_there_is_no_share_of_it() -> None:
     assert check(of(np.full(4000, 0.05)), START, between(), Sees.A, HALF) == ()
+    assert check(of(np.append(PRICES[:START], np.full(50, np.nan))), START, between(), Sees.A, HALF) == ()

@@ -77,6 +77,12 @@ def test_every_fault_is_told_with_its_line_and_column() -> None:
     ]
 
 
+def test_a_leap_of_many_years_is_a_fault() -> None:
+    assert faults("date,usd_per_mwh\n2025-01-01,20\n2205-01-02,20\n") == [
+        "p.csv:3: column 'date': more than ten years after the row before: a slip of the pen?"
+    ]
+
+
 def test_of_many_faults_some_are_told_and_all_are_counted() -> None:
     with pytest.raises(RecordedError) as caught:
         prices_of(hours(*["x"] * 24), "usd_per_mwh", "p.csv")
