@@ -3,7 +3,8 @@
 Usage: python bench/real_time.py [--quick] [--json] [--data FOLDER]
 
 A model is fitted on 2024 and judged on January to July 2025, by the commands that users run. FOLDER holds CSV files of the Texas market, by
-default ../shared/data beside the checkout. Without them, and with --quick, a short synthetic market takes their place, of which nothing is promised.
+default ../shared/data beside the checkout. Without them, and with --quick, a short synthetic market takes their place, of which nothing
+is promised; with --quick nothing is fitted either.
 """
 
 from __future__ import annotations
@@ -82,15 +83,17 @@ def recorded(data: Path, folder: Path) -> Market:
     )
 
 
-def synthetic(folder: Path) -> Market:
-    """Ten weeks to fit on and one to judge."""
-    market = synthetic_market(days=77, seed=1, first_day=date(2024, 1, 1))
+def synthetic(folder: Path, *, quick: bool) -> Market:
+    """Ten weeks to fit on and one to judge; a day of it for the quick."""
+    first = date(2024, 1, 1)
+    market = synthetic_market(days=77, seed=1, first_day=first)
     files = [folder / f"{name}.csv" for name in ("real_time", "day_ahead", "hashprice")]
     columns = ("usd_per_mwh", "usd_per_mwh", "hashprice_usd_per_ph_day")
     every = (market.real_time, market.day_ahead, market.hashprice)
     for file, column, series in zip(files, columns, every, strict=True):
         file.write_text(csv_of(series, column), encoding="utf-8")
-    return Market(*files, None, date(2024, 3, 11), date(2024, 3, 18), is_promised=False)
+    until = first + timedelta(days=70)
+    return Market(*files, None, until, until + timedelta(days=1 if quick else 7), is_promised=False)
 
 
 def later_hashprice(data: Path, start: date) -> list[tuple[str, float]]:
@@ -132,17 +135,17 @@ def hashmill(*options: str) -> Any:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
 
 
-def fitted(market: Market, folder: Path) -> tuple[Path, Series]:
-    """A model fitted on the first part, and how long fitting takes on all there is."""
-    model = folder / "market.npz"
+def fitted(market: Market, folder: Path) -> tuple[tuple[str, ...], Series]:
+    """The options that name a model fitted on the first part, and how long fitting takes on all there is."""
+    model = folder / "market.model"
     progress("fit on the first part")
     hashmill("fit", *market.prices, "--to", f"{market.fitted_until}", "--out", str(model))
     seconds = Series("fit, on all days", "s", FIT_GOAL_S if market.is_promised else None)
     progress("fit on everything")
     began = time.perf_counter()
-    hashmill("fit", *market.prices, "--out", str(folder / "all.npz"))
+    hashmill("fit", *market.prices, "--out", str(folder / "all.model"))
     seconds.values.append(time.perf_counter() - began)
-    return model, seconds
+    return ("--model", str(model)), seconds
 
 
 def regrets(what: str, policies: dict[str, Any], goal: float | None) -> list[Series]:
@@ -154,13 +157,13 @@ def regrets(what: str, policies: dict[str, Any], goal: float | None) -> list[Ser
     ]
 
 
-def single_modes(market: Market, model: Path) -> list[Series]:
+def single_modes(market: Market, model: tuple[str, ...]) -> list[Series]:
     """Machines that are on or off, restarts of ten minutes: decisions see the quarter hour that begins (A) or do not (B)."""
     found: list[Series] = []
     efficiencies = [option for j_per_th in GOALS["A"] for option in ("--j-per-th", j_per_th)]
     for sees, goals in GOALS.items():
         progress(f"backtest, sees {sees}")
-        told = backtest(market, "--sees", sees, "--model", str(model), *efficiencies)
+        told = backtest(market, "--sees", sees, *model, *efficiencies)
         for j_per_th, goal in goals.items():
             what = f"{sees}, {j_per_th} J/TH"
             found += regrets(what, told["results"][j_per_th], goal if market.is_promised else None)
@@ -172,13 +175,12 @@ def single_modes(market: Market, model: Path) -> list[Series]:
     return found
 
 
-def ladder(market: Market, model: Path, folder: Path) -> list[Series]:
+def ladder(market: Market, model: tuple[str, ...], folder: Path) -> list[Series]:
     """A machine with six modes, two minutes lost per change: regret, and what it earns over on/off at full power and at its best mode."""
     modes = folder / "modes.csv"
     write(modes, ("th_s", "watts"), LADDER)
     options = (
-        "--model",
-        str(model),
+        *model,
         "--modes",
         str(modes),
         "--restart-minutes",
@@ -221,9 +223,9 @@ def main() -> int:
         is_there = options.data.is_dir() and not options.quick
         if not is_there:
             progress(f"a synthetic market: {'--quick' if options.quick else f'there is no {options.data}'}")
-        market = recorded(options.data, folder) if is_there else synthetic(folder)
-        model, seconds = fitted(market, folder)
-        series = [*single_modes(market, model), *ladder(market, model, folder), seconds]
+        market = recorded(options.data, folder) if is_there else synthetic(folder, quick=options.quick)
+        model, *seconds = ((),) if options.quick else fitted(market, folder)
+        series = [*single_modes(market, model), *ladder(market, model, folder), *seconds]
     publish("real_time", about, series, as_json=options.json)
     return 0
 

@@ -22,6 +22,8 @@ BENCHES = [
     "kill",
     "vardiff",
     "planner",
+    "backtest",
+    "real_time",
     "soak",
 ]
 
@@ -32,7 +34,7 @@ def test_every_bench_is_run_by_the_one_command(command: Command) -> None:
     assert f"of {', '.join(BENCHES)}" in " ".join(done.stdout.split())
     folder = Path(__file__).resolve().parents[2] / "bench"
     commands = {path.stem for path in folder.glob("*.py") if "__main__" in path.read_text()}
-    assert commands == {"all", "live_day", *BENCHES}
+    assert commands == {"all", "fit_folds", "live_day", *BENCHES}
 
 
 def test_a_bench_can_be_chosen_and_speaks_json(command: Command) -> None:

@@ -3,6 +3,7 @@
 import builtins
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -17,8 +18,15 @@ from controller.worth_seen import Sees
 from tests.controller.backtested import backtested
 
 RESULT = backtested(8)
-PAGE = report_html(RESULT)
 VOID = {"meta", "br"}
+
+pytestmark = pytest.mark.xdist_group("backtest pictures")
+"""They take long to draw: one process draws them once, and not before they are asked for."""
+
+
+@cache
+def the_page() -> str:
+    return report_html(RESULT)
 
 
 class Page(HTMLParser):
@@ -77,16 +85,16 @@ def with_regret(result: BacktestResult, **changes: Any) -> BacktestResult:
 
 
 def test_the_page_is_well_made_and_whole() -> None:
-    page = Page(PAGE)
+    page = Page(the_page())
     assert page.count["html"] == page.count["head"] == page.count["body"] == page.count["h1"] == 1
     assert page.count["script"] == page.count["link"] == page.count["img"] == 0
 
 
 def test_the_page_asks_for_nothing_else() -> None:
-    page = Page(PAGE)
+    page = Page(the_page())
     assert all(link.startswith("#") for link in page.links)
-    assert "@import" not in PAGE
-    assert "url(http" not in PAGE
+    assert "@import" not in the_page()
+    assert "url(http" not in the_page()
 
 
 def test_no_two_things_on_the_page_have_the_same_id_and_every_reference_leads_somewhere() -> None:
@@ -96,19 +104,19 @@ def test_no_two_things_on_the_page_have_the_same_id_and_every_reference_leads_so
 
 
 def test_every_picture_says_what_it_shows() -> None:
-    page = Page(PAGE)
+    page = Page(the_page())
     assert page.unnamed == []
     assert page.count["svg"] == page.count["figcaption"] == 4
 
 
 def test_the_same_backtest_gives_the_same_page() -> None:
-    assert report_html(backtested(8)) == PAGE
+    assert report_html(backtested(8)) == the_page()
 
 
 def test_light_dark_and_paper_each_have_their_colours() -> None:
-    assert "prefers-color-scheme:dark" in PAGE
-    assert "@media print" in PAGE
-    assert "color-scheme:light dark" in PAGE
+    assert "prefers-color-scheme:dark" in the_page()
+    assert "@media print" in the_page()
+    assert "color-scheme:light dark" in the_page()
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -123,11 +131,11 @@ def test_what_decisions_saw_is_said_first(sees: Sees, words: str) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_what_is_paid_is_said() -> None:
     assert "day-ahead price is paid" in text_of(report_html(replace(RESULT, settles=Settles.DAY_AHEAD)))
-    assert "real-time price is paid" in text_of(PAGE)
+    assert "real-time price is paid" in text_of(the_page())
 
 
 def test_money_regret_interval_starts_and_uptime_of_every_policy_are_in_the_table() -> None:
-    text = text_of(PAGE)
+    text = text_of(the_page())
     for policy, p in RESULT.fleets[0].policies.items():
         assert policy.replace("_", " ") in text
         assert f"${p.usd:,.2f}" in text
@@ -139,15 +147,15 @@ def test_money_regret_interval_starts_and_uptime_of_every_policy_are_in_the_tabl
 
 
 def test_how_the_controller_knew_is_told_in_shares() -> None:
-    text = text_of(PAGE)
+    text = text_of(the_page())
     assert "fitted model 99.85 %, Markov chain 0.15 %" in text
     assert "plan over known prices" not in text
 
 
 def test_settings_are_shown_and_foreign_text_stays_text() -> None:
-    assert "a &lt;b&gt; &amp; c.csv" in PAGE
-    assert "<b>" not in PAGE
-    text = text_of(PAGE)
+    assert "a &lt;b&gt; &amp; c.csv" in the_page()
+    assert "<b>" not in the_page()
+    text = text_of(the_page())
     assert "--restart-minutes 10.0" in text
     assert "--model none" in text
 
@@ -157,13 +165,13 @@ def test_gaps_are_named_and_what_does_not_count_is_said() -> None:
     text = text_of(report_html(backtested(2, missing=50)))
     assert "nothing from x to y" in text
     assert "12.50 hours do not: a price is missing" in text
-    assert "every quarter hour has its prices" in text_of(PAGE)
+    assert "every quarter hour has its prices" in text_of(the_page())
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_single_modes_are_compared_where_there_are_several() -> None:
     assert "for each mode of the machine" in text_of(report_html(backtested(2, ladder=True)))
-    assert "for each mode of the machine" not in text_of(PAGE)
+    assert "for each mode of the machine" not in text_of(the_page())
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -3,7 +3,9 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pytest
@@ -15,12 +17,19 @@ from tests.controller.backtested import backtested
 
 RESULT = backtested(15)
 FLEET = RESULT.fleets[0]
-PICTURES = {
-    "regrets": regrets(RESULT.fleets, "a"),
-    "behind": behind(RESULT, FLEET, "a"),
-    "by price": by_price(RESULT, FLEET, "a"),
-    "week": week(RESULT, FLEET, "a"),
+PICTURES: Final = {
+    "regrets": lambda: regrets(RESULT.fleets, "a"),
+    "behind": lambda: behind(RESULT, FLEET, "a"),
+    "by price": lambda: by_price(RESULT, FLEET, "a"),
+    "week": lambda: week(RESULT, FLEET, "a"),
 }
+pytestmark = pytest.mark.xdist_group("backtest pictures")
+"""They take long to draw: one process draws them once, and not before they are asked for."""
+
+
+@cache
+def drawn(name: str) -> Picture:
+    return PICTURES[name]()
 
 
 def with_money(fleet: FleetResult, policy: Policy, money: np.ndarray) -> FleetResult:
@@ -29,23 +38,26 @@ def with_money(fleet: FleetResult, policy: Policy, money: np.ndarray) -> FleetRe
     )
 
 
-@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
-def test_a_picture_is_sound_svg_without_a_size_of_its_own(picture: Picture) -> None:
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_sound_svg_without_a_size_of_its_own(name: str) -> None:
+    picture = drawn(name)
     svg = ET.fromstring(picture.svg)
     assert svg.tag == "{http://www.w3.org/2000/svg}svg"
     assert "width" not in svg.attrib
     assert [float(number) for number in svg.attrib["viewBox"].split()][:2] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
-def test_every_colour_is_the_page_s(picture: Picture) -> None:
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_colour_is_the_page_s(name: str) -> None:
+    picture = drawn(name)
     assert set(re.findall(r"#[0-9a-f]{6}\b", picture.svg)) == set()
     assert "currentColor" in picture.svg
     assert "var(--hashmill)" in picture.svg
 
 
-@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
-def test_its_words_are_text_and_it_has_a_title_a_caption_and_an_alternative(picture: Picture) -> None:
+@pytest.mark.parametrize("name", PICTURES)
+def test_its_words_are_text_and_it_has_a_title_a_caption_and_an_alternative(name: str) -> None:
+    picture = drawn(name)
     assert "<text" in picture.svg
     assert picture.title
     assert picture.caption
@@ -71,18 +83,18 @@ def test_two_names_share_no_id() -> None:
 def test_the_alternative_of_regrets_tells_the_numbers() -> None:
     ours = FLEET.policies[Policy.HASHMILL]
     assert ours.regret is not None
-    assert f"hashmill {100 * ours.regret:.2g}" in PICTURES["regrets"].alt
+    assert f"hashmill {100 * ours.regret:.2g}" in drawn("regrets").alt
 
 
 def test_the_alternative_of_money_tells_how_far_behind_each_ended() -> None:
     lag = FLEET.policies[Policy.ORACLE].money_usd.sum() - FLEET.policies[Policy.ALWAYS_ON].money_usd.sum()
-    assert f"always on {lag:,.2f}" in PICTURES["behind"].alt
+    assert f"always on {lag:,.2f}" in drawn("behind").alt
 
 
 def test_who_falls_behind_too_far_leaves_the_picture_and_that_is_said() -> None:
     ruined = with_money(FLEET, Policy.ALWAYS_ON, FLEET.policies[Policy.ALWAYS_ON].money_usd - 1.0)
     assert "always on (leaves the picture)" in behind(RESULT, ruined, "a").svg
-    assert "threshold (leaves" not in PICTURES["behind"].svg
+    assert "threshold (leaves" not in drawn("behind").svg
 
 
 def test_the_week_in_close_up_is_the_one_that_cost_most() -> None:
@@ -107,7 +119,7 @@ def test_the_best_single_mode_has_a_line_only_where_there_are_modes_to_choose_fr
 
 def test_day_ahead_prices_are_drawn_where_there_are_any() -> None:
     unknown = replace(RESULT, day_ahead_usd_per_kwh=np.full(len(RESULT.starts), np.nan))
-    assert "day ahead" in PICTURES["week"].svg
+    assert "day ahead" in drawn("week").svg
     assert "day ahead" not in week(unknown, FLEET, "a").svg
 
 
@@ -154,6 +166,6 @@ def test_gaps_are_no_prices() -> None:
 
 
 def test_ticks_of_regrets_rise_and_stay_in_sight() -> None:
-    texts = [t.text for t in ET.fromstring(PICTURES["regrets"].svg).iter("{http://www.w3.org/2000/svg}text")]
+    texts = [t.text for t in ET.fromstring(drawn("regrets").svg).iter("{http://www.w3.org/2000/svg}text")]
     ticks = [float(t) for t in texts if t and re.fullmatch(r"[\d.]+", t)]
     assert all(one < other for one, other in pairwise(ticks))

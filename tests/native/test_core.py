@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "native"
-SOURCES = [*sorted(NATIVE.glob("*.c")), *sorted(Path(__file__).parent.glob("*.c"))]
+CORE = [
+    path for path in sorted(NATIVE.glob("*.c")) if path.name != "plan.c"
+]  # the planner's is tests/native/test_plan.py's
+SOURCES = [*CORE, *sorted(Path(__file__).parent.glob("*.c"))]
+SHIPPED = ("-O3", "-Wall", "-Wextra", "-Werror")
 ARM_COMPILER, ARM_MACHINE = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
 OLD_MACHINE = shutil.which("qemu-x86_64")
 ARM_PACKAGES = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
@@ -65,10 +69,20 @@ def test_the_core_is_right_with_the_sha_instructions_of_armv8(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_the_core_is_right_as_it_is_shipped(compiler: str, tmp_path: Path) -> None:
-    build(compiler, tmp_path / "core", "-O3")
+def test_the_core_and_its_tests_compile_without_a_warning_and_are_right_as_they_are_shipped(
+    compiler: str, tmp_path: Path
+) -> None:
+    build(compiler, tmp_path / "core", *SHIPPED)
     tested = run([tmp_path / "core"])
     assert tested.returncode == 0, tested.stderr
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The core's tests as one file, for machines without our libraries."""
+    program = tmp_path_factory.mktemp("static") / "core"
+    build(COMPILERS[0], program, "-O2", "-static")
+    return program
 
 
 @pytest.mark.skipif(
@@ -79,17 +93,12 @@ def test_the_core_is_right_as_it_is_shipped(compiler: str, tmp_path: Path) -> No
     ("cpu", "kernels"),
     [("Nehalem", ["sse2"]), ("max,-avx512f,-sha-ni", ["avx2", "sse2"])],
 )
-def test_what_a_cpu_lacks_is_not_used(cpu: str, kernels: list[str], tmp_path: Path) -> None:
+@pytest.mark.xdist_group("core for old CPUs")
+def test_what_a_cpu_lacks_is_not_used(cpu: str, kernels: list[str], static: Path) -> None:
     assert OLD_MACHINE is not None
-    build(COMPILERS[0], tmp_path / "core", "-O2", "-static")
-    tested = run([OLD_MACHINE, "-cpu", cpu, tmp_path / "core"])
+    tested = run([OLD_MACHINE, "-cpu", cpu, static])
     assert tested.returncode == 0, tested.stderr
     assert tested.stdout.splitlines() == [f"{name}: good" for name in (*kernels, "portable")]
-
-
-def test_the_core_and_its_tests_compile_without_a_warning(tmp_path: Path) -> None:
-    for compiler in COMPILERS:
-        build(compiler, tmp_path / "core", "-O3", "-Wall", "-Wextra", "-Werror")
 
 
 def test_the_check_of_make_lint_passes() -> None:
