@@ -17,7 +17,6 @@ from controller.hashprice import Earned
 from controller.limits import SiteConfig
 from controller.recorded import utc
 from controller.snapshot import Snapshot
-from controller.standing import BY_METHOD
 from controller.units import UnitState
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from controller.units import Unit
     from controller.view import View
 
-METHODS: Final = {f"{BY_METHOD}{method}": method for method in ("fitted", "markov", "band")}
-"""By what they are called in the numbers of a decision."""
 BY_PLAN: Final = "plan"
 """Not by a worth: prices were known for long enough, or nothing was decided by them."""
 
@@ -43,7 +40,7 @@ class BacktestError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """What every unit was told: `modes` [units, T] as indices in their curves, and by which method how often."""
+    """What every unit was told: `modes` [units, T] as indices in their curves, and by which method the worth of running it was known how often."""
 
     modes: NDArray[np.uint8]
     methods: tuple[Mapping[str, int], ...]
@@ -69,11 +66,11 @@ def decide_all(
     *,
     warm_up: int = 0,
     progress: Callable[[float], None] = lambda _: None,
-    on_view: Callable[[View], None] = lambda _: None,
+    on_view: Callable[[View], None] | None = None,
 ) -> Decided:
     """What the controller tells these units on every quarter hour after the warm-up, all of them at full hashrate before.
 
-    `progress` hears which part is done, `on_view` sees each tick. Raises BacktestError where the planner fails.
+    `progress` hears which part is done, `on_view` sees each tick, and what explains it; without one nothing is explained. Raises BacktestError where the planner fails.
     """
     units = tuple(units)
     memory = Memory()
@@ -96,22 +93,19 @@ def decide_all(
             typical_day=memory.typical_day,
             recent=memory.recent,
         )
-        view = decide_tick(snapshot, last, config)
+        view = decide_tick(snapshot, last, config, explain=on_view is not None)
         if view.plan_fault:
             raise BacktestError(f"no plan at {utc(now)}: {view.plan_fault}")
         last = dict(view.decisions)
         for place, decision in enumerate(last.values()):
             modes[decision.unit_id] = decision.to_mode
             told[place, index - warm_up] = places[place][decision.to_mode]
-            methods[place][_method(decision)] += 1
+        for unit, counted in zip(units, methods, strict=True):
+            counted["" if view.worth is None else view.worth.method_of(unit)] += 1
         memory = next_memory(memory, view, config)
-        on_view(view)
+        if on_view is not None:
+            on_view(view)
         progress((index + 1 - warm_up) / (len(tape) - warm_up))
-    return Decided(told, tuple(methods))
-
-
-def _method(decision: Decision) -> str:
-    for number, method in METHODS.items():
-        if number in decision.numbers:
-            return method
-    return BY_PLAN
+    return Decided(
+        told, tuple({method or BY_PLAN: count for method, count in each.items()} for each in methods)
+    )

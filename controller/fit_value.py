@@ -20,6 +20,7 @@ from controller.worth_trees import Tree, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -34,6 +35,9 @@ EXTREME: Final = 12.0
 
 ROWS_PER_MOMENT: Final = 10
 """At most, on average: rows of one moment share their future, and a leaf must have seen several."""
+
+FEW_ROWS: Final = 20_000
+"""Fewer are learned in one thread: several would mostly wait for each other."""
 
 
 class FitError(ValueError):
@@ -111,7 +115,8 @@ def learn(
         coming = rows(of, drawn, 1)[:, columns]
         margins = [margin(of, drawn, later) for later in range(FIRST_LOOK + 1)]
         told = _part(progress, fit / settings.fits, 1 / settings.fits)
-        model = _iterated(here[:, columns], coming, margins, sees, seed + fit, settings, told)
+        with _threads(count):
+            model = _iterated(here[:, columns], coming, margins, sees, seed + fit, settings, told)
         trees, start = exported(model, columns, share=1 / settings.fits)
         grove += trees
         base += start
@@ -145,6 +150,14 @@ def _iterated(
         if not last:
             target = _target(margins[1], np.clip(model.predict(coming), 0.0, 1.0), sees)
     return model
+
+
+def _threads(count: int) -> AbstractContextManager[Any]:
+    """Within it so many rows are learned by as many threads as are of use; what is learned is the same with any."""
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - comes with scikit-learn
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1 if count < FEW_ROWS else None, "openmp")
+    return limits
 
 
 def _part(progress: Callable[[float], None], done: float, share: float) -> Callable[[float], None]:

@@ -185,6 +185,14 @@ class Worths:
         self._by_id[unit.id] = found
         return found
 
+    def method_of(self, unit: Unit) -> str:
+        """By which method the worth of running a unit at all is known; empty where running it or not is the same later."""
+        row = self._ladders.rows.get(self._kinds.get(unit.id) or kind_of(unit))
+        if row is None or not self._ladders.blocks[row]:
+            return ""
+        method: str = self._reckoned.columns[-1][self._ladders.first[row]]
+        return method
+
     @property
     def methods(self) -> Mapping[str, int]:
         """How many blocks of the kinds of units each method told the worth of."""

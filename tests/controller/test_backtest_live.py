@@ -104,7 +104,7 @@ def test_a_pool_s_fee_and_a_cap_are_the_policy_s() -> None:
 
 
 def test_a_planner_that_fails_ends_the_backtest_and_says_when(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*given: Any) -> Any:
+    def broken(*given: Any, **_: Any) -> Any:
         def plan(*_: Any, **__: Any) -> Any:
             raise RuntimeError("out of luck")
 

@@ -115,3 +115,10 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     with pytest.raises(FitError, match=r"hashmill\[fit\]"):
         learners()
+
+
+def test_what_is_learned_is_the_same_with_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = replace(SMALL, rows=2000, rounds=1, trees=3)
+    one = learned(Sees.A, settings=tiny)[0]
+    monkeypatch.setattr("controller.fit_value.FEW_ROWS", 0)
+    assert np.array_equal(learned(Sees.A, settings=tiny)[0].value, one.value)
