@@ -164,9 +164,11 @@ def single_modes(market: Market, model: tuple[str, ...]) -> list[Series]:
     for sees, goals in GOALS.items():
         progress(f"backtest, sees {sees}")
         told = backtest(market, "--sees", sees, *model, *efficiencies)
+        unfitted = backtest(market, "--sees", sees, *efficiencies) if model else told
         for j_per_th, goal in goals.items():
             what = f"{sees}, {j_per_th} J/TH"
             found += regrets(what, told["results"][j_per_th], goal if market.is_promised else None)
+            found.append(regrets(f"{what}, no model", unfitted["results"][j_per_th], None)[0])
     progress("backtest, day-ahead prices settle")
     told = backtest(market, "--settles", "day-ahead", *efficiencies)
     for j_per_th, policies in told["results"].items():
@@ -196,10 +198,11 @@ def ladder(market: Market, model: tuple[str, ...], folder: Path) -> list[Series]
         told = backtest(market, *options, hashprice=hashprice)
         ((key, policies),) = told["results"].items()
         found += regrets(f"ladder{name}", policies, LADDER_GOAL if market.is_promised else None)
-        earned = policies["hashmill"]["usd"]
         single = list(told["fleets"][key]["single_modes_usd"].values())  # by watts: the last is full power
         for what, usd in (("on/off at full power", single[-1]), ("its best single mode", max(single))):
-            found.append(Series(f"ladder{name}: over {what}", "% earned", None, [100 * (earned / usd - 1)]))
+            for who in ("hashmill", "oracle"):
+                more = 100 * (policies[who]["usd"] / usd - 1)
+                found.append(Series(f"ladder{name}: {who} over {what}", "% earned", None, [more]))
     return found
 
 

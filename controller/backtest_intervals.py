@@ -31,9 +31,9 @@ def regret_interval(
 
     All policies meet the same draws. A draw in which the oracle earns nothing is left out.
     """
-    first = np.arange(0, len(oracle_usd), WEEK)
-    if len(first) < 2:  # noqa: PLR2004 - one week says nothing of another
+    if len(oracle_usd) < 2 * WEEK:  # one week says nothing of another
         return None
+    first = np.arange(0, len(oracle_usd), WEEK)
     policy, oracle = np.add.reduceat(policy_usd, first), np.add.reduceat(oracle_usd, first)
     drawn = np.random.Generator(np.random.PCG64(seed)).integers(len(first), size=(DRAWS, len(first)))
     best = oracle[drawn].sum(axis=1)

@@ -6,7 +6,7 @@ Units obey at once and say the mode they were told. All that is remembered from 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +17,9 @@ from controller.hashprice import Earned
 from controller.limits import SiteConfig
 from controller.recorded import utc
 from controller.snapshot import Snapshot
+from controller.ticks import HASHPRICE, POWER, POWER_DAY_AHEAD
 from controller.units import UnitState
+from controller.validate import MAINNET_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
 
 BY_PLAN: Final = "plan"
 """Not by a worth: prices were known for long enough, or nothing was decided by them."""
+
+BOUNDS: Final = {POWER: (-1000.0, 1000.0), POWER_DAY_AHEAD: (-1000.0, 1000.0), HASHPRICE: (1e-6, 1e30)}
+"""Between which values are believed: what was recorded and paid was true, however far out. Live, the bounds are the market's."""
+RULES: Final = {
+    **MAINNET_RULES,
+    **{series: replace(MAINNET_RULES[series], low=low, high=high) for series, (low, high) in BOUNDS.items()},
+}
 
 
 class BacktestError(Exception):
@@ -49,6 +58,7 @@ class Decided:
 def deciding_config(asked: Asked) -> DecidingConfig:
     """How the controller decides in a backtest: as it does live, for units that do what they are told."""
     policy = PolicyConfig(
+        rules=RULES,
         earned=Earned(pool_fee=asked.fee),
         dead_band=asked.dead_band,
         dry_run=False,

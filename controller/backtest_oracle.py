@@ -1,6 +1,7 @@
 """Who knew all prices from the start: the best paths over the whole period, by the planner's own program; pure.
 
-Where prices are not known nothing counts, so each stretch between gaps is planned for itself, and is free to begin in any mode.
+Where prices are not known nothing counts, so each stretch between gaps is planned for itself, and is free to begin in any mode: it goes there
+within the gap before it.
 """
 
 from __future__ import annotations
@@ -30,17 +31,20 @@ DAY: Final = 96
 
 
 def best_paths(fleets: Sequence[Fleet], prices: Prices) -> list[NDArray[np.uint8]]:
-    """The best path for the units of each fleet, [1, T], where no cap binds them; in gaps it stays as it was before."""
+    """The best path for the units of each fleet, [1, T], where no cap binds them; in a gap it is already as after it."""
     total = len(prices.starts)
     paths = [np.empty((1, total), dtype=np.uint8) for _ in fleets]
     for path, fleet in zip(paths, fleets, strict=True):
         path[:] = fleet.unit.curve.modes.index(fleet.unit.curve.full)
+    ended = 0
     for first, after in stretches(prices.counts):
         program = Program(classes_of(fleets, standing=first == 0), slots_of(prices, first, after))
         found = program.best(np.zeros(after - first))
         for path, modes in zip(paths, found.modes, strict=True):
+            path[0, ended:first] = modes[0]
             path[0, first:after] = modes
             path[0, after:] = modes[-1]
+        ended = after
     return paths
 
 
@@ -91,6 +95,7 @@ def best_paths_within(
         unit.id: np.full(total, unit.curve.modes.index(unit.curve.full), dtype=np.uint8) for unit in units
     }
     bound_usd = 0.0
+    ended = 0
     for start, stop in stretches(prices.counts):
         standing = {unit.id: Standing(unit.curve.full.name if start == 0 else None) for unit in units}
         for first in range(start, stop, WEEK):
@@ -104,9 +109,11 @@ def best_paths_within(
                 names = [mode.name for mode in unit.curve.modes]
                 modes = [names.index(name) for name in planned.units[unit.id].modes[: after - first]]
                 path = paths[unit.id]
+                path[ended:first] = modes[0]
                 path[first:after] = modes
                 path[after:] = modes[-1]
                 standing[unit.id] = Standing(names[modes[-1]], _dwell_left_s(unit, path[start:after]))
+            ended = after
             progress(after / total)
     return [
         np.stack([paths[unit.id] for unit in units if unit.id.startswith(f"{index:06d}-")])

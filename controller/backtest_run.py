@@ -73,10 +73,13 @@ def judge(
     ran[Policy.BEST_SINGLE_MODE] = controlled.single
     ran[Policy.ORACLE] = [earned(fleet.unit, path, prices) for fleet, path in zip(fleets, paths, strict=True)]
     alone = asked.cap_kw is None
+    is_whole = alone or len(fleets) == 1
     results = tuple(
         FleetResult(
             fleet=fleet,
-            policies=_policies({policy: each[index] for policy, each in ran.items()}, asked, is_whole=alone),
+            policies=_policies(
+                {policy: each[index] for policy, each in ran.items()}, asked, is_whole=is_whole
+            ),
             single_modes_usd=controlled.alone_usd[index],
             breakeven_usd_per_kwh=breakeven_usd_per_kwh(fleet.unit, prices),
             methods=controlled.methods[index],

@@ -73,10 +73,16 @@ def recorded(  # noqa: PLR0913 - each by its name
     warm_up = int(min(max(first - paid.starts[0] // QUARTER_S, 0), WARM_UP))
     first, count = first - warm_up, last - first + warm_up
     gross = on_quarters(hashprice).over(first, count)
+    prices = _all_in(paid, adder_usd_per_mwh, first, count)
+    if np.isnan(prices + gross)[warm_up:].all():
+        raise PeriodError(
+            f"nothing to judge: power and hashprice are never known together from {utc((first + warm_up) * QUARTER_S)} to "
+            f"{utc((first + count) * QUARTER_S)}"
+        )
     return Recorded(
         first=first,
         warm_up=warm_up,
-        power_usd_per_kwh=_all_in(paid, adder_usd_per_mwh, first, count),
+        power_usd_per_kwh=prices,
         day_ahead_usd_per_kwh=np.full(count + _BEYOND, np.nan)
         if ahead is None
         else _all_in(ahead, adder_usd_per_mwh, first, count + _BEYOND),

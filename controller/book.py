@@ -7,7 +7,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from controller.ticks import POWER_DAY_AHEAD, SIGNAL_PREFIX
+from controller.recent import held_until
+from controller.ticks import POWER, POWER_DAY_AHEAD, SIGNAL_PREFIX
 from controller.validate import CLOCK_SKEW_S, Refused, SeriesRule, check_tick
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ CAPACITY: Final = 2_000
 """Ticks kept of one series: three weeks of quarter hours."""
 SIGNAL_MEMORY_S: Final = 86_400.0
 """A signal that ended is remembered this long: its ramp is measured from there."""
+WITHDRAWN_S: Final = 0.01
+"""What holds for less than this was withdrawn: it says nothing."""
 DAY_AHEAD_MEMORY_S: Final = 3_600.0
 """And so is what the market expected: who knows only the last quarter hour's price compares it with what was expected then."""
 
@@ -192,12 +195,19 @@ def _key(tick: Tick, is_signal: bool) -> tuple[float, str]:  # noqa: FBT001 - pr
 
 
 def _that_matter(ticks: Sequence[Tick], now: float) -> tuple[Tick, ...]:
-    """Of what began in the past only the newest matters: it holds now, or is the last good one. Of day-ahead prices, those of the last hour."""
+    """Of what began in the past only the newest matters: it holds now, or is the last good one. Of day-ahead prices, those of the last hour.
+
+    Of power prices the last one that was not withdrawn matters too, for as long as it may stand for those that are not told yet.
+    """
     begun = [index for index, tick in enumerate(ticks) if tick.valid_from <= now]
     first = begun[-1] if begun else 0
     since = now - DAY_AHEAD_MEMORY_S
     while first > 0 and ticks[first].series == POWER_DAY_AHEAD and ticks[first - 1].valid_to > since:
         first -= 1
+    if ticks and ticks[first].series == POWER and begun:
+        last = last_told(ticks, now)
+        if last is not None and last is not ticks[first] and held_until(last.valid_from, last.valid_to) > now:
+            return (last, *ticks[first : first + CAPACITY - 1])
     return tuple(ticks[first : first + CAPACITY])
 
 
@@ -231,3 +241,9 @@ def current(ticks: Iterable[Tick], at: float) -> Tick | None:
             break
         found = tick
     return found
+
+
+def last_told(ticks: Sequence[Tick], at: float) -> Tick | None:
+    """The newest of these ticks (ordered by validity) that has begun at `at` and was not withdrawn; it may have ended since."""
+    begun = (tick for tick in reversed(ticks) if tick.valid_from <= at)
+    return next((tick for tick in begun if tick.valid_to - tick.valid_from >= WITHDRAWN_S), None)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from controller.book import last_told
 from controller.decisions import Reason
 from controller.economics import SECONDS_PER_HOUR
 from controller.fleet import PolicyConfig, cases_of, draws_ratio, members_of, taken_kw
@@ -20,7 +21,7 @@ from controller.market import Market, horizon_slots, power_in_force, read_market
 from controller.planner import plan
 from controller.policy import decide
 from controller.policy_scene import Scene
-from controller.recent import QUARTER_S, Recent, remember
+from controller.recent import QUARTER_S, Recent, held_until, quarter_of, remember
 from controller.standing import RealTime, Worths, last_known, seen_of, worth_of
 from controller.ticks import POWER
 from controller.units import UNKNOWN
@@ -107,7 +108,7 @@ def decide_tick(
     change them, and of their numbers only those that the next ones remember: for a year of ticks that nobody reads. A planner that fails leaves no plan: units hold, and what outranks profit goes on.
     """
     policy, now = config.policy, snapshot.at
-    ticks = _seen(snapshot.ticks, config)
+    ticks = _seen(snapshot.ticks, config, now)
     market = read_market(ticks, policy.rules, policy.earned, now, snapshot.refused, snapshot.earnings)
     limits = read_limits(snapshot, policy.site, config.horizon_s)
     cases = cases_of(snapshot, last, policy)
@@ -147,26 +148,25 @@ def decide_tick(
     )
 
 
-def seen_ticks(ticks: Mapping[str, tuple[Tick, ...]], sees: Sees) -> Mapping[str, tuple[Tick, ...]]:
-    """The ticks as a decision may see them: where only earlier prices are known, those stand in for the quarter hour after theirs.
+def seen_ticks(
+    ticks: Mapping[str, tuple[Tick, ...]], sees: Sees, now: float
+) -> Mapping[str, tuple[Tick, ...]]:
+    """The ticks as a decision at `now` may see them: where prices are told when they are over, the last one told stands until the next is.
 
-    That is so of power prices with an end. One without an end is known when it begins, and takes over from them then.
+    That is so of the newest power price that has begun, if it has ended: it is given for the rest of this quarter hour, from its own end on. One that
+    is still in force is known, and those to come are too.
     """
     prices = ticks.get(POWER, ())
-    if sees is Sees.A or all(math.isinf(tick.valid_to) for tick in prices):
+    if sees is Sees.A or not prices:
         return ticks
-    opens = min((tick.valid_from for tick in prices if math.isinf(tick.valid_to)), default=math.inf)
-    later = [
-        tick
-        if math.isinf(tick.valid_to)
-        else replace(
-            tick,
-            valid_from=tick.valid_from + QUARTER_S,
-            valid_to=min(tick.valid_to + QUARTER_S, opens),
-        )
-        for tick in prices
-    ]
-    return {**ticks, POWER: tuple(tick for tick in later if tick.valid_from < tick.valid_to)}
+    last = last_told(prices, now)
+    if last is None or last.valid_to > now:
+        return ticks
+    coming = tuple(tick for tick in prices if tick.valid_from > now)
+    following = coming[0].valid_from if coming else math.inf
+    until = min(held_until(last.valid_from, last.valid_to), (quarter_of(now) + 1) * QUARTER_S, following)
+    held = replace(last, valid_from=last.valid_to, valid_to=max(until, math.nextafter(last.valid_to, math.inf)))
+    return {**ticks, POWER: (held, *coming)}
 
 
 def limits_since(snapshot: Snapshot, last: Mapping[str, Decision], config: DecidingConfig) -> Limits:
@@ -236,7 +236,7 @@ def learned(
 ) -> Memory:
     """The memory after a look at the power price in force at `at`, as far as there is one to act on."""
     policy = config.policy
-    price = power_in_force(_seen(ticks, config), policy.rules, at)
+    price = power_in_force(_seen(ticks, config, at), policy.rules, at)
     if price is None:
         return memory
     return replace(
@@ -253,8 +253,10 @@ def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
     return tuple(zip(starts, prices, strict=True)) if any(prices) else ()
 
 
-def _seen(ticks: Mapping[str, tuple[Tick, ...]], config: DecidingConfig) -> Mapping[str, tuple[Tick, ...]]:
-    return ticks if config.real_time is None else seen_ticks(ticks, config.real_time.sees)
+def _seen(
+    ticks: Mapping[str, tuple[Tick, ...]], config: DecidingConfig, now: float
+) -> Mapping[str, tuple[Tick, ...]]:
+    return ticks if config.real_time is None else seen_ticks(ticks, config.real_time.sees, now)
 
 
 def _policy(config: DecidingConfig, worth: Worths | None) -> PolicyConfig:

@@ -71,19 +71,23 @@ def fit(
     start = len(market.prices) - round(len(market.prices) * HELD_OUT)
     between = _enough(market, day_ahead=sets[0])
     facts = _facts(rt, market, between, start, name=name, seed=seed, day_ahead=day_ahead is not None)
-    work = _Work(market, between, seed, settings, progress, total=2 + 2 * len(sets))
+    work = _Work(market, seed, settings, progress, total=2 + 2 * len(sets))
 
+    # What is held out has no say in what is drawn either.
+    earlier = reach(market.prices[:start][np.isfinite(market.prices[:start])])
     checks: list[Checked] = []
     for sees in Sees:
+        if earlier is None:
+            break
         told = f"checking {sees} on {utc((market.first + start) * QUARTER_S):.10}"
-        trees, _ = work.learn(sees, told, day_ahead=sets[0], stop=start)
+        trees, _ = work.learn(sees, earlier, told, day_ahead=sets[0], stop=start)
         checks += check(market, start, between, sees, trees)
     forests: dict[tuple[Sees, bool], Trees] = {}
     spans: dict[bool, Span] = {}
     for with_day_ahead in sets:
         for sees in Sees:
             forests[sees, with_day_ahead], spans[with_day_ahead] = work.learn(
-                sees, f"learning {sees}", day_ahead=with_day_ahead
+                sees, between, f"learning {sees}", day_ahead=with_day_ahead
             )
     chains: dict[bool, Chain] = {}
     for each in sets:
@@ -101,7 +105,6 @@ class _Work:
     """One forest after another, and how far that is."""
 
     market: History
-    between: Reach
     seed: int
     settings: Settings
     progress: Callable[[float, str], None]
@@ -109,7 +112,7 @@ class _Work:
     done: int = 0
 
     def learn(
-        self, sees: Sees, doing: str, *, day_ahead: bool, stop: int | None = None
+        self, sees: Sees, between: Reach, doing: str, *, day_ahead: bool, stop: int | None = None
     ) -> tuple[Trees, Span]:
         """The trees of one kind, learned from what comes before `stop`."""
         doing += ", with day-ahead prices" if day_ahead else ", without day-ahead prices"
@@ -122,7 +125,7 @@ class _Work:
         learned = learn(
             self.market,
             moments,
-            self.between,
+            between,
             sees,
             day_ahead=day_ahead,
             seed=self.seed,

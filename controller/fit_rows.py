@@ -110,6 +110,8 @@ def history(first: int, prices: NDArray[np.float64], day_ahead: NDArray[np.float
 
 def reach(prices: NDArray[np.float64]) -> Reach | None:
     """What to draw between, of prices that are all known; None where they do not move: there is nothing to learn then."""
+    if not len(prices):
+        return None
     low, middle, high, top = (float(np.percentile(prices, each)) for each in (LOW, MIDDLE, HIGH, TOP))
     if not high > low:
         return None

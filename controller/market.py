@@ -96,10 +96,11 @@ class Market:
     def known_in_time(self, since: float) -> bool:
         """Whether the power price was told by the time it began to hold, and so was every other price that is new since then.
 
-        A value that comes as its turn comes is no reading of the moment, of which one may be a fault.
+        A value that comes as its turn comes is no reading of the moment, of which one may be a fault. Such a one has no end and begins when it is
+        seen; what was known before then was not read of the moment.
         """
         return all(
-            tick.observed_at <= tick.valid_from or (tick.series != POWER and tick.valid_from < since)
+            _in_time(tick) or (tick.series != POWER and tick.valid_from < since)
             for tick in self.inputs
             if tick.series in _PRICES
         )
@@ -263,6 +264,12 @@ def _usable(
     if now >= limit:
         return SeriesProblem(series, f"last seen {now - aged_from(tick):.0f} s ago", limit)
     return tick
+
+
+def _in_time(tick: Tick) -> bool:
+    return tick.observed_at < tick.valid_from or (
+        tick.observed_at == tick.valid_from and not math.isinf(tick.valid_to)
+    )
 
 
 def _with_cause(problem: SeriesProblem, refusal: str | None) -> SeriesProblem:

@@ -14,6 +14,8 @@ A_DAY: Final = 96
 """Quarter hours of a day."""
 KEPT: Final = A_DAY + 1
 """So many are kept: the last one, and those of the day before it back to the same quarter hour."""
+LATE_S: Final = 1_800.0
+"""So much later than usual the next price may be told before the last one counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class Recent:
         """Refuse what nothing remembers."""
         if len(self.prices_usd_per_kwh) > KEPT or (self.quarter is None) != (not self.prices_usd_per_kwh):
             raise ValueError(f"prices of up to {KEPT} quarter hours are kept, and of which ones")
+
+
+def held_until(start: float, end: float) -> float:
+    """Until when a price of [start, end) stands for those after it that are not told yet: as long as it was itself, and some time for slow feeds."""
+    return end + max(end - start, QUARTER_S) + LATE_S
 
 
 def quarter_of(at: float) -> int:

@@ -29,6 +29,8 @@ USD_PER_MWH: Final = "usd_per_mwh"
 HASHPRICE_USD_PER_PH_DAY: Final = "hashprice_usd_per_ph_day"
 TIME_COLUMNS: Final = ("start_utc", "date")
 """The first of them that a file has is its time."""
+SEVERAL: Final = "the file has several models"
+LARGEST_USD_PER_MWH: Final = 100_000.0
 DAY_S: Final = 86_400.0
 QUARTER_S: Final = 900.0
 LONGEST_GAP_S: Final = 3653 * DAY_S
@@ -108,6 +110,10 @@ def prices_of(text: str, column: str, name: str) -> Series:
         value = table.number(number, column, cells[column]) if cells[column] else math.nan
         if at is None or value is None:
             continue
+        if column == HASHPRICE_USD_PER_PH_DAY and value <= 0:
+            table.fault(number, column, f"{cells[column]!r} is no hashprice: it must be above zero")
+        if column == USD_PER_MWH and abs(value) > LARGEST_USD_PER_MWH:
+            table.fault(number, column, f"{cells[column]!r} is no market's price of a MWh")
         if before is not None and at <= before:
             table.fault(number, time_column, "times must rise from row to row")
         if before is not None and at - before > LONGEST_GAP_S:
@@ -152,12 +158,16 @@ def modes_of(text: str, name: str, model: str | None = None) -> PowerCurve:
     if model is not None and model not in models and models:
         table.refuse(1, f"there is no model {model!r}: the file has {told}")
     if model is None and len(models) > 1:
-        table.refuse(1, f"the file has several models, choose one of them: {told}")
+        table.refuse(1, f"{SEVERAL}, choose one of them: {told}")
     table.check(modes)
     try:
-        return PowerCurve(modes)
+        curve = PowerCurve(modes)
     except ValueError as error:
         raise RecordedError([f"{name}: {error}"]) from error
+    idle = [mode.name for mode in curve.modes[1:] if not mode.watts > curve.off.watts]
+    if idle:
+        raise RecordedError([f"{name}: mode {idle[0]!r} must draw more than off, {curve.off.watts:g} W"])
+    return curve
 
 
 def on_quarters(series: Series) -> Quarters:
@@ -199,7 +209,7 @@ def parse_time(column: str, cell: str) -> float:
 
 def parse_moment(written: str) -> float:
     """A UTC day, or a time in ISO 8601 with its offset, which must be zero, in UTC unix seconds; ValueError says what is wrong."""
-    return parse_time("date" if len(written) == len("2024-01-01") else "start_utc", written)
+    return parse_time("start_utc" if ":" in written else "date", written)
 
 
 def parse_number(cell: str) -> float:

@@ -1,12 +1,13 @@
 """The command `hashmill fit`: its arguments, progress on standard error, and what it tells of the model."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+
+from miner.cli_progress import progress_told
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
@@ -37,7 +38,7 @@ def fit(
     from miner import control_fit, render  # noqa: PLC0415 - slow to import
 
     try:
-        with _progress() as progress:
+        with progress_told("fit") as progress:
             report = control_fit.fit_files(
                 power, day_ahead, out, name=name, seed=seed, since=since, until=until, progress=progress
             )
@@ -51,38 +52,6 @@ def fit(
         render.show(*_told(report))
         for line in _next(report, power, day_ahead):
             typer.echo(line)  # as it is, however long: it is for copying
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[float, str], None]]:
-    """A bar on standard error, and what is being done; without a terminal a line for each thing that is."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    console = Console(stderr=True, markup=False, highlight=False)
-    if not console.is_terminal:
-        last: list[str] = []
-
-        def tell(_: float, doing: str) -> None:
-            if last[-1:] != [doing]:
-                last.append(doing)
-                typer.echo(f"fit: {doing}", err=True)
-
-        yield tell
-        return
-    columns = (
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def move(part: float, doing: str) -> None:
-            bar.update(task, completed=part, description=doing)
-
-        yield move
 
 
 def _told(report: Mapping[str, Any]) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from controller.backtest import POLICY_TEXT, Asked, BacktestResult, Fleet, Recorded, Settles
@@ -21,17 +21,21 @@ from controller.model import ModelError, read_model
 from controller.plots import PlotError
 from controller.recorded import (
     HASHPRICE_USD_PER_PH_DAY,
+    QUARTER_S,
+    SEVERAL,
     USD_PER_MWH,
     RecordedError,
     Series,
     modes_of,
-    parse_moment,
     prices_of,
+    utc,
 )
 from controller.synthetic import synthetic_market
+from controller.ticks import POWER
 from controller.units import Mode, PowerCurve, Unit
+from controller.validate import MAINNET_RULES
 from controller.worth import Sees
-from miner.control_fit import FileRefusedError, read_text
+from miner.control_fit import FileRefusedError, moment, read_text
 
 EFFICIENCIES: Final = (17.5, 21.5, 29.5)
 """J/TH where nothing else is asked for."""
@@ -39,6 +43,8 @@ CLASS_W: Final = 1e6
 """What all machines of one efficiency draw together, W."""
 LIVE_HOURS: Final = LoopConfig().horizon_hours
 SHORT_HOURS: Final = 2.0
+MOST: Final = 1e6
+"""No number that is asked for is greater: USD/MWh, minutes, kW (a GW), J/TH."""
 POLICIES: Final = {policy.value: text for policy, text in POLICY_TEXT.items()}
 
 
@@ -104,9 +110,11 @@ def backtest_files(
 
     Raises FileRefusedError for what cannot be used, and BacktestFailedError.
     """
-    _check_report(report)
+    _check_report(report, options)
+    _check_numbers(options)
     fleets = _fleets(options)
-    asked, tape = _asked(options), _recorded(options)
+    asked, histories = _asked(options), _histories(options)
+    tape = _recorded(options, *histories)
     settings = options.settings()
     if asked.model is not None:
         settings["model_digest"] = asked.model.digest
@@ -116,7 +124,7 @@ def backtest_files(
             _write(report, report_html(result))
     except (BacktestError, WorkerError, PlotError) as error:
         raise BacktestFailedError(str(error)) from error
-    return {**document(result), "notes": _notes(result)}
+    return {**document(result), "notes": [*_notes_on_prices(options, histories[0]), *_notes(result)]}
 
 
 def _asked(options: Options) -> Asked:
@@ -144,15 +152,8 @@ def _asked(options: Options) -> Asked:
     )
 
 
-def _recorded(options: Options) -> Recorded:
-    power, day_ahead, hashprice = _histories(options)
-    start, stop = _moment("--from", options.since), _moment("--to", options.until)
-    try:
-        published = time.fromisoformat(options.published)
-    except ValueError as error:
-        raise FileRefusedError(
-            f"--published {options.published}: write a time of the day as 13:30"
-        ) from error
+def _recorded(options: Options, power: Series, day_ahead: Series | None, hashprice: Series) -> Recorded:
+    start, stop = moment("--from", options.since), moment("--to", options.until)
     try:
         return recorded(
             power,
@@ -162,7 +163,7 @@ def _recorded(options: Options) -> Recorded:
             start=start,
             stop=stop,
             settles=Settles(options.settles),
-            published=published,
+            published=_time_of_day("--published", options.published),
             zone=_zone(options.time_zone),
         )
     except PeriodError as error:
@@ -226,7 +227,7 @@ def _ladder(options: Options, file: Path) -> Fleet:
     try:
         curve = modes_of(read_text(file), str(file), options.modes_model)
     except RecordedError as error:
-        raise FileRefusedError(f"{error}{_HOW_TO_CHOOSE if options.modes_model is None else ''}") from error
+        raise FileRefusedError(f"{error}{_HOW_TO_CHOOSE if SEVERAL in str(error) else ''}") from error
     name = options.modes_model or file.stem
     return Fleet(name, name, _unit(options, name, curve), options.units)
 
@@ -245,12 +246,52 @@ def _unit(options: Options, name: str, curve: PowerCurve) -> Unit:
     )
 
 
+def _notes_on_prices(options: Options, power: Series) -> list[str]:
+    """What a person should know of what the prices of power were taken for."""
+    if options.settles == Settles.DAY_AHEAD.value:
+        if options.synthetic or options.day_ahead is not None:
+            return []
+        return ["without --day-ahead the prices of --power are taken for those published the day before"]
+    minutes = power.step_s / 60
+    seen = f"soon as the first of them {'begins' if options.sees == Sees.A.value else 'is over'}"
+    if power.step_s > QUARTER_S:
+        found = (
+            f"each price holds for {minutes:g} minutes and is taken for that of each quarter hour of them; decisions know it as "
+            f"{seen}: too good where it is told only at the end of all of them"
+        )
+    elif power.step_s < QUARTER_S and options.sees == Sees.A.value:
+        found = (
+            f"prices of {minutes:g} minutes were averaged over each quarter hour, and decisions know the mean when it begins: too "
+            "good where it is not told by then; see --sees B"
+        )
+    else:
+        return []
+    return [found]
+
+
 def _notes(result: BacktestResult) -> list[str]:
     """What a person should know of the result."""
     notes = []
+    since, until = (
+        moment(name, cast("str | None", result.settings.get(name))) for name in ("--from", "--to")
+    )
+    first, last = float(result.starts[0]), float(result.starts[-1]) + QUARTER_S
+    if since is not None and since < first:
+        notes.append(f"prices are known from {utc(first)} on only, not from --from on")
+    if until is not None and until > last:
+        notes.append(f"prices are known until {utc(last)} only, not until --to")
     left_out = int((~result.counts).sum())
     if left_out:
         notes.append(f"{left_out} quarter hours do not count: a price is missing; see the gaps")
+    believed = MAINNET_RULES[POWER]
+    beyond = int(
+        ((result.power_usd_per_kwh < believed.low) | (result.power_usd_per_kwh > believed.high)).sum()
+    )
+    if beyond:
+        notes.append(
+            f"{beyond} quarter hours cost less than {believed.low:g} or more than {believed.high:g} USD/kWh: a daemon believes such "
+            "prices only where `market` or [controller.bounds] says that they can be"
+        )
     fallback = Counter(
         {
             method: sum(each.methods.get(method, 0) for each in result.fleets)
@@ -265,27 +306,44 @@ def _notes(result: BacktestResult) -> list[str]:
     return notes
 
 
-def _moment(option: str, written: str | None) -> float | None:
-    if written is None:
-        return None
+def _time_of_day(option: str, written: str) -> time:
     try:
-        return parse_moment(written)
-    except ValueError as error:
-        raise FileRefusedError(f"{option}: {error}; write a UTC day as 2024-01-31") from error
+        found = time.fromisoformat(written)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is not None:
+        raise FileRefusedError(f"{option} {written}: write a time of the day as 13:30, in --time-zone")
+    return found
 
 
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # a part of a name is a directory
         raise FileRefusedError(f"--time-zone {name}: no such zone, write it as America/Chicago") from error
     return name
 
 
-def _check_report(report: Path | None) -> None:
-    """Refuse a page that cannot be written or drawn before anything takes minutes."""
+def _check_numbers(options: Options) -> None:
+    """Refuse numbers that mean nothing."""
+    asked = options.settings()
+    for name, value in asked.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, float) and not abs(one) <= MOST:
+                raise FileRefusedError(f"{name} {one:g}: is out of all bounds")
+    for name, values in (("--j-per-th", options.j_per_th), ("--cap-kw", (options.cap_kw,))):
+        for one in values:
+            if one is not None and not one > 0:
+                raise FileRefusedError(f"{name} {one:g}: must be above zero")
+
+
+def _check_report(report: Path | None, options: Options) -> None:
+    """Refuse a page that cannot be written or drawn, or would take the place of what is read, before anything takes minutes."""
     if report is None:
         return
+    read = (options.power, options.day_ahead, options.hashprice, options.model, options.modes)
+    if any(file is not None and file.exists() and report.exists() and report.samefile(file) for file in read):
+        raise FileRefusedError(f"{report} is read by this backtest: give --report another name")
     if report.is_dir() or not report.parent.is_dir():
         raise FileRefusedError(f"{report}: is no file's name in a directory that exists")
     if not os.access(report if report.exists() else report.parent, os.W_OK):

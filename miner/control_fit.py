@@ -35,7 +35,7 @@ def fit_files(
     Raises FileRefusedError and NothingLearnedError; `out` is whole or as it was before.
     """
     _check_out(out)
-    start, stop = _moment("--from", since), _moment("--to", until)
+    start, stop = moment("--from", since), moment("--to", until)
     prices = _cut(_prices(power), start, stop, power)
     # Threads that wait sleep: beside a busy miner those that spin take ten times as long. Read when scikit-learn is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -72,7 +72,8 @@ def _prices(file: Path) -> Series:
         raise FileRefusedError(str(error)) from error
 
 
-def _moment(option: str, written: str | None) -> float | None:
+def moment(option: str, written: str | None) -> float | None:
+    """The UTC day that an option says, UTC unix seconds, None for none; raises FileRefusedError."""
     if written is None:
         return None
     try:

@@ -17,7 +17,7 @@ def backtest(result: Mapping[str, Any], policies: Mapping[str, str]) -> Iterator
     """What was judged, a table for each class, the gaps; `policies` says in words what each policy does."""
     period, settings = result["period"], result["settings"]
     yield (
-        f"From {period['from']} to {period['to']}, {period['counted_hours']:,.0f} of {period['hours']:,.0f} hours count. "
+        f"From {period['from']} to {period['to']}, {period['counted_hours']:,.10g} of {period['hours']:,.10g} hours count. "
         f"{result['settles'].capitalize()} prices are paid; decisions see {result['sees_text']} ({result['sees']})."
     )
     model = settings.get("--model")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.sources.base import SourceError
 from controller.sources.own_thread import OwnThread
-from controller.sources.power_intervals import holes, holes_text
+from controller.sources.power_intervals import given_at, holes, holes_from, holes_text
 from controller.sources.power_table import PriceTable, TableError, read_table
 from controller.sources.power_timeline import Quotes
 from controller.sources.regular_file import Stamp, opened
@@ -27,7 +27,7 @@ class FileFeed:
     """Prices from a CSV or JSON file (see `power_table`); what was last read well stays while the file is not.
 
     A file is read once it was not written to for `QUIET_S`: one that grows line by line is whole at no moment that it shows.
-    Prices of intervals that ended less than `late_s` ago are given too, for whoever pays them before they are known.
+    Where they are told `late`, when they are over, prices that ended are given for as long as they may be the last ones known.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class FileFeed:
         *,
         unit: PriceUnit | None = None,
         complete: bool = False,
-        late_s: float = 0.0,
+        late: bool = False,
         name: str = "file",
     ) -> None:
         self.name = name
-        self._late_s = late_s
+        self._late = late
         self._path = path
         self._unit = unit
         self._complete = complete
@@ -58,12 +58,11 @@ class FileFeed:
         if self._table is None:
             raise SourceError(f"{self._path}: {fault}")
         problem = fault and f"{self._path}: {fault}; what it said before still counts"
-        told_from = now - self._late_s
-        coming = tuple(each for each in self._table.intervals if each.end > told_from)
+        coming = given_at(self._table.intervals, now, late=self._late)
         if not problem and not coming:
             problem = f"{self._path}: all of its prices are of the past"
         if not problem:
-            problem = holes_text(holes(coming, told_from))
+            problem = holes_text(holes(coming, holes_from(coming, now)))
         return Quotes(self._table.currency, coming, complete=self._complete, problem=problem)
 
     def _look(self, now: float) -> str:

@@ -11,7 +11,15 @@ from yarl import URL
 
 from controller.sources.base import SourceError
 from controller.sources.http import DEFAULT_TIMEOUT_S, HttpFeed
-from controller.sources.power_intervals import Interval, holes, holes_text, tidy, utc
+from controller.sources.power_intervals import (
+    Interval,
+    given_at,
+    holes,
+    holes_from,
+    holes_text,
+    tidy,
+    utc,
+)
 from controller.sources.power_shapes import Said, ShapeError
 from controller.sources.power_timeline import Present, Quotes
 
@@ -26,7 +34,7 @@ REFRESH_LIMIT_S: Final = 8.5
 RETRY_S: Final = 60.0
 MOST_PAGES: Final = 10
 MOST_INTERVALS: Final = 4_000
-KEPT_S: Final = 3_600.0
+KEPT_S: Final = 7_200.0
 OLD_S: Final = 1_800.0
 """A price of the moment that is older than this when it comes is told: somebody keeps an old answer."""
 ALL_ZERO: Final = 4
@@ -38,7 +46,7 @@ class PowerHttpFeed:
 
     Later answers stand over earlier ones, interval by interval; one that no longer has an interval takes nothing away. An exact zero
     of a price of the moment, or of all prices at once, is a fault and no price unless `accept_zero`.
-    Prices of intervals that ended less than `late_s` ago are given too, for whoever pays them before they are known.
+    Where they are told `late`, when they are over, prices that ended are given for as long as they may be the last ones known.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -51,11 +59,11 @@ class PowerHttpFeed:
         accept_zero: bool = False,
         complete: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        late_s: float = 0.0,
+        late: bool = False,
         name: str,
     ) -> None:
         self.name = name
-        self._late_s = late_s
+        self._late = late
         self._timeout_s = timeout_s
         self._requests = requests
         self._shape = shape
@@ -77,7 +85,7 @@ class PowerHttpFeed:
             await self._refresh(now)
         if not self._known and self._present is None:
             raise SourceError(self._fault or "it knows no price of now or later")
-        coming = tuple(each for each in self._known if each.end > now - self._late_s)
+        coming = given_at(self._known, now, late=self._late)
         return Quotes(
             self._currency,
             coming,
@@ -99,7 +107,7 @@ class PowerHttpFeed:
             return f"its price is of {utc(self._present.seen_at)}, not of now"
         if self._known and not coming and self._present is None:
             return f"its prices ended at {utc(self._known[-1].end)}"
-        return holes_text(holes(coming, now - self._late_s)) if self._present is None else ""
+        return holes_text(holes(coming, holes_from(coming, now))) if self._present is None else ""
 
     async def _refresh(self, now: float) -> None:
         if now < self._asked_at and self._present is not None:

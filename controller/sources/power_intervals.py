@@ -108,6 +108,19 @@ def from_starts(
     return tuple(found)
 
 
+def given_at(known: Sequence[Interval], now: float, *, late: bool) -> tuple[Interval, ...]:
+    """Those that hold now or later, and where they are told `late`, those that may still be the last ones known."""
+    if late:
+        return tuple(each for each in known if held_until(each.start, each.end) > now)
+    return tuple(each for each in known if each.end > now)
+
+
+def holes_from(given: Sequence[Interval], now: float) -> float:
+    """From when on what is given should have no holes: from now, or where some have ended, from their end on, unless no other is there yet."""
+    over = [each.end for each in given if each.end <= now]
+    return now if not over or len(over) < len(given) else over[-1]
+
+
 def holes(known: Sequence[Interval], start: float) -> list[tuple[float, float]]:
     """Spans after `start` in which nothing is known though something is known later; `known` as `tidy` gives it."""
     ahead = [each for each in known if each.end > start]

@@ -17,6 +17,8 @@ def test_where_the_oracle_earns_nothing_there_is_no_regret() -> None:
 
 def test_one_week_says_nothing_of_another() -> None:
     assert regret_interval(np.ones(WEEK), np.ones(WEEK), 1) is None
+    assert regret_interval(np.ones(2 * WEEK - 1), np.ones(2 * WEEK - 1), 1) is None
+    assert regret_interval(np.ones(2 * WEEK), np.ones(2 * WEEK), 1) is not None
 
 
 def test_the_same_regret_every_week_is_sure() -> None:

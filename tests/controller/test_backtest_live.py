@@ -67,6 +67,11 @@ def test_it_stops_for_a_spike_and_starts_again_at_once_when_that_is_over() -> No
     assert modes == [1, 1, 0, 0, 1, 1]
 
 
+def test_what_was_recorded_is_believed_however_far_out() -> None:
+    modes, _, _ = run(recorded([50.0] * 40 + [17_500.0, 17_500.0, -1_500.0, 20.0], warm_up=38))
+    assert modes == [1, 1, 0, 0, 1, 1]
+
+
 def test_without_the_price_that_begins_it_does_so_a_quarter_hour_later() -> None:
     modes, _, _ = run(recorded([50.0] * 40 + [900.0, 900.0, 20.0, 20.0, 20.0], warm_up=38), B)
     assert modes[:4] == [1, 1, 1, 0]

@@ -22,8 +22,18 @@ def test_no_path_earns_more_as_trying_all_of_them_shows() -> None:
 def test_after_a_gap_it_may_begin_as_it_likes() -> None:
     machine, told = fleet(), prices([300.0, np.nan, 20.0])
     (path,) = best_paths([machine], told)
-    assert path.tolist() == [[0, 0, 1]]
+    assert path.tolist() == [[0, 1, 1]]
     assert list(stretches(told.counts)) == [(0, 1), (2, 3)]
+
+
+def test_a_start_within_a_gap_costs_the_oracle_nothing_as_it_costs_no_one() -> None:
+    machine, told = fleet(restart_s=3000.0), prices([np.nan, 300.0, np.nan, np.nan, 60.0])
+    best = earned(machine.unit, best_paths([machine], told)[0], told)
+    ((capped,), bound_usd) = best_paths_within([machine], told, 100.0)
+    assert best.starts == 0
+    assert best.usd == pytest.approx(earned(machine.unit, capped, told).usd) == pytest.approx(bound_usd)
+    all_paths = [np.array([each], dtype=np.uint8) for each in itertools.product(range(2), repeat=5)]
+    assert best.usd == pytest.approx(max(earned(machine.unit, path, told).usd for path in all_paths))
 
 
 def test_minimum_times_bind_the_oracle_too() -> None:

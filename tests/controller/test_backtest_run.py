@@ -55,8 +55,15 @@ def test_under_a_cap_the_site_is_judged_as_one() -> None:
     assert isinstance(bound, float)
     assert whole[Policy.ORACLE].usd <= bound + 1e-9
     for policy, found in whole.items():
-        assert found.drawn_kw.max() <= 7.0 or policy is Policy.HASHMILL
+        assert found.drawn_kw.max() <= 7.0
         assert found.usd == pytest.approx(sum(each.policies[policy].usd for each in result.fleets))
+
+
+def test_under_a_cap_one_fleet_is_the_whole_site() -> None:
+    result = backtest(recorded(wild(1, 34), warm_up=30), [fleet(20.0, count=2)], asked(Sees.A, cap_kw=4.0))
+    assert result.together is not None
+    for policy, found in result.fleets[0].policies.items():
+        assert found.regret == result.together.policies[policy].regret is not None
 
 
 def test_progress_rises_to_the_end() -> None:

@@ -144,3 +144,11 @@ def test_a_period_without_prices_is_refused_with_what_there_is() -> None:
     power, hashprice = series("2025-01-01", 900, [20.0] * 96), series("2025-01-01", 86400, [50.0])
     with pytest.raises(PeriodError, match="from 2025-01-01T00:00:00Z to 2025-01-02T00:00:00Z"):
         read(power, None, hashprice, start=datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+
+
+def test_a_period_in_which_nothing_counts_is_refused() -> None:
+    power = series("2025-01-01", 900, [20.0] * 3 * 96)
+    hashprice = series("2025-01-01", 86400, [50.0, 50.0, 50.0], gap_at=1)
+    day = datetime(2025, 1, 2, tzinfo=UTC).timestamp()
+    with pytest.raises(PeriodError, match="never known together from 2025-01-02T00:00:00Z to 2025-01-03"):
+        read(power, None, hashprice, start=day, stop=day + 86400)

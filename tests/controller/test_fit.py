@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import controller.fit
 from controller.fit import LEAST_DAYS, FitReport, fit
-from controller.fit_value import SETTINGS, FitError
+from controller.fit_value import SETTINGS, FitError, learn
 from controller.model import read_model
 from controller.recorded import Series
 from controller.synthetic import synthetic_market
@@ -52,6 +54,21 @@ def test_facts_say_where_it_comes_from_and_how_well_it_does(both: tuple[bytes, F
     for row in (row for rows in facts["checks"].values() for row in rows):
         assert set(row["regret"]) == set(row["starts"]) == {"fitted", "band", "threshold", "always_on"}
     assert report.notes == ("45 days do not show every season: fit again as the history grows",)
+
+
+def test_what_is_held_out_has_no_say_in_what_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    between: list[object] = []
+
+    def learned(*given: Any, **how: Any) -> Any:
+        between.append(given[2])
+        return learn(*given, **how)
+
+    monkeypatch.setattr(controller.fit, "learn", learned)
+    held_out = MARKET.real_time.starts >= MARKET.real_time.starts[0] + 36 * 86_400
+    for values in (MARKET.real_time.values, np.where(held_out, 900.0, MARKET.real_time.values)):
+        fitted(replace(MARKET.real_time, values=values), None)
+    assert between[0] == between[1] == between[4] == between[5]
+    assert between[2] != between[6]
 
 
 def test_the_same_seed_gives_the_same_bytes(both: tuple[bytes, FitReport]) -> None:

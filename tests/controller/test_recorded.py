@@ -52,6 +52,18 @@ def test_one_day_holds_for_a_day_and_one_interval_says_nothing() -> None:
     ]
 
 
+def test_what_no_market_pays_is_refused() -> None:
+    assert faults(
+        "date,hashprice_usd_per_ph_day\n2026-01-12,0\n2026-01-13,-5\n", "hashprice_usd_per_ph_day"
+    ) == [
+        "p.csv:2: column 'hashprice_usd_per_ph_day': '0' is no hashprice: it must be above zero",
+        "p.csv:3: column 'hashprice_usd_per_ph_day': '-5' is no hashprice: it must be above zero",
+    ]
+    assert faults(hours("20", "-1e6", "20")) == [
+        "p.csv:3: column 'usd_per_mwh': '-1e6' is no market's price of a MWh"
+    ]
+
+
 def test_holes_and_empty_cells_are_gaps_with_a_name() -> None:
     text = hours("20", "", "30", "31") + "2026-01-12T06:00:00Z,40\n2026-01-12T07:00:00Z,41\n"
     series = prices_of(text, "usd_per_mwh", "p.csv")
@@ -174,3 +186,9 @@ def test_a_useless_ladder_is_refused(text: str, model: str | None, problem: str)
     with pytest.raises(RecordedError) as caught:
         modes_of(text, "m.csv", model)
     assert caught.value.problems == (problem,)
+
+
+@pytest.mark.parametrize("rows", ["0,100", "50,0\n50,100"])
+def test_a_mode_that_draws_no_more_than_off_is_refused(rows: str) -> None:
+    with pytest.raises(RecordedError, match=r"'100 TH/s' must draw more than off, (0|50) W"):
+        modes_of(f"watts,th_s\n{rows}\n", "m.csv")

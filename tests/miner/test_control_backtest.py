@@ -1,10 +1,13 @@
 """Histories, model and modes from files, the controller over them, the report into its file."""
 
+import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from controller.recorded import HASHPRICE_USD_PER_PH_DAY, Series
@@ -81,6 +84,43 @@ def test_gaps_are_named_and_noted(options: Options, tmp_path: Path) -> None:
     assert any(note.startswith("3 quarter hours do not count") for note in found["notes"])
 
 
+@pytest.mark.parametrize(
+    ("every_minutes", "sees", "words"),
+    [
+        (60, "A", "holds for 60 minutes .* as soon as the first of them begins"),
+        (60, "B", "holds for 60 minutes .* as soon as the first of them is over"),
+        (5, "A", "prices of 5 minutes were averaged .* --sees B"),
+        (5, "B", None),
+        (15, "A", None),
+    ],
+)
+def test_what_is_known_too_early_of_other_intervals_is_noted(
+    options: Options, tmp_path: Path, every_minutes: int, sees: str, words: str | None
+) -> None:
+    starts = MARKET.real_time.starts[0] + 60.0 * every_minutes * np.arange(2880 // every_minutes)
+    (tmp_path / "power.csv").write_text(csv_of(Series(starts, np.full(len(starts), 30.0), 0.0)))
+    notes = run(replace(options, sees=sees, until="2024-01-02T01:00:00Z"))["notes"]
+    assert [bool(re.search(words, note)) for note in notes] == [True] if words else notes == []
+
+
+def test_prices_that_no_daemon_believes_by_itself_are_believed_and_noted(
+    options: Options, tmp_path: Path
+) -> None:
+    values = MARKET.real_time.values.copy()
+    values[100:102] = 15_000.0
+    (tmp_path / "power.csv").write_text(csv_of(replace(MARKET.real_time, values=values)))
+    found = run(options)
+    assert found["notes"][0].startswith("2 quarter hours cost less than -1 or more than 10 USD/kWh")
+    assert found["results"]["21.5"]["hashmill"]["usd"] > 0
+
+
+def test_a_file_that_settles_as_if_day_ahead_is_noted(options: Options) -> None:
+    found = run(replace(options, settles="day-ahead", day_ahead=None, until="2024-01-02T01:00:00Z"))
+    assert found["notes"] == [
+        "without --day-ahead the prices of --power are taken for those published the day before"
+    ]
+
+
 def test_the_page_is_written_where_it_is_wanted(options: Options, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page = tmp_path / "page.html"
@@ -93,6 +133,14 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_run(
 ) -> None:
     with pytest.raises(FileRefusedError, match="no file's name"):
         run(options, tmp_path / "nowhere" / "page.html")
+
+
+def test_a_page_never_takes_the_place_of_what_is_read(options: Options) -> None:
+    assert options.power is not None
+    before = options.power.read_text()
+    with pytest.raises(FileRefusedError, match="another name"):
+        run(options, options.power)
+    assert options.power.read_text() == before
 
 
 def test_without_matplotlib_a_page_is_refused_with_what_to_install(
@@ -108,8 +156,18 @@ def test_without_matplotlib_a_page_is_refused_with_what_to_install(
     [
         ({"power": None}, "--power and --hashprice"),
         ({"since": "yesterday"}, "--from: .*2024-01-31"),
+        ({"since": "2024-01-02T00:00"}, "--from: .* is not in UTC"),
         ({"since": "2031-01-01", "until": None}, "--from and --to: nothing to judge"),
         ({"published": "noon"}, "--published noon"),
+        ({"published": "13:30+05:00"}, "in --time-zone"),
+        ({"time_zone": "America"}, "--time-zone America: no such zone"),
+        ({"adder_usd_per_mwh": math.nan}, "--adder-usd-per-mwh nan"),
+        ({"adder_usd_per_mwh": math.inf}, "--adder-usd-per-mwh inf"),
+        ({"restart_minutes": math.inf}, "--restart-minutes inf"),
+        ({"j_per_th": (21.5, math.nan)}, "--j-per-th nan"),
+        ({"j_per_th": (0.0,)}, "--j-per-th 0: must be above zero"),
+        ({"j_per_th": (-5.0,)}, "--j-per-th -5: must be above zero"),
+        ({"cap_kw": 0.0}, "--cap-kw 0: must be above zero"),
         ({"time_zone": "Mars/Base"}, "--time-zone Mars/Base"),
         ({"j_per_th": (21.5, 21.5)}, "21.5 is given more than once"),
         ({"modes_model": "S19"}, "--modes names"),
@@ -137,6 +195,17 @@ def test_a_file_with_several_models_says_how_to_choose_one(options: Options, tmp
     modes.write_text("model,watts,th_s\na,1850,76\nb,2970,100\n")
     with pytest.raises(FileRefusedError, match="--modes-model"):
         run(replace(options, modes=modes, j_per_th=()))
+    modes.write_text("watts,th_s\n")
+    with pytest.raises(FileRefusedError) as caught:
+        run(replace(options, modes=modes, j_per_th=()))
+    assert "--modes-model" not in str(caught.value)
+
+
+def test_a_period_that_goes_beyond_the_prices_is_noted(options: Options) -> None:
+    found = run(replace(options, since="2023-01-01", until="2024-01-01T01:00:00Z"))
+    assert found["notes"] == ["prices are known from 2024-01-01T00:00:00Z on only, not from --from on"]
+    found = run(replace(options, since="2024-01-03T23:00:00Z", until="2030-01-01"))
+    assert found["notes"] == ["prices are known until 2024-01-04T00:00:00Z only, not until --to"]
 
 
 def test_it_plans_as_far_as_live_where_that_can_matter(options: Options) -> None:

@@ -27,6 +27,7 @@ def test_each_policy_has_a_line_with_money_regret_starts_and_uptime(
     text = told(capsys, result())
     assert "decisions see the price of the quarter hour that begins (A)" in text
     assert "25 USD/MWh on top, fee 2 %" in text
+    assert "504 of 504 hours count" in text
     for policy in ("hashmill", "always_on", "oracle"):
         (line,) = [each for each in text.splitlines() if each.strip().startswith(policy)]
         assert "%" in line
@@ -40,6 +41,12 @@ def test_gaps_are_named_and_many_are_counted(capsys: pytest.CaptureFixture[str])
     assert "gap 9" in text
     assert "gap 10" not in text
     assert "and 2 more" in text
+
+
+def test_less_than_an_hour_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    found = result()
+    found["period"].update(hours=1.25, counted_hours=0.25)
+    assert "0.25 of 1.25 hours count" in told(capsys, found)
 
 
 def test_a_ladder_shows_what_each_mode_earns_alone(capsys: pytest.CaptureFixture[str]) -> None:
