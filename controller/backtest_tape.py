@@ -89,7 +89,11 @@ def recorded(  # noqa: PLR0913 - each by its name
         day_ahead_known_from=_published(first, count + _BEYOND, published, zone),
         gross_hashprice_usd_per_ph_day=gross,
         settles=settles,
-        gaps=(*paid.gaps, *(() if ahead is None or ahead is paid else ahead.gaps), *hashprice.gaps),
+        gaps=tuple(
+            gap
+            for series in dict.fromkeys((paid, paid if ahead is None else ahead, hashprice))
+            for gap in series.gaps_within((first + warm_up) * QUARTER_S, (first + count) * QUARTER_S)
+        ),
     )
 
 

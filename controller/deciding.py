@@ -165,7 +165,7 @@ def seen_ticks(
     coming = tuple(tick for tick in prices if tick.valid_from > now)
     following = coming[0].valid_from if coming else math.inf
     until = min(held_until(last.valid_from, last.valid_to), (quarter_of(now) + 1) * QUARTER_S, following)
-    held = replace(last, valid_from=last.valid_to, valid_to=max(until, math.nextafter(last.valid_to, math.inf)))
+    held = replace(last, valid_from=last.valid_to, valid_to=until)
     return {**ticks, POWER: (held, *coming)}
 
 

@@ -53,13 +53,27 @@ class RecordedError(ValueError):
 class Series:
     """Values by time: `values[i]` holds from `starts[i]` (UTC unix seconds, rising) until the next row, for `step_s` at most.
 
-    `gaps` names the holes between rows, for a person.
+    `name` says where they come from, for a person.
     """
 
     starts: NDArray[np.float64]
     values: NDArray[np.float64]
     step_s: float
-    gaps: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The holes between rows, each as a sentence."""
+        return self.gaps_within(-math.inf, math.inf)
+
+    def gaps_within(self, start: float, stop: float) -> tuple[str, ...]:
+        """Those holes between rows that reach into [start, stop)."""
+        begins, ends = self.starts[:-1] + self.step_s, self.starts[1:]
+        holes = np.flatnonzero((ends > begins) & (begins < stop) & (ends > start))
+        return tuple(
+            f"{self.name}: nothing from {utc(begin)} to {utc(end)} ({end - begin:g} s)"
+            for begin, end in zip(begins[holes].tolist(), ends[holes].tolist(), strict=True)
+        )
 
     @property
     def end(self) -> float:
@@ -72,9 +86,9 @@ class Series:
         return ends
 
     def between(self, start: float, stop: float) -> Series:
-        """The rows that begin at `start` or later and before `stop`; the gaps stay as they are."""
+        """The rows that begin at `start` or later and before `stop`."""
         kept = (self.starts >= start) & (self.starts < stop)
-        return Series(self.starts[kept], self.values[kept], self.step_s, self.gaps)
+        return Series(self.starts[kept], self.values[kept], self.step_s, self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +144,7 @@ def prices_of(text: str, column: str, name: str) -> Series:
     if not known:
         table.refuse(1, f"column {column!r} has no values")
     starts, values = np.array(known, dtype=np.float64).T.copy()
-    return Series(starts, values, step_s, _gaps(known, step_s, name))
+    return Series(starts, values, step_s, name)
 
 
 def modes_of(text: str, name: str, model: str | None = None) -> PowerCurve:
@@ -309,12 +323,3 @@ def _split(
         parts = int(step / step_s) if step in usual and step in neighbours and step % step_s == 0 else 1
         found.extend((at + part * step_s, value) for part in range(max(parts, 1)))
     return found
-
-
-def _gaps(rows: Sequence[tuple[float, float]], step_s: float, name: str) -> tuple[str, ...]:
-    """The holes between rows that are further apart than the usual step, each as a sentence."""
-    return tuple(
-        f"{name}: nothing from {utc(at + step_s)} to {utc(later)} ({later - at - step_s:g} s)"
-        for (at, _), (later, _) in pairwise(rows)
-        if later - at > step_s
-    )

@@ -330,24 +330,25 @@ def _from_now(
     cost: NDArray[np.float64],
     sees: Sees,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """What being on is worth now, as a share of its cost, and the prices of a quarter hour at which a block stops and starts.
+    """What being on is worth now, as a share of its cost, and the prices at which a block stops and starts.
 
-    Through the slots whose prices are known it is reckoned back. Blocks that cost nothing go by the price alone.
+    Through the slots whose prices are known it is reckoned back: the prices are those of what is left of this quarter hour. Blocks that cost nothing go by the price alone.
     """
     first, is_open = known[0], sees is Sees.B
     breakeven = _usd_per_th_hour(first) * ladders.th_s / ladders.kw
     is_free = cost == 0.0
     each = np.where(is_free, math.nan, cost)
+    hours = _HOURS if is_open and len(known) == 1 else first.duration_s / SECONDS_PER_HOUR
     if is_open and len(known) == 1:
         on_ratio = ratio
-        stop = first.power_usd_per_kwh + each * ratio / _HOURS
+        stop = first.power_usd_per_kwh + each * ratio / hours
     else:
         later = ratio.clip(0.0, 1.0)
         for slot in reversed(known[1 : len(known) - is_open]):
             later = (_earned(ladders, slot) / each + later).clip(0.0, 1.0)
         on_ratio = _earned(ladders, first) / each + later
-        stop = breakeven + each * later / _HOURS
-    start = stop - each / _HOURS
+        stop = breakeven + each * later / hours
+    start = stop - each / hours
     if is_free.any():
         pays = np.where(breakeven > first.power_usd_per_kwh, math.inf, -math.inf)
         on_ratio, stop, start = (

@@ -68,7 +68,9 @@ MinOnOption = Annotated[float, _option("min-on-minutes", "Runs for so long at le
 MinOffOption = Annotated[float, _option("min-off-minutes", "Stays off for so long at least.", min=0)]
 AdderOption = Annotated[float, _option("adder-usd-per-mwh", "What comes on top of the market's price.")]
 FeeOption = Annotated[float, _option("fee", "The pool's, a fraction: 0.02 is 2 %.", min=0, max=0.99)]
-DeadBandOption = Annotated[float, _option("dead-band", "The controller's dead_band_ratio.", min=0, max=0.99)]
+DeadBandOption = Annotated[
+    float, _option("dead-band", "dead_band_ratio, for prices known ahead.", min=0, max=0.99)
+]
 CapOption = Annotated[float | None, _option("cap-kw", "What all classes together may draw.", min=0)]
 HorizonOption = Annotated[
     float | None,

@@ -17,7 +17,7 @@ from controller.backtest_live import BacktestError
 from controller.backtest_parallel import WorkerError, backtest_in_parallel
 from controller.backtest_tape import PeriodError, recorded
 from controller.loop import LoopConfig
-from controller.model import ModelError, read_model
+from controller.model import Model, ModelError, read_model
 from controller.plots import PlotError
 from controller.recorded import (
     HASHPRICE_USD_PER_PH_DAY,
@@ -27,6 +27,7 @@ from controller.recorded import (
     RecordedError,
     Series,
     modes_of,
+    parse_moment,
     prices_of,
     utc,
 )
@@ -124,7 +125,14 @@ def backtest_files(
             _write(report, report_html(result))
     except (BacktestError, WorkerError, PlotError) as error:
         raise BacktestFailedError(str(error)) from error
-    return {**document(result), "notes": [*_notes_on_prices(options, histories[0]), *_notes(result)]}
+    return {
+        **document(result),
+        "notes": [
+            *_notes_on_prices(options, histories[0]),
+            *_notes_on_model(asked.model, tape),
+            *_notes(result),
+        ],
+    }
 
 
 def _asked(options: Options) -> Asked:
@@ -267,6 +275,25 @@ def _notes_on_prices(options: Options, power: Series) -> list[str]:
     else:
         return []
     return [found]
+
+
+def _notes_on_model(model: Model | None, tape: Recorded) -> list[str]:
+    """Whether the model was fitted on days that it is judged on."""
+    if model is None:
+        return []
+    told = [str(model.facts.get(name)) for name in ("from", "until")]
+    try:
+        first, after = map(parse_moment, told)
+    except ValueError:  # another writer's
+        return []
+    judged = tape.starts[tape.warm_up :]
+    if first > judged[-1] or after <= judged[0]:
+        return []
+    seen = (
+        f"the model was fitted on {model.facts.get('market')}, {told[0]:.10} to {told[1]:.10}: if that is this market it has "
+        "seen days that it is judged on; judge by others"
+    )
+    return [seen]
 
 
 def _notes(result: BacktestResult) -> list[str]:

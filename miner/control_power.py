@@ -34,7 +34,6 @@ FIXED = "configuration"
 FALLBACK = "fallback"
 DAY_S = 86_400.0
 SECONDS_PER_MINUTE = 60.0
-QUARTER_S = 900.0
 
 
 def power_source(
@@ -48,24 +47,28 @@ def power_source(
     """Every source of [power] as one, the best first; None where there is none.
 
     `rate` tells what currencies are worth; `max_age_s` is how long a price of the moment counts. With `real_time` prices by interval may
-    come when their time is over. Raises OSError or ValueError for a file with a key or holidays that cannot be read.
+    come when their time is over, and the fallback is none of the prices to come. Raises OSError or ValueError for a file with a key or holidays that cannot be read.
     """
     horizon_s = horizon_hours * 3600 + DAY_S / 2
-    late_s = QUARTER_S if real_time is not None and real_time.sees == "B" else 0.0
+    late = real_time is not None
+    sees_ended = real_time is not None and real_time.sees == "B"
     own_every_s = DAY_AHEAD_S if real_time is None else REAL_TIME_S
     made: dict[str, list[PowerFeed]] = {
-        "http": [*_http(power, power.http, own_every_s, late_s)],
-        "file": [*_file(power.file, late_s)],
+        "http": [*_http(power, power.http, own_every_s, late=late)],
+        "file": [*_file(power.file, late=late)],
         "schedule": [*_schedule(power, horizon_s)],
     }
     feeds = [feed for kind in power.order for feed in made[kind]]
     if power.usd_per_kwh is not None:
         feeds.append(FixedFeed(power.usd_per_kwh, name=FIXED))
+    fallback: PowerFeed | None = None
     if power.fallback_usd_per_kwh is not None:
-        feeds.append(FixedFeed(power.fallback_usd_per_kwh, complete=True, name=FALLBACK))
-    if not feeds:
+        fallback = FixedFeed(power.fallback_usd_per_kwh, complete=True, name=FALLBACK)
+        if real_time is None:  # what stands in for prices to come is not what a real-time market will cost
+            feeds, fallback = [*feeds, fallback], None
+    if not feeds and fallback is None:
         return None
-    return PowerSource(feeds, late_s=late_s, **_terms(power, rate, max_age_s, horizon_s))
+    return PowerSource(feeds, fallback=fallback, late=sees_ended, **_terms(power, rate, max_age_s, horizon_s))
 
 
 def day_ahead_source(
@@ -147,23 +150,24 @@ def _schedule(power: PowerConfig, horizon_s: float) -> Iterator[PowerFeed]:
         yield ScheduleFeed(_tariff(power, power.schedule), currency=power.currency, horizon_s=horizon_s)
 
 
-def _file(file: PowerFileConfig | None, late_s: float = 0.0) -> Iterator[PowerFeed]:
+def _file(file: PowerFileConfig | None, *, late: bool = False) -> Iterator[PowerFeed]:
     if file is not None:
         unit = price_unit(file.unit) if file.unit else None
-        yield FileFeed(file.path, unit=unit, complete=file.complete, late_s=late_s)
+        yield FileFeed(file.path, unit=unit, complete=file.complete, late=late)
 
 
 def _http(
     power: PowerConfig,
     feeds: Sequence[PowerHttpConfig],
     own_every_s: float = DAY_AHEAD_S,
-    late_s: float = 0.0,
+    *,
+    late: bool = False,
 ) -> Iterator[PowerFeed]:
     for feed in feeds:
-        yield _preset(feed, late_s) if feed.preset else _own(power, feed, own_every_s, late_s)
+        yield _preset(feed, late=late) if feed.preset else _own(power, feed, own_every_s, late=late)
 
 
-def _preset(feed: PowerHttpConfig, late_s: float) -> PowerHttpFeed:
+def _preset(feed: PowerHttpConfig, *, late: bool) -> PowerHttpFeed:
     """A public feed by name."""
     preset = PRESETS[feed.preset or ""]
     settings = FeedSettings(
@@ -178,11 +182,11 @@ def _preset(feed: PowerHttpConfig, late_s: float) -> PowerHttpFeed:
         return [ask.with_headers(headers) for ask in preset.requests(settings, now)]
 
     return _made(
-        feed, requests, preset.shape, settings.area, preset.every_s, late_s, complete=preset.complete
+        feed, requests, preset.shape, settings.area, preset.every_s, late=late, complete=preset.complete
     )
 
 
-def _own(power: PowerConfig, feed: PowerHttpConfig, every_s: float, late_s: float) -> PowerHttpFeed:
+def _own(power: PowerConfig, feed: PowerHttpConfig, every_s: float, *, late: bool) -> PowerHttpFeed:
     """Any other server; `every_s` is how often one that tells prices by interval is asked."""
     headers = tuple(request_headers(feed).items())
     unit = price_unit(feed.unit) if feed.unit else None
@@ -203,7 +207,9 @@ def _own(power: PowerConfig, feed: PowerHttpConfig, every_s: float, late_s: floa
     def requests(now: float) -> list[Ask]:
         return [Ask(filled(feed.url or "", now, zone), headers=headers)]
 
-    return _made(feed, requests, shape, "", every_s if by_interval else REAL_TIME_S, late_s, complete=False)
+    return _made(
+        feed, requests, shape, "", every_s if by_interval else REAL_TIME_S, late=late, complete=False
+    )
 
 
 def _made(
@@ -212,8 +218,8 @@ def _made(
     shape: Shape,
     area: str,
     every_s: float,
-    late_s: float,
     *,
+    late: bool,
     complete: bool,
 ) -> PowerHttpFeed:
     return PowerHttpFeed(
@@ -224,6 +230,6 @@ def _made(
         accept_zero=feed.accept_zero,
         complete=complete if feed.complete is None else feed.complete,
         timeout_s=feed.timeout_s,
-        late_s=late_s,
+        late=late,
         name=label(feed),
     )

@@ -8,6 +8,7 @@ from controller.hashprice import Earned
 from controller.loop import LoopConfig
 from controller.policy import PolicyConfig, SiteConfig
 from controller.sources.tape import TapeError, TapeSource, load_tape
+from controller.ticks import POWER
 from controller.units import Mode, PowerCurve, Unit
 from controller.validate import MAINNET_RULES, TEST_CHAIN_RULES, SeriesRule
 from miner.config import Config
@@ -80,6 +81,12 @@ def played_tape(config: Config, now: float) -> PlayedTape | None:
         tape = load_tape(config.tape.file)
     except (TapeError, OSError) as error:
         raise TapeRefusedError(str(error)) from error
+    real_time = config.controller.real_time
+    if real_time is not None and real_time.sees == "B" and POWER in tape.series:
+        raise TapeRefusedError(
+            f'{config.tape.file}: a tape tells the power price of a quarter hour when it begins, and [controller.real_time] sees = "B" is for prices told '
+            'when they are over: write sees = "A", or leave the price out of the tape'
+        )
     try:
         return TapeSource(
             tape,

@@ -39,7 +39,7 @@ def backtest(result: Mapping[str, Any], policies: Mapping[str, str]) -> Iterator
         yield _table(result["together"], policies)
     gaps = result["gaps"]
     if gaps:
-        yield Text(f"\n{len(gaps)} gaps: their hours do not count", "bold")
+        yield Text(f"\n{len(gaps)} gaps: hours without a price do not count", "bold")
         yield from gaps[:MOST_GAPS]
         if len(gaps) > MOST_GAPS:
             yield f"and {len(gaps) - MOST_GAPS} more; --json names all"

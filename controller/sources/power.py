@@ -14,10 +14,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from controller.recent import held_until
 from controller.sources.base import Closing, SourceError
 from controller.sources.power_intervals import utc
 from controller.sources.power_terms import Terms, all_in
-from controller.sources.power_timeline import Piece, Quotes, TickMemory, pieces_of, ranked, restored
+from controller.sources.power_timeline import (
+    Piece,
+    Quotes,
+    TickMemory,
+    knows,
+    last_of,
+    pieces_of,
+    ranked,
+    restored,
+)
 from controller.ticks import POWER
 
 if TYPE_CHECKING:
@@ -31,6 +41,8 @@ log = logging.getLogger(__name__)
 USD: Final = "USD"
 DAY_S: Final = 86_400.0
 DEFAULT_HORIZON_S: Final = 2 * DAY_S
+WAITED_S: Final = 300.0
+"""When its prices ended so lately, a feed is just about to tell the next: that is no time for a fallback."""
 FEED_LIMIT_S: Final = 9.0
 """A feed is waited for this long: a little less than the controller waits for the source."""
 
@@ -97,8 +109,9 @@ class PowerSource:
 
     `rate` tells what other currencies are worth; each time it moves all coming prices are news, so it had better move in steps
     (`Rates.steady`). `max_age_s` is how long a price without an interval counts; `series` what the ticks tell, the price that is paid unless
-    said otherwise. Where prices by interval are told when they are over, they are given for another `late_s`. A feed that fails is logged
-    once, and again when it is well; only when no feed gives anything does `read` raise.
+    said otherwise. Where prices by interval are told `late`, when they are over, the last one is given for as long as it may stand for the next, and
+    feeds after its own wait. `fallback` is heard where no other feed knows a price of now, and never for later ones, nor in the moments between two prices. A feed that fails is
+    logged once, and again when it is well; only when no feed gives anything does `read` raise.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -110,7 +123,8 @@ class PowerSource:
         adder: Adder | None = None,
         max_age_s: float = 1800.0,
         horizon_s: float = DEFAULT_HORIZON_S,
-        late_s: float = 0.0,
+        late: bool = False,
+        fallback: PowerFeed | None = None,
         name: str = "power",
         series: str = POWER,
     ) -> None:
@@ -122,12 +136,14 @@ class PowerSource:
         self._adder = adder or Adder()
         self._max_age_s = max_age_s
         self._horizon_s = horizon_s
-        self._late_s = late_s
+        self._late = late
+        self._fallback = fallback
         self._memory = TickMemory(series)
         self._track: _AdderTrack | None = None
         self._before: dict[str, _Told] = {}
         """By feed what an earlier run knew of it, until it was heard; of one that adds to what it said, for longer."""
         self._problems: dict[str, str] = {}
+        self._last: Piece | None = None
 
     @property
     def problems(self) -> dict[str, str]:
@@ -136,7 +152,7 @@ class PowerSource:
 
     def restore(self, ticks: Iterable[Tick]) -> None:
         """Go on from what an earlier run gave: it stands for each feed until that is heard, or until it ends."""
-        names = {feed.name for feed in self._feeds}
+        names = {feed.name for feed in (*self._feeds, self._fallback) if feed is not None}
         mine = [tick for tick in ticks if tick.series == self._series and tick.source in names]
         self._before = restored(mine, self._max_age_s)
         self._memory.restore(mine)
@@ -147,21 +163,31 @@ class PowerSource:
         heard = await asyncio.gather(*(self._hear(feed, track, now) for feed in self._feeds))
         good = [pieces for pieces in heard if pieces is not None]
         is_whole = len(good) == len(heard)
-        good, at = self._as_of(good, now)
-        merged = ranked(good, at, self._max_age_s)
-        if not merged and self._problems:
+        last: Piece | None = None
+        if self._late:
+            count, last = last_of(good, now, self._max_age_s)
+            good = good[:count]
+            kept = self._last
+            if last is None and kept is not None and now < held_until(kept.start, kept.end):
+                last = None if any(knows(*each, now, self._max_age_s) for each in good) else kept
+            self._last = last
+        if last is None and self._fallback is not None:
+            good += await self._in_need(self._fallback, good, track, now)
+        merged = ranked(good, now, self._max_age_s)
+        if not merged and last is None and self._problems:
             raise SourceError("; ".join(f"{name}: {why}" for name, why in self._problems.items()))
-        return self._memory.ticks(merged, at, whole=is_whole)
+        return self._memory.ticks(merged, now, whole=is_whole, last=last)
 
-    def _as_of(self, feeds: list[_Told], now: float) -> tuple[list[_Told], float]:
-        """The feeds and the time they are read as of: `late_s` ago where one tells prices when they are over, and then it alone."""
-        at = now - self._late_s
-        for settled, present in feeds if self._late_s else ():
-            if any(piece.start <= at < piece.end for piece in settled):
-                return [(settled, [])], at
-            if present:
-                break
-        return feeds, now
+    async def _in_need(
+        self, fallback: PowerFeed, feeds: Sequence[_Told], track: _AdderTrack, now: float
+    ) -> list[_Told]:
+        """What the fallback tells, where none of the feeds knows a price of now."""
+        if any(knows(*each, now, self._max_age_s) for each in feeds):
+            return []
+        if any(now - WAITED_S < piece.end <= now for settled, _ in feeds for piece in settled):
+            return []
+        told = await self._hear(fallback, track, now)
+        return [] if told is None else [told]
 
     async def close(self) -> None:
         """End the connections that feeds keep open."""
@@ -207,9 +233,13 @@ class PowerSource:
         """What an earlier run knew of a feed and still holds, or will."""
         if name not in self._before:
             return None
-        told_from = now - self._late_s
         settled, present = (
-            [piece for piece in kind if piece.end > told_from] for kind in self._before.pop(name)
+            [
+                piece
+                for piece in kind
+                if (held_until(piece.start, piece.end) if self._late else piece.end) > now
+            ]
+            for kind in self._before.pop(name)
         )
         if not settled and not present:
             return None

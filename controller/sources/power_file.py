@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.sources.base import SourceError
 from controller.sources.own_thread import OwnThread
-from controller.sources.power_intervals import given_at, holes, holes_from, holes_text
+from controller.sources.power_intervals import given_at, holes, holes_text
 from controller.sources.power_table import PriceTable, TableError, read_table
 from controller.sources.power_timeline import Quotes
 from controller.sources.regular_file import Stamp, opened
@@ -62,7 +62,7 @@ class FileFeed:
         if not problem and not coming:
             problem = f"{self._path}: all of its prices are of the past"
         if not problem:
-            problem = holes_text(holes(coming, holes_from(coming, now)))
+            problem = holes_text(holes(coming, now))
         return Quotes(self._table.currency, coming, complete=self._complete, problem=problem)
 
     def _look(self, now: float) -> str:

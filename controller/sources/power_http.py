@@ -15,7 +15,6 @@ from controller.sources.power_intervals import (
     Interval,
     given_at,
     holes,
-    holes_from,
     holes_text,
     tidy,
     utc,
@@ -107,7 +106,7 @@ class PowerHttpFeed:
             return f"its price is of {utc(self._present.seen_at)}, not of now"
         if self._known and not coming and self._present is None:
             return f"its prices ended at {utc(self._known[-1].end)}"
-        return holes_text(holes(coming, holes_from(coming, now))) if self._present is None else ""
+        return holes_text(holes(coming, now)) if self._present is None else ""
 
     async def _refresh(self, now: float) -> None:
         if now < self._asked_at and self._present is not None:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from controller.recent import held_until
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -113,12 +115,6 @@ def given_at(known: Sequence[Interval], now: float, *, late: bool) -> tuple[Inte
     if late:
         return tuple(each for each in known if held_until(each.start, each.end) > now)
     return tuple(each for each in known if each.end > now)
-
-
-def holes_from(given: Sequence[Interval], now: float) -> float:
-    """From when on what is given should have no holes: from now, or where some have ended, from their end on, unless no other is there yet."""
-    over = [each.end for each in given if each.end <= now]
-    return now if not over or len(over) < len(given) else over[-1]
 
 
 def holes(known: Sequence[Interval], start: float) -> list[tuple[float, float]]:

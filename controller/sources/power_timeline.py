@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from controller.recent import QUARTER_S, held_until
 from controller.sources.power_intervals import Interval, overlaid
 from controller.ticks import POWER, UNITS, Tick
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 MOST_TICKS: Final = 1_900
 """Ticks given at once: what the controller's book has room for."""
-QUARTER_S: Final = 900.0
 _WITHDRAWN_S: Final = 0.001
 
 
@@ -125,6 +125,32 @@ def ranked(
     return merged
 
 
+def last_of(
+    feeds: Sequence[tuple[Sequence[Piece], Sequence[Piece]]], now: float, max_age_s: float
+) -> tuple[int, Piece | None]:
+    """How many of the feeds count where the first of them tells prices when they are over, and the one that stands for those not told yet.
+
+    The first feed that knows a price of now, or had one lately, is the last that counts; None where it is of now.
+    """
+    for count, (settled, present) in enumerate(feeds, start=1):
+        if knows(settled, present, now, max_age_s):
+            return len(feeds), None
+        over = [each for each in settled if each.end <= now < held_until(each.start, each.end)]
+        if over:
+            return count, max(over, key=lambda each: each.end)
+    return len(feeds), None
+
+
+def knows(settled: Sequence[Piece], present: Sequence[Piece], now: float, max_age_s: float) -> bool:
+    """Whether a feed with these pieces knows the price of now."""
+    return any(each.start <= now < each.end for each in settled) or any(
+        each.start <= now < each.end
+        and each.seen_at is not None
+        and now < young_until(each.seen_at, max_age_s)
+        for each in present
+    )
+
+
 def young_until(seen_at: float, max_age_s: float) -> float:
     """How long a price of the moment counts before lower feeds; at quarters of an hour, so that not each look moves it."""
     until = seen_at + max_age_s
@@ -184,8 +210,13 @@ class TickMemory:
         """Go on from what an earlier run gave."""
         self._given = {tick.valid_from: tick for tick in ticks}
 
-    def ticks(self, pieces: Sequence[Piece], now: float, *, whole: bool = True) -> list[Tick]:
-        """All ticks from `now` on; `whole` says that every feed was heard, so that what no longer comes is withdrawn."""
+    def ticks(
+        self, pieces: Sequence[Piece], now: float, *, whole: bool = True, last: Piece | None = None
+    ) -> list[Tick]:
+        """All ticks from `now` on; `whole` says that every feed was heard, so that what no longer comes is withdrawn.
+
+        `last` is a price that ended and stands for those not told yet: what another feed gave in its stead meanwhile is withdrawn wholly.
+        """
         begun = max((start for start in self._given if start <= now), default=now)
         holding = self._given.get(begun)
         coming = sorted(start for start in self._given if start > now)
@@ -200,6 +231,13 @@ class TickMemory:
             ends = [*starts[1:], piece.end]
             found += [self._tick(piece, *span, now) for span in zip(starts, ends, strict=True)]
         found = found[:MOST_TICKS]
+        if last is not None:
+            found += [
+                replace(tick, valid_to=start + _WITHDRAWN_S, observed_at=now)
+                for start, tick in self._given.items()
+                if last.start < start <= now < tick.valid_to
+            ]
+            found.append(self._tick(last, last.start, last.end, now))
         if whole:
             found += self._withdrawn(found, begun, now)
         missing = {start: tick for start, tick in self._given.items() if start >= begun}

@@ -35,7 +35,7 @@ def spans(ticks: Mapping[str, tuple[Tick, ...]], series: str) -> list[tuple[floa
 def series(first: str, step_s: float, values: list[float], gap_at: int | None = None) -> Series:
     at = datetime.fromisoformat(first).replace(tzinfo=UTC).timestamp() + step_s * np.arange(len(values))
     kept = np.arange(len(values)) != gap_at
-    return Series(at[kept], np.array(values, dtype=float)[kept], step_s, () if gap_at is None else ("a gap",))
+    return Series(at[kept], np.array(values, dtype=float)[kept], step_s, "p.csv")
 
 
 def test_who_sees_the_price_that_begins_is_told_that_of_now_and_no_later_one() -> None:
@@ -125,8 +125,16 @@ def test_the_period_is_where_power_and_hashprice_are_known() -> None:
 
 def test_gaps_are_named_and_nothing_is_put_into_them() -> None:
     told = read(series("2025-01-01", 900, [20.0] * 96, gap_at=5), None, series("2025-01-01", 86400, [50.0]))
-    assert told.gaps == ("a gap",)
+    assert told.gaps == ("p.csv: nothing from 2025-01-01T01:15:00Z to 2025-01-01T01:30:00Z (900 s)",)
     assert np.flatnonzero(np.isnan(told.power_usd_per_kwh)).tolist() == [5]
+
+
+def test_gaps_outside_of_the_period_are_not_told() -> None:
+    power = series("2025-01-01", 900, [20.0] * 3 * 96, gap_at=5)
+    later = datetime(2025, 1, 2, tzinfo=UTC).timestamp()
+    told = read(power, None, series("2025-01-01", 86400, [50.0] * 3), start=later)
+    assert told.warm_up == 96
+    assert told.gaps == ()
 
 
 def test_where_day_ahead_settles_its_own_history_is_paid_if_there_is_one() -> None:

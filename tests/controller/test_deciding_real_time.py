@@ -159,9 +159,8 @@ def test_a_minimum_time_off_that_reaches_beyond_is_weighed_by_the_plan(
 def test_known_prices_beyond_two_hours_leave_the_plan_to_itself(sees: Sees) -> None:
     market = Market([ONE], FLAT, RealTime(sees))
     snapshot = market.snapshot(NOW)
-    back = 900 if sees is Sees.B else 0
     for known_s, is_used in ((AHEAD_KNOWN_S, True), (AHEAD_KNOWN_S + 900, False)):
-        ticks = {**snapshot.ticks, POWER: (priced(POWER, 0.05, NOW - 900, NOW + known_s - back),)}
+        ticks = {**snapshot.ticks, POWER: (priced(POWER, 0.05, NOW - 900, NOW + known_s),)}
         view = decide_tick(replace(snapshot, ticks=ticks), {}, market.config)
         assert (view.worth is not None) is is_used
         if not is_used and sees is Sees.A:
@@ -198,31 +197,39 @@ def test_the_dead_band_does_not_come_on_top_of_the_worth(monkeypatch: pytest.Mon
     assert held.to_mode == "full"
 
 
-def test_who_sees_only_the_last_price_decides_as_if_it_held_for_the_quarter_hour_after_its_own() -> None:
-    told = (priced(POWER, 0.1, NOW - 900, NOW), priced(POWER, 0.2, NOW, NOW + 900))
-    seen = seen_ticks({POWER: told}, Sees.B)
-    assert [(each.value, each.valid_from, each.valid_to) for each in seen[POWER]] == [
-        (0.1, NOW, NOW + 900),
-        (0.2, NOW + 900, NOW + 1800),
-    ]
-    assert seen_ticks({POWER: told}, Sees.A) == {POWER: told}
+def spans(ticks: tuple[Tick, ...]) -> list[tuple[float, float, float]]:
+    return [(each.value, each.valid_from, each.valid_to) for each in ticks]
 
 
-def test_a_price_without_an_end_is_known_when_it_begins() -> None:
-    told = (
-        priced(POWER, 0.1, NOW - 300, NOW),
-        priced(POWER, 0.15, NOW, NOW + 300),
-        priced(POWER, 0.2, NOW + 300),
-    )
-    seen = seen_ticks({POWER: told, HASHPRICE: ()}, Sees.B)[POWER]
-    assert seen == told[2:]
-    earlier = seen_ticks(
-        {POWER: (priced(POWER, 0.1, NOW - 900, NOW), priced(POWER, 0.2, NOW + 300))}, Sees.B
-    )[POWER]
-    assert [(each.value, each.valid_from, each.valid_to) for each in earlier] == [
-        (0.1, NOW, NOW + 300),
-        (0.2, NOW + 300, math.inf),
-    ]
+def test_who_sees_only_the_last_price_decides_as_if_it_held_for_the_rest_of_this_quarter_hour() -> None:
+    told = (priced(POWER, 0.1, NOW - 900, NOW), priced(POWER, 0.2, NOW + 1800, NOW + 2700))
+    for late_s in (0, 60, 899):
+        seen = seen_ticks({POWER: told}, Sees.B, NOW + late_s)[POWER]
+        assert spans(seen) == [(0.1, NOW, NOW + 900), (0.2, NOW + 1800, NOW + 2700)]
+    assert seen_ticks({POWER: told}, Sees.A, NOW) == {POWER: told}
+
+
+def test_the_last_price_stands_until_the_next_is_told_and_no_longer_than_feeds_are_late() -> None:
+    for length in (300, 900, 3600):
+        told = (priced(POWER, 0.1, NOW - length, NOW),)
+        until = NOW + max(length, 900) + 1800
+        for at in range(int(NOW), int(until) + 1800, 300):
+            (held,) = seen_ticks({POWER: told}, Sees.B, at)[POWER]
+            assert (held.valid_from, held.holds_at(at)) == (NOW, at < until)
+            assert held.valid_to <= (at // 900 + 1) * 900
+        following = (*told, priced(POWER, 0.2, NOW, NOW + length))
+        (held,) = seen_ticks({POWER: following}, Sees.B, NOW + length)[POWER]
+        assert (held.value, held.valid_from) == (0.2, NOW + length)
+
+
+def test_a_price_in_force_is_known_and_one_that_was_withdrawn_says_nothing() -> None:
+    now_known = {POWER: (priced(POWER, 0.1, NOW - 900, NOW), priced(POWER, 0.2, NOW, NOW + 900))}
+    for at in (NOW, NOW + 899):
+        assert seen_ticks(now_known, Sees.B, at) == now_known
+    moment = {POWER: (priced(POWER, 0.1, NOW - 900, NOW), priced(POWER, 0.2, NOW)), HASHPRICE: ()}
+    assert seen_ticks(moment, Sees.B, NOW + 5) == moment
+    withdrawn = (priced(POWER, 0.1, NOW - 900, NOW), priced(POWER, 9.0, NOW, NOW + 0.001))
+    assert spans(seen_ticks({POWER: withdrawn}, Sees.B, NOW + 60)[POWER]) == [(0.1, NOW, NOW + 900)]
 
 
 def test_what_was_learned_is_what_was_seen() -> None:

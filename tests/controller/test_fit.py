@@ -121,10 +121,10 @@ def test_gaps_are_left_out_and_told() -> None:
     rt = MARKET.real_time
     kept = np.ones(len(rt.starts), np.bool_)
     kept[1000:1100] = kept[2000:2003] = False
-    holed = Series(rt.starts[kept], rt.values[kept], 900.0, ("p.csv: nothing from here to there (90000 s)",))
+    holed = Series(rt.starts[kept], rt.values[kept], 900.0, "p.csv")
     _, report = fitted(holed)
     assert report.facts["quarters"] == 45 * 96 - 103
-    assert any("1 gaps were left out, the first: p.csv: nothing" in note for note in report.notes)
+    assert any("2 gaps were left out, the first: p.csv: nothing" in note for note in report.notes)
 
 
 def test_hours_are_repeated_negative_prices_are_prices() -> None:

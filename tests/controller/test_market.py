@@ -150,16 +150,17 @@ def test_a_live_price_is_confirmed_by_being_seen_again_and_a_scheduled_one_by_it
 
 
 def test_a_power_price_told_by_the_time_it_begins_and_another_that_held_before_are_known_in_time() -> None:
-    def known(since: float, observed_at: float = NOW - 60) -> bool:
+    def known(since: float, observed_at: float = NOW - 60, stop: float = math.inf) -> bool:
         book = ticks(hashprice_usd_per_ph_day=50.0)
-        book[POWER] = (replace(book[POWER][0], valid_from=NOW - 60, observed_at=observed_at),)
+        book[POWER] = (replace(book[POWER][0], valid_from=NOW - 60, valid_to=stop, observed_at=observed_at),)
         book[HASHPRICE] = (replace(book[HASHPRICE][0], valid_from=NOW - 900, observed_at=NOW),)
         market = read(book)
         assert isinstance(market, Market)
         return market.known_in_time(since)
 
-    assert known(NOW - 60)
-    assert not known(NOW - 60, NOW - 59)
+    assert not known(NOW - 60), "a reading of the moment is dated when it is seen"
+    assert known(NOW - 60, stop=NOW + 60)
+    assert not known(NOW - 60, NOW - 59, NOW + 60)
     assert known(NOW - 60, NOW - 61)
     assert not known(NOW - 900)  # the hashprice is new since then, and no schedule's
 

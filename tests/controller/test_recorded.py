@@ -52,6 +52,13 @@ def test_one_day_holds_for_a_day_and_one_interval_says_nothing() -> None:
     ]
 
 
+def test_a_part_of_a_history_has_the_gaps_within_it() -> None:
+    series = prices_of(hours("20", "", "30", "31", "", "32"), "usd_per_mwh", "p.csv")
+    (gap,) = series.between(START + 7200, START + 86_400).gaps
+    assert gap == "p.csv: nothing from 2026-01-12T04:00:00Z to 2026-01-12T05:00:00Z (3600 s)"
+    assert series.gaps_within(START + 5000, START + 6000) == series.gaps[:1]
+
+
 def test_what_no_market_pays_is_refused() -> None:
     assert faults(
         "date,hashprice_usd_per_ph_day\n2026-01-12,0\n2026-01-13,-5\n", "hashprice_usd_per_ph_day"

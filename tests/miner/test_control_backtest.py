@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from controller.model import Model
 from controller.recorded import HASHPRICE_USD_PER_PH_DAY, Series
 from controller.synthetic import csv_of, synthetic_market
 from miner import control_backtest
 from miner.control_backtest import BacktestFailedError, Options, backtest_files
 from miner.control_fit import FileRefusedError
+from tests.controller.worth_rig import model
 
 MARKET = synthetic_market(3, seed=4)
 
@@ -188,6 +190,26 @@ def test_a_file_that_is_no_model_is_refused_by_its_name(options: Options, tmp_pa
     (tmp_path / "x.model").write_bytes(b"nothing")
     with pytest.raises(FileRefusedError, match=r"x\.model: "):
         run(replace(options, model=tmp_path / "x.model"))
+
+
+@pytest.mark.parametrize(
+    ("fitted_from", "fitted_until", "noted"),
+    [
+        ("2023-01-01", "2024-01-02", 0),
+        ("2023-01-01", "2024-01-03", 1),
+        ("2024-01-02", "2024-02-01", 1),
+        ("2024-01-03", "2024-02-01", 0),
+    ],
+)
+def test_a_model_that_has_seen_what_it_is_judged_on_is_noted(
+    options: Options, monkeypatch: pytest.MonkeyPatch, fitted_from: str, fitted_until: str, noted: int
+) -> None:
+    facts = {"market": "hub", "from": f"{fitted_from}T00:00:00Z", "until": f"{fitted_until}T00:00:00Z"}
+    known = model()
+    monkeypatch.setattr(control_backtest, "read_model", lambda _: known)
+    monkeypatch.setattr(Model, "facts", property(lambda _: facts))
+    notes = run(replace(options, model=options.power, until="2024-01-02T01:00:00Z"))["notes"]
+    assert sum("it has seen days that it is judged on" in note for note in notes) == noted
 
 
 def test_a_file_with_several_models_says_how_to_choose_one(options: Options, tmp_path: Path) -> None:

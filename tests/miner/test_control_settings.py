@@ -105,6 +105,19 @@ class TestTapes:
         with pytest.raises(TapeRefusedError, match=rf"{file}:3: .*'cheap' is not a number"):
             played_tape(config, NOW)
 
+    def test_a_tape_with_prices_is_refused_where_they_are_seen_when_they_are_over(
+        self, tmp_path: Path
+    ) -> None:
+        file, controller = tmp_path / "tape.csv", {"real_time": {"sees": "B"}}
+        for column, refused in (("usd_per_kwh", True), ("hashprice_usd_per_ph_day", False)):
+            file.write_text(f"offset_s,{column}\n0,50\n" if not refused else f"offset_s,{column}\n0,0.1\n")
+            config = config_of(tape={"file": str(file)}, controller=controller)
+            if refused:
+                with pytest.raises(TapeRefusedError, match='write sees = "A", or leave the price out'):
+                    played_tape(config, NOW)
+            else:
+                assert played_tape(config, NOW) is not None
+
     def test_a_tape_that_has_gone_is_refused(self, tape_of: Callable[..., dict[str, Any]]) -> None:
         config = config_of(tape=tape_of())
         Path(config.tape.file).unlink()  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from controller.book import TickBook, current
+from controller.deciding import Sees, seen_ticks
 from controller.sources import power as module
 from controller.sources.base import Closing, Source, SourceError
 from controller.sources.power import Adder, PowerSource, known_until
@@ -264,44 +265,106 @@ async def test_a_source_of_another_series_tells_that_and_remembers_only_its_own(
     assert [tick.value for tick in await again.read(NOW + 60)] == [0.1, 0.2]
 
 
-LATE = 900.0
-
-
 def quarter(number: int, price: float) -> Interval:
     return Interval(NOW + number * 900, NOW + (number + 1) * 900, price)
 
 
+async def seen_by_minute(source: PowerSource, begin: float, minutes: int) -> list[tuple[float | None, float]]:
+    """What a decision that sees "B" has in force each minute, and until when."""
+    book, found = TickBook(MAINNET_RULES), list[tuple[float | None, float]]()
+    for minute in range(minutes):
+        now = begin + 60 * minute
+        book.admit(await source.read(now), 0, now)
+        tick = current(seen_ticks(book.ticks(), Sees.B, now).get(POWER, ()), now)
+        held = tick is not None and tick.holds_at(now)
+        found.append((tick.value if held and tick is not None else None, tick.valid_to - now if tick else 0))
+    return found
+
+
 async def test_a_price_told_when_it_is_over_is_given_for_as_long_as_it_may_be_the_last_one() -> None:
     feed = Feed(Quotes("USD", (quarter(-1, 0.1),)))
-    source = power(feed, late_s=LATE)
+    source = power(feed, late=True)
     (tick,) = await source.read(NOW)
     assert (tick.value, tick.valid_from, tick.valid_to) == (0.1, NOW - 900, NOW)
-    assert [each.value for each in await source.read(NOW + 890)] == [0.1]
-    feed.said = Quotes("USD", (quarter(-1, 0.1), quarter(0, 0.3)))
+    assert [value for value, _ in await seen_by_minute(source, NOW, 60)] == [0.1] * 45 + [None] * 15
+
+
+class Told:
+    """A feed whose prices, of `step_s` each, are told so many seconds after they begin."""
+
+    name = "told"
+
+    def __init__(self, step_s: float, after_s: float, down: tuple[float, float] = (0, 0)) -> None:
+        self._step_s, self._after_s, self._down = step_s, after_s, down
+
+    async def quotes(self, now: float) -> Quotes:
+        if self._down[0] <= now < self._down[1]:
+            raise SourceError("down")
+        newest = math.floor((now - NOW - self._after_s) / self._step_s)
+        starts = [NOW + self._step_s * number for number in range(newest - 20, newest + 1)]
+        return Quotes("USD", tuple(Interval(at, at + self._step_s, self.price(at)) for at in starts))
+
+    def price(self, at: float) -> float:
+        return 0.05 + (at - NOW) // self._step_s / 1000
+
+
+@pytest.mark.parametrize("fallback", [None, 0.5])
+@pytest.mark.parametrize("lag_s", [0, 60, 180, 600])
+@pytest.mark.parametrize("step_s", [300, 900, 3600])
+async def test_the_newest_price_told_so_far_is_in_force_at_every_minute(
+    step_s: float, lag_s: float, fallback: float | None
+) -> None:
+    feed = Told(step_s, step_s + lag_s)
+    resort = None if fallback is None else FixedFeed(fallback, complete=True, name="fallback")
+    source = power(feed, late=True, fallback=resort)
+    for minute, (value, left_s) in enumerate(await seen_by_minute(source, NOW + 30, 150)):
+        now = NOW + 30 + 60 * minute
+        newest = NOW + math.floor((now - NOW - step_s - lag_s) / step_s) * step_s
+        assert value == pytest.approx(feed.price(newest))
+        assert 0 < left_s <= 900
+
+
+async def test_a_fallback_comes_when_the_last_price_counts_no_more_and_goes_when_there_is_another() -> None:
+    feed = Told(900, 1020, down=(NOW + 1000, NOW + 9120))
+    source = power(feed, late=True, fallback=FixedFeed(0.5, complete=True, name="fallback"))
+    seen = [value for value, _ in await seen_by_minute(source, NOW, 200)]
+    changes = [at for at in range(1, 200) if (seen[at] == 0.5) != (seen[at - 1] == 0.5)]
+    assert changes == [45, 152]
+    assert seen[152] == pytest.approx(feed.price(NOW + 8100))
+    assert None not in seen
+
+
+async def test_beside_a_fallback_the_price_of_the_moment_has_no_end() -> None:
+    moment = Feed(Quotes("USD", present=Present(0.2, NOW, NOW)))
+    source = power(moment, fallback=FixedFeed(0.5, complete=True, name="fallback"))
+    (tick,) = await source.read(NOW)
+    assert (tick.value, tick.valid_to) == (0.2, math.inf)
+    moment.said = SourceError("down")
+    old = NOW + 7200
+    assert price_at(await source.read(old), old) == 0.5
+
+
+async def test_in_the_moments_between_two_prices_no_fallback_counts() -> None:
+    source = power(Told(900, 120), fallback=FixedFeed(0.5, complete=True, name="fallback"))
     book = TickBook(MAINNET_RULES)
-    for at in (NOW + 890, NOW + 900):
-        book.admit(await source.read(at), 0, at)
-        assert current(book.ticks()[POWER], at) == current(book.ticks()[POWER], NOW + 900)
-    held = current(book.ticks()[POWER], NOW + 900)
-    assert held is not None
-    assert (held.value, held.valid_to) == (0.3, NOW + 900)
-    feed.said = Quotes("USD", (quarter(0, 0.3),))
-    assert await source.read(NOW + 1800) == []
+    for minute in range(60):
+        now = NOW + 60 * minute
+        book.admit(await source.read(now), 0, now)
+        assert all(tick.value != 0.5 for tick in book.ticks().get(POWER, ()))
 
 
 async def test_without_that_a_price_that_is_over_is_none() -> None:
     assert await power(Feed(Quotes("USD", (quarter(-1, 0.1),)))).read(NOW) == []
 
 
-async def test_a_fallback_does_not_take_the_place_of_a_price_that_was_told_late() -> None:
-    late, fallback = Feed(Quotes("USD", (quarter(-1, 0.1),))), FixedFeed(0.5, name="fallback")
-    source = power(late, fallback, late_s=LATE)
+async def test_a_feed_after_one_that_tells_prices_late_has_no_say_while_the_last_of_them_stands() -> None:
+    late = Feed(Quotes("USD", (quarter(-1, 0.1),)))
+    other = FixedFeed(0.5, name="other")
+    source = power(late, other, late=True)
     assert [tick.value for tick in await source.read(NOW)] == [0.1]
     late.said = SourceError("down")
     now = NOW + 3600
     assert price_at(await source.read(now), now) == 0.5
     moment = Feed(Quotes("USD", present=Present(0.2, NOW, NOW)), name="moment")
-    assert (
-        price_at(await power(moment, Feed(Quotes("USD", (quarter(-1, 0.1),))), late_s=LATE).read(NOW), NOW)
-        == 0.2
-    )
+    both = power(moment, Feed(Quotes("USD", (quarter(-1, 0.1),))), late=True)
+    assert price_at(await both.read(NOW), NOW) == 0.2

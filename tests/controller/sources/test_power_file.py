@@ -159,8 +159,8 @@ async def test_a_file_that_hangs_costs_one_thread_and_what_it_said_before_counts
 
 async def test_prices_that_are_over_are_given_for_as_long_as_asked(file: Path) -> None:
     late = T0 + 2 * 3600 + 600
-    said = await FileFeed(file, late_s=900).quotes(late)
-    assert (prices(said), said.problem) == ([-20], "")
-    assert prices(await FileFeed(file, late_s=900).quotes(late + 600)) == []
+    said = await FileFeed(file, late=True).quotes(late)
+    assert (prices(said)[-1:], said.problem) == ([-20], "")
+    assert prices(await FileFeed(file, late=True).quotes(late + 2 * 3600)) == []
     said = await FileFeed(file).quotes(late)
     assert (prices(said), said.problem) == ([], f"{file}: all of its prices are of the past")

@@ -205,10 +205,10 @@ class TestDayAhead:
     async def test_prices_that_are_over_are_given_for_as_long_as_asked(self, server: PriceServer) -> None:
         server.serve(MARKETDATA, feeds.awattar(TODAY, DAY))
         over = TODAY + 24 * HOUR + 600
-        late = feed(server, late_s=900.0)
+        late = feed(server, late=True)
         said = await late.quotes(over)
         assert (price(said, over - 900), said.problem) == (24, "")
-        assert (await late.quotes(over + 400)).settled == ()
+        assert (await late.quotes(over + 5000)).settled == ()
         assert (await feed(server).quotes(over)).problem.startswith("its prices ended at")
 
 
