@@ -167,13 +167,13 @@ def single_modes(market: Market, model: tuple[str, ...]) -> list[Series]:
         unfitted = backtest(market, "--sees", sees, *efficiencies) if model else told
         for j_per_th, goal in goals.items():
             what = f"{sees}, {j_per_th} J/TH"
-            found += regrets(what, told["results"][j_per_th], goal if market.is_promised else None)
-            found.append(regrets(f"{what}, no model", unfitted["results"][j_per_th], None)[0])
+            found += regrets(what, told[j_per_th], goal if market.is_promised else None)
+            found.append(regrets(f"{what}, no model", unfitted[j_per_th], None)[0])
     progress("backtest, day-ahead prices settle")
     told = backtest(market, "--settles", "day-ahead", *efficiencies)
-    for j_per_th, policies in told["results"].items():
+    for j_per_th in GOALS["A"]:
         goal = KNOWN_GOAL if market.is_promised else None
-        found += regrets(f"day ahead, {j_per_th} J/TH", policies, goal)[:1]
+        found += regrets(f"day ahead, {j_per_th} J/TH", told[j_per_th], goal)[:1]
     return found
 
 
@@ -196,7 +196,8 @@ def ladder(market: Market, model: tuple[str, ...], folder: Path) -> list[Series]
             continue
         progress(f"backtest of a ladder{name}")
         told = backtest(market, *options, hashprice=hashprice)
-        ((key, policies),) = told["results"].items()
+        (key,) = told["fleets"]
+        policies = told[key]
         found += regrets(f"ladder{name}", policies, LADDER_GOAL if market.is_promised else None)
         single = list(told["fleets"][key]["single_modes_usd"].values())  # by watts: the last is full power
         for what, usd in (("on/off at full power", single[-1]), ("its best single mode", max(single))):

@@ -16,6 +16,11 @@ SEES_TEXT: Final = {
     Sees.B: "only the prices of quarter hours that are over",
 }
 
+TAKEN: Final = frozenset(
+    {"sees", "sees_text", "settles", "period", "gaps", "settings", "fleets", "together", "notes"}
+)
+"""Names that no class can have: something else is told under them."""
+
 
 def sees_text(result: BacktestResult) -> str:
     """In words, what decisions saw of the price that is paid."""
@@ -25,9 +30,12 @@ def sees_text(result: BacktestResult) -> str:
 
 
 def document(result: BacktestResult) -> dict[str, Any]:
-    """The whole result but what goes by quarter hours; money in USD, regrets as fractions, times in ISO 8601 (UTC)."""
+    """The whole result but what goes by quarter hours; money in USD, regrets as fractions, times in ISO 8601 (UTC).
+
+    The policies of each class stand under its key, beside what was asked.
+    """
     hours = QUARTER_S / 3600
-    return {
+    asked = {
         "sees": result.sees.value,
         "sees_text": sees_text(result),
         "settles": result.settles.value,
@@ -39,10 +47,10 @@ def document(result: BacktestResult) -> dict[str, Any]:
         },
         "gaps": list(result.gaps),
         "settings": dict(result.settings),
-        "results": {each.fleet.key: _policies(each) for each in result.fleets},
         "fleets": {each.fleet.key: _fleet(each) for each in result.fleets},
         "together": None if result.together is None else _policies(result.together),
     }
+    return {**{each.fleet.key: _policies(each) for each in result.fleets}, **asked}
 
 
 def _policies(each: FleetResult) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from controller.backtest import POLICY_TEXT, Asked, BacktestResult, Fleet, Recorded, Settles
-from controller.backtest_document import document
+from controller.backtest_document import TAKEN, document
 from controller.backtest_html import report_html
 from controller.backtest_live import BacktestError
 from controller.backtest_parallel import WorkerError, backtest_in_parallel
@@ -216,15 +216,15 @@ def _fleets(options: Options) -> tuple[Fleet, ...]:
     if options.modes_model is not None:
         raise FileRefusedError("--modes-model chooses a model of the file that --modes names: give that too")
     efficiencies = options.j_per_th or EFFICIENCIES
-    twice = [f"{one:g}" for one, count in Counter(efficiencies).items() if count > 1]
+    twice = [f"{one:.15g}" for one, count in Counter(efficiencies).items() if count > 1]
     if twice:
         raise FileRefusedError(f"--j-per-th {twice[0]} is given more than once")
     watts = CLASS_W / options.units
     return tuple(
         Fleet(
-            key=f"{one:g}",
-            title=f"{one:g} J/TH",
-            unit=_unit(options, f"{one:g}", PowerCurve([Mode("full", watts / one, watts)])),
+            key=f"{one:.15g}",
+            title=f"{one:.15g} J/TH",
+            unit=_unit(options, f"{one:.15g}", PowerCurve([Mode("full", watts / one, watts)])),
             count=options.units,
         )
         for one in efficiencies
@@ -237,6 +237,10 @@ def _ladder(options: Options, file: Path) -> Fleet:
     except RecordedError as error:
         raise FileRefusedError(f"{error}{_HOW_TO_CHOOSE if SEVERAL in str(error) else ''}") from error
     name = options.modes_model or file.stem
+    if name in TAKEN:
+        raise FileRefusedError(
+            f"--modes: {name!r} is the name of something else in the results; give the file another"
+        )
     return Fleet(name, name, _unit(options, name, curve), options.units)
 
 

@@ -26,11 +26,10 @@ def backtest(result: Mapping[str, Any], policies: Mapping[str, str]) -> Iterator
         f"{settings['--adder-usd-per-mwh']:g} USD/MWh on top, fee {100 * settings['--fee']:g} %, "
         f"{f'model {model}' if model else 'no model: what was fitted to no market decides'}."
     )
-    for key, each in result["results"].items():
-        fleet = result["fleets"][key]
+    for key, fleet in result["fleets"].items():
         how_many = f", {fleet['units']} units" if fleet["units"] > 1 else ""
         yield Text(f"\n{fleet['title']}: {fleet['kw']:,.4g} kW{how_many}", "bold")
-        yield _table(each, policies)
+        yield _table(result[key], policies)
         singles = fleet["single_modes_usd"]
         if len(singles) > 1:
             yield "Alone: " + ", ".join(f"{name} ${usd:,.2f}" for name, usd in singles.items())

@@ -2,18 +2,18 @@
 
 import json
 
-from controller.backtest_document import document, sees_text
+from controller.backtest_document import TAKEN, document, sees_text
 from tests.controller.backtested import backtested
 
 
 def test_the_document_holds_for_each_class_each_policy_and_what_decisions_saw() -> None:
     told = json.loads(json.dumps(document(backtested(21))))
-    (policies,) = told["results"].values()
+    (key,) = told["fleets"]
+    policies = told[key]
     assert {"usd", "regret", "starts", "uptime"} <= set(policies["hashmill"])
     assert told["sees"] == "A"
     assert told["sees_text"] == "the price of the quarter hour that begins"
     assert told["period"]["hours"] == told["period"]["counted_hours"] == 21 * 24
-    assert set(told["fleets"]) == set(told["results"])
 
 
 def test_gaps_are_named_and_their_hours_do_not_count() -> None:
@@ -24,3 +24,8 @@ def test_gaps_are_named_and_their_hours_do_not_count() -> None:
 
 def test_what_is_seen_is_said_in_words() -> None:
     assert "begins" in sees_text(backtested(7))
+
+
+def test_every_name_that_stands_beside_the_classes_is_taken() -> None:
+    told = document(backtested(7))
+    assert set(told) - set(told["fleets"]) == TAKEN - {"notes"}

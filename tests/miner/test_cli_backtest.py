@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def run(options: Options, report: object, processes: int, progress: Any) -> dict[str, Any]:
         progress(0.5, "hashmill")
         found.append((options, report, processes))
-        return {"results": {}}
+        return {"fleets": {}}
 
     monkeypatch.setattr(control_backtest, "backtest_files", run)
     return found
@@ -47,7 +47,7 @@ def test_options_are_handed_on_and_json_goes_to_standard_output(asked: list[Any]
         "2025-01-01",
         "--json",
     )
-    assert json.loads(result.stdout) == {"results": {}}
+    assert json.loads(result.stdout) == {"fleets": {}}
     assert result.stderr == "backtest: hashmill\n"
     ((options, report, processes),) = asked
     assert (str(options.power), options.sees, options.fee, options.since, report) == (

@@ -50,8 +50,8 @@ def options(tmp_path: Path) -> Options:
 
 def test_files_become_results_by_efficiency_with_what_was_asked(options: Options) -> None:
     found = run(replace(options, sees="B", fee=0.02, adder_usd_per_mwh=25.0))
-    assert list(found["results"]) == ["21.5"]
-    assert {"usd", "regret", "starts", "uptime"} <= set(found["results"]["21.5"]["hashmill"])
+    assert list(found["fleets"]) == ["21.5"]
+    assert {"usd", "regret", "starts", "uptime"} <= set(found["21.5"]["hashmill"])
     assert found["sees"] == "B"
     assert found["period"] == {
         "from": "2024-01-02T00:00:00Z",
@@ -65,7 +65,7 @@ def test_files_become_results_by_efficiency_with_what_was_asked(options: Options
 
 def test_the_synthetic_market_needs_no_files(options: Options) -> None:
     found = run(Options(None, None, None, synthetic=True, until="2024-01-01T02:00:00Z", seed=4))
-    assert list(found["results"]) == ["17.5", "21.5", "29.5"]
+    assert list(found["fleets"]) == ["17.5", "21.5", "29.5"]
     with pytest.raises(FileRefusedError, match="leave out --power"):
         run(replace(options, synthetic=True))
 
@@ -74,8 +74,15 @@ def test_modes_of_a_file_become_a_ladder(options: Options, tmp_path: Path) -> No
     modes = tmp_path / "s19.csv"
     modes.write_text("watts,th_s,mode\n1850,76,eco\n2970,100,full\n")
     found = run(replace(options, j_per_th=(), modes=modes, until="2024-01-02T01:00:00Z"))
-    assert list(found["results"]) == ["s19"]
+    assert list(found["fleets"]) == ["s19"]
     assert set(found["fleets"]["s19"]["single_modes_usd"]) == {"eco", "full"}
+
+
+def test_a_ladder_cannot_have_the_name_of_what_else_is_told(options: Options, tmp_path: Path) -> None:
+    modes = tmp_path / "notes.csv"
+    modes.write_text("watts,th_s,mode\n1850,76,eco\n2970,100,full\n")
+    with pytest.raises(FileRefusedError, match="'notes' is the name of something else"):
+        run(replace(options, j_per_th=(), modes=modes))
 
 
 def test_gaps_are_named_and_noted(options: Options, tmp_path: Path) -> None:
@@ -113,7 +120,7 @@ def test_prices_that_no_daemon_believes_by_itself_are_believed_and_noted(
     (tmp_path / "power.csv").write_text(csv_of(replace(MARKET.real_time, values=values)))
     found = run(options)
     assert found["notes"][0].startswith("2 quarter hours cost less than -1 or more than 10 USD/kWh")
-    assert found["results"]["21.5"]["hashmill"]["usd"] > 0
+    assert found["21.5"]["hashmill"]["usd"] > 0
 
 
 def test_a_file_that_settles_as_if_day_ahead_is_noted(options: Options) -> None:
@@ -245,7 +252,7 @@ def test_it_plans_as_far_as_live_where_that_can_matter(options: Options) -> None
 
 def test_where_day_ahead_settles_the_oracle_is_all_but_reached(options: Options) -> None:
     found = run(replace(options, settles="day-ahead", adder_usd_per_mwh=65.0, until="2024-01-03"))
-    policies = found["results"]["21.5"]
+    policies = found["21.5"]
     assert policies["oracle"]["uptime"] < 1
     assert policies["hashmill"]["regret"] < 0.0001
     assert found["sees_text"] == "all prices from their publication the day before"

@@ -60,9 +60,9 @@ def test_under_a_cap_all_are_shown_together_and_parts_have_no_regret(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = result()
-    found["together"] = next(iter(found["results"].values()))
+    found["together"] = found[next(iter(found["fleets"]))]
     found["settings"]["--cap-kw"] = 500.0
-    for policy in next(iter(found["results"].values())).values():
+    for policy in found["together"].values():
         policy.update(regret=None, regret_low=None, regret_high=None)
     text = told(capsys, found)
     assert "All together under 500 kW" in text
