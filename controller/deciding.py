@@ -21,7 +21,7 @@ from controller.market import Market, horizon_slots, power_in_force, read_market
 from controller.planner import plan
 from controller.policy import decide
 from controller.policy_scene import Scene
-from controller.recent import QUARTER_S, Recent, held_until, quarter_of, remember
+from controller.recent import QUARTER_S, Recent, counts_at, held_until, quarter_of, remember
 from controller.standing import RealTime, Worths, last_known, seen_of, worth_of
 from controller.ticks import POWER
 from controller.units import UNKNOWN
@@ -242,8 +242,16 @@ def learned(
     return replace(
         memory,
         typical_day=learn(memory.typical_day, price, at, policy.site.zone),
-        recent=remember(memory.recent, price, at),
+        recent=remember(memory.recent, price, _counts_at(ticks, at, config)),
     )
+
+
+def _counts_at(ticks: Mapping[str, tuple[Tick, ...]], now: float, config: DecidingConfig) -> float:
+    """The time that the price in force is remembered for: one that stands for another which is late is not that one's too."""
+    if config.real_time is None or config.real_time.sees is Sees.A:
+        return now
+    last = last_told(ticks.get(POWER, ()), now)
+    return now if last is None or last.valid_to > now else counts_at(last.valid_from, last.valid_to, now)
 
 
 def _starting_prices(made: Plan) -> tuple[tuple[float, float], ...]:
@@ -260,8 +268,8 @@ def _seen(
 
 
 def _policy(config: DecidingConfig, worth: Worths | None) -> PolicyConfig:
-    """The policy; where standing in a mode has a worth of its own, that keeps a unit from going to and fro, and no dead band."""
-    return config.policy if worth is None else replace(config.policy, dead_band=0.0)
+    """The policy; where changing costs something, the worth of standing in a mode keeps a unit from going to and fro, and no dead band."""
+    return config.policy if worth is None or not worth.methods else replace(config.policy, dead_band=0.0)
 
 
 def _power(
@@ -303,8 +311,11 @@ def _plan(
     prices = snapshot.starting_prices
     if real_time is None or last is None:
         return make_plan(members, slots, dead_band=config.policy.dead_band, prices=prices), None
-    recent = remember(snapshot.recent, market.power_usd_per_kwh, market.at)
-    seen = seen_of(recent, power, last, snapshot.ticks, real_time.sees)
+    at = _counts_at(snapshot.ticks, market.at, config)
+    recent = remember(snapshot.recent, market.power_usd_per_kwh, at)
+    newest = last if at == market.at else quarter_of(at)
+    seen = seen_of(recent, power, newest, snapshot.ticks, real_time.sees)
     known = sum(slot.start < (last + 1) * QUARTER_S for slot in slots)
     members, worth = worth_of(members, slots, known, seen, real_time)
-    return make_plan(members, slots, prices=prices, worth_slot=known - 1), worth
+    dead_band = _policy(config, worth).dead_band
+    return make_plan(members, slots, dead_band=dead_band, prices=prices, worth_slot=known - 1), worth

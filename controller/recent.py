@@ -39,6 +39,11 @@ def held_until(start: float, end: float) -> float:
     return end + max(end - start, QUARTER_S) + LATE_S
 
 
+def counts_at(start: float, end: float, now: float) -> float:
+    """The time that a price of [start, end) is taken for at `now`: where the next one should have been told by then, it is not that one's."""
+    return min(now, math.nextafter(held_until(start, end) - LATE_S, -math.inf))
+
+
 def quarter_of(at: float) -> int:
     """The number of the quarter hour that holds that time (UTC unix seconds)."""
     return math.floor(at / QUARTER_S)
@@ -47,14 +52,16 @@ def quarter_of(at: float) -> int:
 def remember(recent: Recent, usd_per_kwh: float, at: float) -> Recent:
     """The last prices after a look at the one in force at `at`; the same object where that says nothing new.
 
-    A clock that was set back by less than a day is waited for.
+    What was remembered of quarter hours to come, before a clock was set back, is forgotten.
     """
     quarter = quarter_of(at)
     prices = recent.prices_usd_per_kwh
     if recent.quarter is None or recent.quarter >= quarter + A_DAY:
         return Recent(quarter, (usd_per_kwh,))
     passed = quarter - recent.quarter
-    if passed < 0 or (passed == 0 and _same(prices[-1], usd_per_kwh)):
+    if passed < 0:
+        return Recent(quarter, (*prices[: passed - 1], usd_per_kwh))
+    if passed == 0 and _same(prices[-1], usd_per_kwh):
         return recent
     if passed == 0:
         return Recent(quarter, (*prices[:-1], usd_per_kwh))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from controller.book import WITHDRAWN_S
 from controller.economics import HOURS_PER_DAY, SECONDS_PER_HOUR, TH_PER_PH
 from controller.flip import Between, FlipPoint
 from controller.plan import Member
@@ -63,7 +64,7 @@ class Block(NamedTuple):
 
     `ratio` is that as a share of `cost_usd_per_kw`, what stopping and starting them costs: beyond the known prices for `Sees.A`, with the
     margin of the quarter hour that begins for `Sees.B`. `on_ratio` counts all of it from now on: they stay on above 0 and are turned on
-    above 1. At `stop_usd_per_kwh` and `start_usd_per_kwh` that is so for a quarter hour; `method` is what told the ratio: "fitted", "markov"
+    above 1. At `stop_usd_per_kwh` and `start_usd_per_kwh` that is so for what is left of a quarter hour; `method` is what told the ratio: "fitted", "markov"
     or "band", and empty where changes cost nothing. `price_product` is the hashprice times the power price of now.
     """
 
@@ -224,7 +225,7 @@ def seen_of(
     for tick in ticks.get(POWER_DAY_AHEAD, ()):
         first = max(math.ceil((tick.valid_from - begin) / QUARTER_S), 0)
         after = min((tick.valid_to - begin) / QUARTER_S, 1.0 + AHEAD)
-        if first < after:
+        if first < after and tick.valid_to - tick.valid_from >= WITHDRAWN_S:
             day_ahead[first : math.ceil(after)] = tick.value
     return Seen(quarter, prices, day_ahead)
 
@@ -332,7 +333,8 @@ def _from_now(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """What being on is worth now, as a share of its cost, and the prices at which a block stops and starts.
 
-    Through the slots whose prices are known it is reckoned back: the prices are those of what is left of this quarter hour. Blocks that cost nothing go by the price alone.
+    Through the slots whose prices are known it is reckoned back: the prices are those of what is left of this quarter hour. Blocks that cost
+    nothing go by the price alone.
     """
     first, is_open = known[0], sees is Sees.B
     breakeven = _usd_per_th_hour(first) * ladders.th_s / ladders.kw

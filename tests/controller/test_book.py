@@ -358,3 +358,16 @@ def test_intervals_of_a_list_are_where_they_are_whatever_the_clock_does() -> Non
     book.admit([], 0, 100)
     assert [each.valid_from for each in book.ticks()[POWER]] == [3_600, 7_200, 10_800]
     assert {each.observed_at for each in book.ticks()[POWER]} == {100}
+
+
+def test_a_price_that_ended_outlives_one_that_was_withdrawn_for_as_long_as_it_may_stand() -> None:
+    book = TickBook(MAINNET_RULES)
+    now = 1_780_000_000.0
+    last = Tick(POWER, 0.1, UNITS[POWER], now - 900, now, now, "feed")
+    gone = Tick(POWER, 0.5, UNITS[POWER], now - 60, now - 59.999, now, "feed")
+    book.admit([last, gone], 0, now)
+    assert book.ticks()[POWER] == (last, gone)
+    book.admit([gone], 0, now + 2699)
+    assert book.ticks()[POWER] == (last, gone)
+    book.admit([gone], 0, now + 2700)
+    assert book.ticks()[POWER] == (gone,)

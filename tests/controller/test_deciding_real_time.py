@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -18,6 +19,9 @@ from controller.signals import Action, SignalRule
 from controller.ticks import HASHPRICE, POWER, Tick
 from controller.units import OFF, PowerCurve, Unit
 from tests.controller.real_time_rig import LADDER, LIVE, NOW, QUARTER, SINGLE, Market, pinned, priced
+
+if TYPE_CHECKING:
+    from controller.worth import Seen
 
 EITHER = pytest.mark.parametrize("sees", list(Sees))
 ONE = Unit("u", SINGLE, restart_s=600.0, wear_usd=0.01)
@@ -239,6 +243,36 @@ def test_what_was_learned_is_what_was_seen() -> None:
     assert (after.recent.quarter, after.recent.prices_usd_per_kwh) == (QUARTER, (0.1,))
     assert after.typical_day.price_usd_per_kwh == 0.1
     assert learned(early.memory, told, NOW, early.config) is early.memory
+
+
+def test_a_price_that_stands_for_one_that_is_late_is_not_seen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Seen] = []
+
+    def expected(seen: Seen, *rest: Any) -> Any:
+        looked.append(seen)
+        return pinned(lambda _: 0.5)(seen, *rest)
+
+    monkeypatch.setattr(standing, "expected", expected)
+    market = Market([ONE], FLAT, RealTime(Sees.B))
+    memory = market.memory
+    for at in (NOW, NOW + 960):
+        snapshot = market.snapshot(at)
+        ticks = {**snapshot.ticks, POWER: (priced(POWER, 0.3, NOW - 900, NOW),)}
+        memory = learned(memory, ticks, at, market.config)
+        view = decide_tick(replace(snapshot, ticks=ticks, recent=memory.recent), {}, market.config)
+        assert view.worth is not None
+        assert (memory.recent.quarter, memory.recent.prices_usd_per_kwh) == (QUARTER, (0.3,))
+        assert looked[-1].quarter == QUARTER - 1
+        assert [each for each in looked[-1].recent if not math.isnan(each)] == [0.3]
+    assert len(looked) == 2
+
+
+def test_where_changes_cost_nothing_the_dead_band_stays() -> None:
+    free = Market([Unit("u", SINGLE)], (0.0834,) * 9, mode="full")
+    view = free.decide(NOW)
+    assert view.worth is not None
+    assert not view.worth.methods
+    assert view.decisions["u"].to_mode == "full"
 
 
 @EITHER

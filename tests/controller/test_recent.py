@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.recent import A_DAY, KEPT, QUARTER_S, Recent, quarter_of, remember
+from controller.recent import A_DAY, KEPT, QUARTER_S, Recent, counts_at, quarter_of, remember
 
 Q = 1_888_888
 NOW = Q * QUARTER_S
@@ -37,9 +37,21 @@ def test_quarter_hours_without_a_look_are_not_known() -> None:
     assert seen((0, 0.05), (1, 0.06), (4.5, 0.07)) == Recent(Q + 4, (0.05, 0.06, None, None, 0.07))
 
 
-def test_a_clock_set_back_by_less_than_a_day_is_waited_for() -> None:
+def test_a_clock_set_back_forgets_what_was_remembered_of_the_time_to_come() -> None:
+    recent = seen((0, 0.05), (1, 0.06), (2, 0.07), (3, 0.4))
+    assert remember(recent, 0.2, NOW + QUARTER_S) == Recent(Q + 1, (0.05, 0.2))
+    assert remember(recent, 0.2, NOW - QUARTER_S * 9) == Recent(Q - 9, (0.2,))
+
+
+def test_a_price_counts_for_its_quarter_hour_until_the_next_is_overdue() -> None:
+    assert counts_at(NOW - 900, NOW, NOW + 899) == NOW + 899
+    for late_s in (900, 1700):
+        assert quarter_of(counts_at(NOW - 900, NOW, NOW + late_s)) == Q
+    assert counts_at(NOW - 3600, NOW, NOW + 3599) == NOW + 3599
+
+
+def test_after_a_clock_set_back_by_days_all_is_new() -> None:
     recent = seen((0, 0.05))
-    assert remember(recent, 0.2, NOW - QUARTER_S * (A_DAY - 1)) is recent
     assert remember(recent, 0.2, NOW - QUARTER_S * A_DAY) == Recent(Q - A_DAY, (0.2,))
 
 

@@ -229,3 +229,9 @@ def test_day_ahead_prices_stand_in_their_quarter_hours(sees: Sees, shift: int) -
     told = [n // 4 for n in range(-shift, 1 + AHEAD - shift)]
     assert [each for each in seen.day_ahead if not math.isnan(each)] == [n for n in told if n < 3]
     assert math.isnan(seen.day_ahead[-1]) is (told[-1] >= 3)
+
+
+def test_a_day_ahead_price_that_was_withdrawn_says_nothing() -> None:
+    ticks = {POWER_DAY_AHEAD: (priced(POWER_DAY_AHEAD, 9.0, NOW, NOW + 0.001),)}
+    seen = seen_of(Recent(QUARTER, (0.05,)), NOTHING, QUARTER, ticks, Sees.A)
+    assert all(math.isnan(each) for each in seen.day_ahead)
