@@ -3,8 +3,8 @@
 Usage: python bench/all.py [--quick] [--json] [bench ...]
 
 In full it takes about half an hour. The machine should have nothing else to do; with `--quick` the numbers say only that
-the benches run. `live_day` is no part of it: it needs faketime, takes half an hour, and measures nothing; nor is `fit_folds`, which takes
-an hour and serves whoever changes how a market is learned.
+the benches run. `live_day` is no part of it: it needs faketime, takes half an hour, and measures nothing; nor is `fit_folds`, which
+serves whoever changes how a market is learned.
 """
 
 from __future__ import annotations

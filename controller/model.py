@@ -34,7 +34,7 @@ _FACTS: Final = "facts.json"
 _DAY_AHEAD: Final = {True: "with", False: "without"}
 _AGAIN: Final = "fit the model again with `hashmill fit`"
 _BROKEN: Final = (
-    zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, KeyError, EOFError, OSError, RuntimeError,
     struct.error, TypeError, SyntaxError, RecursionError, OverflowError, IndexError, AttributeError, MemoryError,
 )  # fmt: skip
 """What broken bytes may make the readers of zip files, arrays and JSON raise."""

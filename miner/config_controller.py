@@ -81,7 +81,8 @@ class ControllerConfig(Section):
         default=300.0, description="A unit that was stopped rests at least this long."
     )
     dead_band_ratio: Share = Field(
-        default=0.02, description="A change must earn this share of the revenue more than it costs."
+        default=0.02,
+        description="A change must earn this share of the revenue more than it costs. Under [controller.real_time] it counts only where changing costs nothing.",
     )
     site_cap_kw: NonNegativeFloat = Field(
         default=0.0,
